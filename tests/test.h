@@ -28,7 +28,8 @@ struct test {
 static struct test *test_first;
 __attribute__((unused)) static struct test **test_last = &test_first;
 static jmp_buf test_end;
-static const char *test_skipped;
+static const char *test_skipped = "";
+static int test_number, test_failures;
 
 #define TEST(test_name)                                                 \
     static void test_name(void);                                        \
@@ -103,7 +104,7 @@ static const char *test_skipped;
 
 int main(int argc, char **argv)
 {
-    int number = 0, failures = 0, wanted = 0;
+    int wanted = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (struct test *t = test_first; t; t = t->next)
@@ -112,21 +113,21 @@ int main(int argc, char **argv)
     for (struct test *t = test_first; t; t = t->next) {
         if (argc > 1 && !strstr(t->name, argv[1]))
             continue;
-        number++;
+        test_number++;
         switch (setjmp(test_end)) {
         case 0:
             t->run();
-            printf("ok %d - %s\n", number, t->name);
+            printf("ok %d - %s\n", test_number, t->name);
             break;
         case 2:
-            printf("ok %d - %s # SKIP %s\n", number, t->name, test_skipped);
+            printf("ok %d - %s # SKIP %s\n", test_number, t->name, test_skipped);
             break;
         default:
-            printf("not ok %d - %s\n", number, t->name);
-            failures++;
+            printf("not ok %d - %s\n", test_number, t->name);
+            test_failures++;
         }
     }
-    return failures ? 1 : 0;
+    return test_failures ? 1 : 0;
 }
 
 #endif

@@ -20,7 +20,7 @@ void buf_fini(struct buf *b)
 void buf_clear(struct buf *b)
 {
     b->len = 0;
-    b->bad = false;
+    b->bad = b->too_large = false;
     if (b->at)
         b->at[0] = '\0';
 }
@@ -30,8 +30,10 @@ char *buf_reserve(struct buf *b, size_t n)
     size_t room;
     char *grown;
 
-    if (b->bad || n > b->limit_bytes - b->len) {
-        b->bad = true;
+    if (b->bad)
+        return NULL;
+    if (n > b->limit_bytes - b->len) {
+        b->bad = b->too_large = true;
         return NULL;
     }
     if (b->at && n < b->room - b->len) /* strictly less: the zero byte */
@@ -137,7 +139,7 @@ void buf_put_f32(struct buf *b, float v)
 void buf_put_str(struct buf *b, struct str s)
 {
     if (s.len > UINT32_MAX) {
-        b->bad = true;
+        b->bad = b->too_large = true;
         return;
     }
     buf_put_u32(b, (uint32_t)s.len);
@@ -148,8 +150,7 @@ int buf_check(const struct buf *b, const char *what, struct llmos_error *err)
 {
     if (!b->bad)
         return 0;
-    /* Which of the two it was does not matter to anyone but the reader of the sentence. */
-    if (b->limit_bytes - b->len < b->limit_bytes / 2)
+    if (b->too_large)
         return fail(err, LLMOS_ELIMIT, "%s is larger than %zu bytes", what, b->limit_bytes);
     return fail(err, LLMOS_ENOMEM, "no memory for %s", what);
 }

@@ -18,6 +18,7 @@ struct buf {
     char *at; /* NULL until the first put */
     size_t len, room, limit_bytes;
     bool bad;
+    bool too_large; /* why it is bad: its limit rather than memory */
 };
 
 void buf_init(struct buf *b, size_t limit_bytes);

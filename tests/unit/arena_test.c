@@ -1,2 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/arena.h"
+
+#include "base/mem.h"
 #include "test.h"
+
+#include <stdint.h>
+
+TEST(arena_gives_zeroed_aligned_memory)
+{
+    struct arena a;
+
+    arena_init(&a, 1 << 20);
+    for (size_t n = 0; n < 300; n++) {
+        unsigned char *p = arena_alloc(&a, n);
+
+        CHECK(p && (uintptr_t)p % 16 == 0);
+        for (size_t i = 0; i < n; i++)
+            CHECK(p[i] == 0);
+        memset(p, 0xff, n);
+    }
+    arena_fini(&a);
+}
+
+TEST(arena_gives_blocks_larger_than_its_own)
+{
+    struct arena a;
+    char *p;
+
+    arena_init(&a, 1 << 20);
+    p = arena_alloc(&a, 500000);
+    CHECK(p);
+    p[499999] = 1;
+    CHECK(arena_alloc(&a, 10));
+    arena_fini(&a);
+}
+
+TEST(arena_stops_at_its_limit)
+{
+    struct arena a;
+
+    arena_init(&a, 100);
+    CHECK(arena_alloc(&a, 90)); /* rounded to 96 */
+    CHECK(arena_alloc(&a, 16) == NULL);
+    CHECK(arena_alloc(&a, 4) == NULL);
+    CHECK(arena_alloc(&a, 0));
+    arena_fini(&a);
+}
+
+TEST(arena_refuses_sizes_that_wrap)
+{
+    struct arena a;
+
+    arena_init(&a, SIZE_MAX);
+    CHECK(arena_calloc(&a, SIZE_MAX / 2, 3) == NULL);
+    CHECK(arena_alloc(&a, SIZE_MAX) == NULL);
+    CHECK(arena_strndup(&a, "", SIZE_MAX) == NULL);
+    CHECK_STR(arena_strndup(&a, "words", 4), "word");
+    arena_fini(&a);
+}
+
+TEST(arena_survives_every_failed_allocation)
+{
+    EVERY_ALLOCATION_FAILS
+    {
+        struct arena a;
+
+        arena_init(&a, 1 << 20);
+        for (int i = 0; i < 20; i++) {
+            char *p = arena_alloc(&a, 10000);
+
+            if (p)
+                p[9999] = 1;
+        }
+        arena_fini(&a);
+    }
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* session.h - the narrow waist: one sequence with its state, "give it tokens, get the next one".
+ *
+ * A context owns what sequences share: worker threads, scratch memory, and the pool of KV pages.  A
+ * session is one sequence in a context: the tokens it has seen, their keys and values, and how it
+ * samples.  Several sessions advance together in one batch:
+ *
+ *     llmos_session_append(s, prompt, n, &err);
+ *     while (...) {
+ *         llmos_context_step(c, &s, 1, &out, &err);      // a chunk of prompt, or one new token
+ *         if (out.token >= 0)
+ *             print(out.token);
+ *     }
+ *
+ * Same seed, same bytes: what a session samples depends on its tokens and its options alone, not on
+ * the sessions beside it, the number of threads, or how its prompt was cut into chunks.
+ *
+ * One thread at a time drives a context and its sessions. */
+#ifndef LLMOS_SESSION_H
+#define LLMOS_SESSION_H
+
+#include "llmos/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct llmos_context llmos_context;
+typedef struct llmos_session llmos_session;
+
+struct llmos_context_options {
+    uint32_t threads; /* 0: 1 */
+    uint32_t
+        context_tokens;    /* longest sequence; 0: what the model was trained with, at most 4096 */
+    uint32_t sessions_max; /* alive at a time; 0: 1 */
+    uint32_t kv_tokens;    /* pool for all sessions together; 0: context_tokens * sessions_max */
+    uint32_t batch_tokens; /* most tokens computed in one step; 0: 512 */
+    uint64_t memory_max_bytes; /* everything the context may allocate; 0: no limit */
+};
+#define LLMOS_CONTEXT_OPTIONS_INIT \
+    {                              \
+        0, 0, 0, 0, 0, 0           \
+    }
+
+/* All memory is reserved here and reported before the fact: LLMOS_ENOMEM says "32768 tokens of
+ * context need 9.1 GiB, 6.4 GiB are free; try --context 16384".  The model must outlive the
+ * context. */
+LLMOS_API int llmos_context_create(llmos_context **context, const llmos_model *model,
+                                   const struct llmos_context_options *options,
+                                   struct llmos_error *err);
+LLMOS_API void
+llmos_context_destroy(llmos_context *context); /* its sessions must be gone; NULL is fine */
+
+struct llmos_context_info {
+    uint32_t context_tokens, threads;
+    uint64_t kv_bytes, scratch_bytes;
+    uint32_t kv_tokens_total, kv_tokens_free;
+    const char *backend; /* "avx512vnni" */
+};
+LLMOS_API void llmos_context_info(const llmos_context *context, struct llmos_context_info *info);
+
+struct llmos_logit_bias {
+    int32_t token;
+    float bias; /* added to the logit; -100 or less bans the token */
+};
+
+/* How the next token is chosen.  Order: logit bias, penalties, then greedy if temperature is 0;
+ * else top-k, temperature, top-p, min-p, and a draw.  The same options as everywhere: */
+struct llmos_sampling {
+    float temperature;       /* 0: greedy (the lowest id among equals) */
+    uint32_t top_k;          /* 0: all */
+    float top_p;             /* 1: all (Holtzman et al. 2020) */
+    float min_p;             /* 0: all; keep p >= min_p * max p (Nguyen et al. 2024) */
+    float repeat_penalty;    /* 1: none (Keskar et al. 2019): divides positive, multiplies negative
+                                logits */
+    float presence_penalty;  /* 0: none; subtracted once from tokens generated so far */
+    float frequency_penalty; /* 0: none; subtracted per occurrence among the generated tokens */
+    uint32_t repeat_last;    /* tokens that repeat_penalty looks back on, prompt included; 0: 64 */
+    uint64_t seed;
+    const struct llmos_logit_bias *bias; /* copied */
+    size_t bias_count;
+    uint32_t logprobs; /* most likely alternatives to report, at most LLMOS_LOGPROBS_MAX */
+    bool want_logprob; /* report the log-probability of the chosen token (of the model's
+                          distribution) */
+};
+#define LLMOS_SAMPLING_INIT                                               \
+    {                                                                     \
+        0.8f, 40, 0.95f, 0.05f, 1.0f, 0.0f, 0.0f, 0, 0, NULL, 0, 0, false \
+    }
+#define LLMOS_LOGPROBS_MAX 20
+
+/* LLMOS_EINVAL names the option that is out of range (NaN included); LLMOS_EBUSY: sessions_max are
+ * alive. */
+LLMOS_API int llmos_session_create(llmos_session **session, llmos_context *context,
+                                   const struct llmos_sampling *sampling, struct llmos_error *err);
+LLMOS_API void
+llmos_session_destroy(llmos_session *session); /* gives its pages back; NULL is fine */
+
+/* Queues tokens behind what the session has seen.  LLMOS_ECONTEXT: they do not fit; the text names
+ * both lengths and nothing is queued.  LLMOS_EINVAL: an id outside the vocabulary. */
+LLMOS_API int llmos_session_append(llmos_session *session, const int32_t *tokens, size_t count,
+                                   struct llmos_error *err);
+
+struct llmos_token_logprob {
+    int32_t token;
+    float logprob; /* natural logarithm */
+};
+
+struct llmos_step_out {
+    int32_t token; /* the token that was sampled, or -1: only prompt was computed, or the context is
+                      full */
+    bool context_full; /* no room for another token: the sequence has ended */
+    bool starved; /* no KV page was free: nothing was computed for this session; try again later */
+    uint32_t computed;  /* tokens of this session that went through the model in this step */
+    float logprob;      /* of token, if wanted */
+    uint32_t top_count; /* most likely first */
+    struct llmos_token_logprob top[LLMOS_LOGPROBS_MAX];
+};
+
+/* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
+ * itself: the next step continues behind it.  Prompt chunks share what batch_tokens leaves after
+ * one token for every session that decodes, first sessions first; a session that got no share has
+ * computed == 0 and token == -1. */
+LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
+                                 size_t count, struct llmos_step_out *out, struct llmos_error *err);
+
+LLMOS_API size_t llmos_session_length(const llmos_session *session);  /* tokens seen and queued */
+LLMOS_API size_t llmos_session_pending(const llmos_session *session); /* queued, not yet computed */
+
+/* Logits of the last computed position, llmos_token_count floats, valid until the next step; NULL
+ * before. For evaluation (perplexity) and tests. */
+LLMOS_API const float *llmos_session_logits(const llmos_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tokenizer.h - text to tokens and back, exactly as the model's makers meant.
+ *
+ * Token ids are int32_t in [0, vocabulary).  Read-only after creation: any thread, at the same
+ * time. */
+#ifndef LLMOS_TOKENIZER_H
+#define LLMOS_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "llmos/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct llmos_tokenizer llmos_tokenizer; /* belongs to its model */
+
+/* Who may say what: text from users never becomes a special token unless PARSE_SPECIAL says so. */
+enum llmos_tokenize_flags {
+    LLMOS_TOKENIZE_ADD_BOS = 1,      /* begin as the model says: a BOS token if it wants one */
+    LLMOS_TOKENIZE_PARSE_SPECIAL = 2 /* "</s>" in the text is the token, not four letters */
+};
+
+/* The number of tokens of text[length] (any bytes; invalid UTF-8 goes through byte fallback), or a
+ * negative code. Writes at most room of them: call with room 0 to learn the number.  Time grows
+ * linearly (n log n) with length. */
+LLMOS_API long llmos_tokenize(const llmos_tokenizer *t, const char *text, size_t length, int flags,
+                              int32_t *tokens, size_t room, struct llmos_error *err);
+
+/* The bytes that a token adds to the text; valid as long as the tokenizer, not zero-terminated.
+ * Control tokens (BOS, EOS, chat marks) give 0 bytes unless with_special.  A piece may be a part of
+ * a UTF-8 character. A leading space that the model's makers drop at the start of a text is still
+ * in the piece. */
+LLMOS_API size_t llmos_token_piece(const llmos_tokenizer *t, int32_t token, bool with_special,
+                                   const char **piece);
+
+LLMOS_API int32_t llmos_token_count(const llmos_tokenizer *t);
+LLMOS_API int32_t llmos_token_bos(const llmos_tokenizer *t); /* -1 if there is none */
+LLMOS_API int32_t llmos_token_eos(const llmos_tokenizer *t); /* -1 likewise */
+LLMOS_API bool llmos_token_ends_generation(const llmos_tokenizer *t,
+                                           int32_t token); /* EOS, EOT, <|im_end|> ... */
+LLMOS_API bool llmos_token_is_control(const llmos_tokenizer *t, int32_t token);
+
+/* One message of a conversation; not owned. role: "system", "user", "assistant", "tool"; any other
+ * is refused. */
+struct llmos_message {
+    const char *role;
+    const char *content;
+    size_t content_length;
+};
+
+/* The conversation as tokens in the model's chat format, ready for the assistant's answer.  Roles'
+ * contents are tokenized as plain text: a user cannot type a special token.  As llmos_tokenize
+ * otherwise. */
+LLMOS_API long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
+                                   size_t count, int32_t *tokens, size_t room,
+                                   struct llmos_error *err);
+
+/* The name of the chat format in use: "chatml", "llama2", "llama3", "zephyr", "plain". */
+LLMOS_API const char *llmos_chat_format(const llmos_tokenizer *t);
+/* Overrides what was recognised in the file.  Not while other threads use the tokenizer. */
+LLMOS_API int llmos_chat_set_format(llmos_tokenizer *t, const char *name, struct llmos_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

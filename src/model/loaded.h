@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* loaded.h - the insides of llmos_model, for the folders above that compute with it. */
+#ifndef MODEL_LOADED_H
+#define MODEL_LOADED_H
+
+#include "base/file.h"
+#include "llmos/model.h"
+#include "model/weights.h"
+
+struct llmos_model {
+    struct file_map map;
+    struct gguf gguf;
+    struct hparams hparams;
+    struct weights weights;
+    struct llmos_tokenizer *tokenizer;
+    struct arena arena;
+};
+
+#endif

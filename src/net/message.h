@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* message.h - what daemon (or CLI) and engine say to each other, as structs; encoded into frames.
+ *
+ * message_parse checks every field of a frame: lengths, counts, enums, finite numbers, valid
+ * ranges.  Strings are slices of the frame.  The host believes nothing an engine says: texts are
+ * arbitrary bytes until the host has checked their UTF-8, numbers are clamped for display only.
+ * docs/PROTOCOL.md has the field lists. */
+#ifndef NET_MESSAGE_H
+#define NET_MESSAGE_H
+
+#include "base/arena.h"
+#include "net/frame.h"
+
+#define MESSAGE_STOPS_MAX      16
+#define MESSAGE_STOP_BYTES_MAX 1024
+#define MESSAGE_CHATS_MAX      4096 /* messages of one conversation */
+#define MESSAGE_BIAS_MAX       1024
+#define MESSAGE_TOP_MAX        20
+
+enum message_type {
+    /* host to engine */
+    MESSAGE_SETUP = 1, /* once, first */
+    MESSAGE_GENERATE,
+    MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the request was alive */
+    MESSAGE_TOKENIZE, /* answered by TOKENS frames */
+    MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
+    MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
+    /* engine to host */
+    MESSAGE_READY = 64, /* once: the model is loaded */
+    MESSAGE_TEXT,
+    MESSAGE_DONE,
+    MESSAGE_ERROR, /* id 0: the engine gives up; it ends after this */
+    MESSAGE_TOKENS,
+    MESSAGE_DATA,
+    MESSAGE_PROGRESS,
+    MESSAGE_STATS, /* unasked: at most 4 a second while working, and one when work ends */
+};
+
+enum message_purpose { PURPOSE_RUN, PURPOSE_TOKENIZE, PURPOSE_INSPECT };
+
+struct message_setup {
+    uint8_t purpose; /* what must be loaded: everything, the vocabulary, nothing */
+    uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
+    uint64_t memory_max_bytes;
+    struct str chat_format; /* empty: as the file says */
+};
+
+enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
+
+struct message_chat {
+    struct str role, content;
+};
+
+struct message_generate {
+    uint8_t prompt_kind;
+    struct str text;            /* PROMPT_TEXT: BOS as the model says; special tokens are text */
+    const int32_t *tokens;      /* PROMPT_TOKENS, in the arena of the parse */
+    struct message_chat *chats; /* PROMPT_CHAT */
+    uint32_t count;             /* of tokens or chats */
+    uint32_t max_tokens;        /* 0: as many as fit */
+    float temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+    uint32_t top_k, repeat_last;
+    uint64_t seed;
+    bool echo;         /* the prompt's text comes first */
+    bool ignore_eos;   /* go on behind the end token: benchmarks */
+    bool want_logprob; /* TEXT frames carry logprobs */
+    uint32_t top_logprobs;
+    uint32_t stop_count;
+    struct str stops[MESSAGE_STOPS_MAX]; /* not empty each; not part of the answer */
+    uint32_t bias_count;
+    struct {
+        int32_t token;
+        float bias;
+    } * bias;
+};
+
+struct message_tokenize {
+    struct str text;
+    bool add_bos, parse_special;
+};
+
+struct message_bench {
+    uint32_t prompt, generate, repeat; /* tokens, tokens, runs */
+};
+
+struct message_ready {
+    struct str architecture, name, file_type, chat_format, backend;
+    uint32_t context_tokens, context_trained, vocabulary, threads;
+    uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
+    uint32_t load_us; /* from SETUP to READY */
+};
+
+struct message_logprob {
+    struct str token; /* its bytes */
+    int32_t id;
+    float logprob;
+};
+
+/* A piece of the answer: whole UTF-8 characters, nothing that could still become a stop string. One
+ * frame may cover several tokens, and a token may give no text. */
+struct message_text {
+    struct str text;
+    uint32_t tokens;        /* generated since the last TEXT frame of this request */
+    uint32_t logprob_count; /* of these tokens, in order; 0 unless wanted */
+    struct message_token_logprobs {
+        struct message_logprob chosen;
+        uint32_t text_offset; /* in bytes of the whole answer */
+        uint32_t top_count;
+        struct message_logprob top[MESSAGE_TOP_MAX];
+    } * logprobs;
+};
+
+enum message_finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELED };
+
+struct message_done {
+    uint8_t finish;
+    uint32_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t queue_us, prompt_us, generate_us;
+};
+
+struct message_error {
+    int32_t code; /* LLMOS_E* */
+    struct str text;
+};
+
+struct message_tokens {
+    const int32_t *tokens;
+    uint32_t count;
+    bool last;
+};
+
+struct message_data {
+    struct str bytes;
+    bool last;
+};
+
+struct message_progress {
+    uint64_t done, total;
+};
+
+struct message_stats {
+    uint32_t running, waiting, kv_tokens_used, kv_tokens_total;
+    uint64_t prompt_tokens, generated_tokens; /* totals since start */
+    uint64_t prompt_us, generate_us;          /* time spent on them */
+    uint64_t steps, step_sequences;           /* step_sequences / steps = mean batch */
+};
+
+struct message {
+    uint16_t type;
+    uint64_t id;
+    union {
+        struct message_setup setup;
+        struct message_generate generate;
+        struct message_tokenize tokenize;
+        struct message_bench bench;
+        struct message_ready ready;
+        struct message_text text;
+        struct message_done done;
+        struct message_error error;
+        struct message_tokens tokens;
+        struct message_data data;
+        struct message_progress progress;
+        struct message_stats stats;
+    };
+};
+
+/* Appends the message as one frame. Overlong parts make the buffer bad. */
+void message_put(struct buf *out, const struct message *m);
+
+/* Arrays go to the arena.  LLMOS_EFORMAT names the field. `from_engine` says which types are
+ * allowed. */
+int message_parse(struct message *m, const struct frame *f, bool from_engine, struct arena *arena,
+                  struct llmos_error *err);
+
+const char *message_finish_name(int finish); /* "stop", "length", "canceled" */
+
+#endif

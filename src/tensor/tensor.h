@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tensor.h - a view of numbers that somebody else owns.
+ *
+ * Row-major with the innermost dimension first, as in GGUF: shape[0] is the length of a row,
+ * shape[1] the number of rows.  A weight matrix w of shape {inner, rows} maps x[inner] to
+ * out[rows]. */
+#ifndef TENSOR_TENSOR_H
+#define TENSOR_TENSOR_H
+
+#include "tensor/dtype.h"
+
+#define TENSOR_DIMS_MAX 4
+
+struct tensor {
+    enum dtype type;
+    unsigned n_dims;
+    size_t shape[TENSOR_DIMS_MAX]; /* 1 beyond n_dims */
+    size_t row_bytes;
+    const void *data; /* read-only, at least 4-byte aligned, not necessarily 64 */
+};
+
+static inline const void *tensor_row(const struct tensor *t, size_t row)
+{
+    return (const char *)t->data + row * t->row_bytes;
+}
+
+#endif
