@@ -73,8 +73,9 @@ struct gguf {
     uint32_t *value_index, *tensor_index;
 };
 
-/* On failure nothing is left to free.  Errors say what, which and where:
- * "tensor 'blk.3.ffn_up.weight' ends at byte 812646400, the file has 799014912". */
+/* bytes: aligned to 8, as mapped and allocated memory is.  On failure nothing is left to free.
+ * Errors say what, which and where: "tensor 'blk.3.ffn_up.weight' ends at byte 812646400, the file
+ * has 799014912". */
 int gguf_parse(struct gguf *g, const void *bytes, size_t n, struct llmos_error *err);
 void gguf_fini(struct gguf *g);
 
