@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_ref.c - every kernel in plain C: the specification the fast ones are tested against. */
+#include "tensor/backend.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Sums are kept in double, in index order: what is compared with this has errors of its own only.
+ */
+
+enum { FORM_F32, FORM_Q8 };
+
+struct x_q8 {
+    float d;
+    int8_t q[Q_BLOCK];
+};
+
+static bool always(void)
+{
+    return true;
+}
+
+static unsigned prepared_form(enum dtype weights)
+{
+    return weights == DTYPE_Q8_0 || weights == DTYPE_Q4_0 ? FORM_Q8 : FORM_F32;
+}
+
+static size_t prepared_bytes(enum dtype weights, size_t inner)
+{
+    size_t bytes = prepared_form(weights) == FORM_Q8 ? inner / Q_BLOCK * sizeof(struct x_q8)
+                                                     : inner * sizeof(float);
+
+    return (bytes + 63) / 64 * 64;
+}
+
+/* q = x / d to nearest even with d = max |x| / 127.  Not finite: d is NaN and so is every product.
+ * Smaller than 1e-30: zero, since 1 / d must stay finite. */
+static void quantise_block(const float *x, struct x_q8 *out)
+{
+    float most = 0, scale;
+
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < Q_BLOCK; i++) {
+        if (!isfinite(x[i])) {
+            out->d = NAN;
+            return;
+        }
+        most = fmaxf(most, fabsf(x[i]));
+    }
+    if (most < 1e-30f)
+        return;
+    out->d = most / 127;
+    scale = 1 / out->d;
+    for (size_t i = 0; i < Q_BLOCK; i++)
+        out->q[i] = (int8_t)rintf(x[i] * scale);
+}
+
+static void prepare(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    struct x_q8 *blocks = out;
+
+    if (prepared_form(weights) == FORM_F32) {
+        memcpy(out, x, inner * sizeof(float));
+        return;
+    }
+    for (size_t b = 0; b < inner / Q_BLOCK; b++)
+        quantise_block(x + b * Q_BLOCK, &blocks[b]);
+}
+
+static int weight_quants(enum dtype type, const char *block, int8_t *q)
+{
+    struct block_q8_0 q8;
+    struct block_q4_0 q4;
+
+    if (type == DTYPE_Q8_0) {
+        memcpy(&q8, block, sizeof(q8));
+        memcpy(q, q8.q, Q_BLOCK);
+        return q8.d;
+    }
+    memcpy(&q4, block, sizeof(q4));
+    for (size_t j = 0; j < Q_BLOCK / 2; j++) {
+        q[j] = (int8_t)((q4.q[j] & 15) - 8);
+        q[j + Q_BLOCK / 2] = (int8_t)((q4.q[j] >> 4) - 8);
+    }
+    return q4.d;
+}
+
+#define TILE  16  /* vectors that share a decoded piece of a row */
+#define PIECE 256 /* decoded weights at a time; a multiple of Q_BLOCK */
+
+static void dots_q8(enum dtype type, const char *row, size_t inner, const char *x, size_t x_bytes,
+                    size_t n, double *sums)
+{
+    size_t block_bytes = dtype_info(type)->block_bytes;
+
+    for (size_t b = 0; b < inner / Q_BLOCK; b++) {
+        int8_t q[Q_BLOCK];
+        float d = f16_to_f32((uint16_t)weight_quants(type, row + b * block_bytes, q));
+
+        for (size_t t = 0; t < n; t++) {
+            const struct x_q8 *xb = (const struct x_q8 *)(const void *)(x + t * x_bytes) + b;
+            int32_t sum = 0;
+
+            for (size_t i = 0; i < Q_BLOCK; i++)
+                sum += q[i] * xb->q[i];
+            sums[t] += (double)(d * xb->d) * sum;
+        }
+    }
+}
+
+static void dots_f32(enum dtype type, const char *row, size_t inner, const char *x, size_t x_bytes,
+                     size_t n, double *sums)
+{
+    const struct dtype_info *info = dtype_info(type);
+
+    for (size_t i = 0; i < inner; i += PIECE) {
+        size_t count = inner - i < PIECE ? inner - i : PIECE;
+        float w[PIECE];
+
+        info->to_f32(row + i * info->block_bytes, w, count);
+        for (size_t t = 0; t < n; t++) {
+            const float *xt = (const float *)(const void *)(x + t * x_bytes) + i;
+
+            for (size_t k = 0; k < count; k++)
+                sums[t] += (double)w[k] * (double)xt[k];
+        }
+    }
+}
+
+static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
+                   size_t n, float *out, size_t out_stride)
+{
+    size_t inner = w->shape[0], x_bytes = prepared_bytes(w->type, inner);
+
+    for (size_t r = row_begin; r < row_end; r++) {
+        for (size_t t = 0; t < n; t += TILE) {
+            size_t count = n - t < TILE ? n - t : TILE;
+            const char *xt = (const char *)x + t * x_bytes;
+            double sums[TILE] = {0};
+
+            if (prepared_form(w->type) == FORM_Q8)
+                dots_q8(w->type, tensor_row(w, r), inner, xt, x_bytes, count, sums);
+            else
+                dots_f32(w->type, tensor_row(w, r), inner, xt, x_bytes, count, sums);
+            for (size_t i = 0; i < count; i++)
+                out[(t + i) * out_stride + r] = (float)sums[i];
+        }
+    }
+}
+
+static void rmsnorm(const float *x, const float *w, size_t n, float eps, float *out)
+{
+    double sum = 0;
+    float scale;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * scale * w[i];
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void swiglu(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+}
+
+static void rope(float *head, const float *table, size_t dims, bool interleaved)
+{
+    size_t step = interleaved ? 2 : 1, apart = interleaved ? 1 : dims / 2;
+
+    for (size_t i = 0; i < dims / 2; i++) {
+        float *a = head + i * step, *b = a + apart;
+        float c = table[2 * i], s = table[2 * i + 1], x = *a, y = *b;
+
+        *a = x * c - y * s;
+        *b = x * s + y * c;
+    }
+}
+
+static void attend(const float *q, const uint16_t *const *k_pages, const uint16_t *const *v_pages,
+                   size_t page_tokens, size_t stride, size_t keys, size_t head_dim, float scale,
+                   float *scores, float *out)
+{
+    float most = -INFINITY;
+    double total = 0;
+
+    for (size_t j = 0; j < keys; j++) {
+        const uint16_t *k = k_pages[j / page_tokens] + j % page_tokens * stride;
+        double sum = 0;
+
+        for (size_t i = 0; i < head_dim; i++)
+            sum += (double)q[i] * (double)f16_to_f32(k[i]);
+        scores[j] = (float)sum * scale;
+        most = fmaxf(most, scores[j]);
+    }
+    for (size_t j = 0; j < keys; j++) {
+        scores[j] = expf(scores[j] - most);
+        total += (double)scores[j];
+    }
+    for (size_t i = 0; i < head_dim; i++) {
+        double sum = 0;
+
+        for (size_t j = 0; j < keys; j++)
+            sum += (double)scores[j] *
+                   (double)f16_to_f32(v_pages[j / page_tokens][j % page_tokens * stride + i]);
+        out[i] = keys ? (float)(sum / total) : 0;
+    }
+}
+
+static void f32_to_f16_row(const float *x, uint16_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = f32_to_f16(x[i]);
+}
+
+static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
+{
+    dtype_info(type)->to_f32(row, out, n);
+}
+
+const struct backend backend_ref = {
+    .name = "ref",
+    .usable = always,
+    .prepared_form = prepared_form,
+    .prepared_bytes = prepared_bytes,
+    .prepare = prepare,
+    .matmul = matmul,
+    .rmsnorm = rmsnorm,
+    .add = add,
+    .swiglu = swiglu,
+    .rope = rope,
+    .attend = attend,
+    .f32_to_f16_row = f32_to_f16_row,
+    .row_to_f32 = row_to_f32,
+};
