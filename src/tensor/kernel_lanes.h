@@ -31,6 +31,20 @@
 #define CHUNK     1024
 #define ROW_BLOCK 64
 
+/* Brings weights that are streamed into the level-2 cache.  Rows are read several at a time, each
+ * of them too short for the processor to notice a stream; the rows that come next are one piece of
+ * memory, and are asked for in its order. */
+INLINE void fetch(const char *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
+INLINE size_t dtype_bytes(enum dtype type)
+{
+    return type == DTYPE_F32 ? 4 : 2;
+}
+
 INLINE vec v_weights(enum dtype type, const char *w, size_t i)
 {
     if (type == DTYPE_F32)
@@ -47,7 +61,7 @@ INLINE vec v_weights_part(enum dtype type, const char *w, size_t i, size_t n)
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
 INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], const float *x,
-                     size_t x_stride, size_t begin, size_t end, __m128 *sums)
+                     size_t x_stride, size_t begin, size_t end, const char *next, __m128 *sums)
 {
     vec acc[4][TILE_T];
     size_t i = begin;
@@ -58,6 +72,8 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     for (; i + LANES <= end; i += LANES) {
         vec xt[TILE_T];
 
+        if (next)
+            fetch(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
@@ -120,12 +136,15 @@ struct float_job {
 INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job *j, size_t r,
                        size_t t, size_t begin, size_t end)
 {
-    const char *rows[4];
+    const char *rows[4], *next = NULL;
     __m128 sums[TILE_T];
     size_t count = j->row_end - r;
 
     four_rows(j->w, r, j->row_end, rows);
-    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, sums);
+    /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
+    if (T <= 2 && r + 4 < j->row_end)
+        next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
+    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next, sums);
     for (unsigned i = 0; i < T; i++) {
         float *out = j->out + (t + i) * j->out_stride + r;
 
@@ -424,7 +443,7 @@ static float score_keys(const float *q, const struct pages *k, size_t keys, size
 
         for (size_t i = 0; i < 4; i++)
             rows[i] = (const char *)page_row(k, j + i < keys ? j + i : keys - 1);
-        dot_tile(1, DTYPE_F16, rows, q, 0, 0, head_dim, &s);
+        dot_tile(1, DTYPE_F16, rows, q, 0, 0, head_dim, NULL, &s);
         s = _mm_mul_ps(s, _mm_set1_ps(scale));
         most = _mm_max_ps(s, most); /* beyond the end the last key stands in: no harm */
         put_rows(s, scores + j, keys - j);
