@@ -153,33 +153,59 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
  * as they are, 8 too large. The integer sums start from -128 or -8 times the sum of x to make up
  * for it. */
 
-#define GROUP    16   /* rows of one register */
-#define Q_TILE_T 6    /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define STREAM_T 4    /* up to so many vectors it does not pay to keep transposed weights */
-#define PANEL    16   /* blocks transposed at a time for many vectors: 18 KiB of stack */
-#define AHEAD    1024 /* bytes that weights are fetched ahead of their use when streamed */
+#define GROUP    16 /* rows of one register */
+#define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
+#define STREAM_T 4  /* up to so many vectors it does not pay to keep transposed weights */
+#define PANEL    16 /* blocks transposed at a time for many vectors: 18 KiB of stack */
 
+/* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
+ * pointers do not.  Where fewer than sixteen rows follow, earlier ones are computed once more and
+ * not stored. */
 struct rows16 {
-    const char *at[GROUP];
+    const char *quarter[4]; /* rows 0, 4, 8, 12 */
+    size_t stride;
+    size_t out;      /* row of lane 0 */
+    __mmask16 lanes; /* that are stored */
 };
 
-INLINE struct rows16 sixteen_rows(const struct tensor *w, size_t r, size_t row_end)
+/* The rows [r, min(r + 16, end)) in lanes of a group. */
+INLINE struct rows16 sixteen_rows(const struct tensor *w, size_t r, size_t end)
 {
-    struct rows16 rows;
+    size_t rows = w->shape[1], count = r < end ? end - r : 0, from = r;
+    struct rows16 g = {.stride = w->row_bytes};
 
-    for (size_t i = 0; i < GROUP; i++)
-        rows.at[i] = tensor_row(w, r + i < row_end ? r + i : row_end - 1);
-    return rows;
+    if (from + GROUP > rows)
+        from = rows < GROUP ? 0 : rows - GROUP;
+    if (rows < GROUP) { /* a tiny matrix: one row in all lanes */
+        from = r < rows ? r : rows - 1;
+        g.stride = 0;
+        count = count > 1 ? 1 : count;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        g.quarter[i] = (const char *)tensor_row(w, from) + 4 * i * g.stride;
+    g.out = from;
+    g.lanes = count ? (__mmask16)(first(count) << (r - from)) : 0;
+    return g;
+}
+
+INLINE const char *row_at(const struct rows16 *rows, unsigned i, size_t offset)
+{
+    return rows->quarter[i / 4] + offset + i % 4 * rows->stride;
+}
+
+INLINE __m512i load16(const char *p)
+{
+    return _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
 }
 
 /* Sixteen bytes at `offset` of the rows i, i + 4, i + 8, i + 12, a quarter of the register each. */
 INLINE __m512i quarter_rows(const struct rows16 *rows, unsigned i, size_t offset)
 {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(rows->at[i] + offset)));
+    __m512i v = load16(row_at(rows, i, offset));
 
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(rows->at[i + 4] + offset)), 1);
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(rows->at[i + 8] + offset)), 2);
-    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(rows->at[i + 12] + offset)), 3);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)row_at(rows, i + 4, offset)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)row_at(rows, i + 8, offset)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)row_at(rows, i + 12, offset)), 3);
 }
 
 /* out[i] = bytes 4 i .. 4 i + 3, from offset on, of sixteen rows. */
@@ -219,7 +245,7 @@ INLINE vec block_scales(const struct rows16 *rows, size_t offset)
     uint16_t d[GROUP];
 
     for (unsigned i = 0; i < GROUP; i++)
-        memcpy(&d[i], rows->at[i] + offset, sizeof(d[i]));
+        memcpy(&d[i], row_at(rows, i, offset), sizeof(d[i]));
     return _mm512_cvtph_ps(_mm256_set_epi16((short)d[15], (short)d[14], (short)d[13], (short)d[12],
                                             (short)d[11], (short)d[10], (short)d[9], (short)d[8],
                                             (short)d[7], (short)d[6], (short)d[5], (short)d[4],
@@ -255,6 +281,7 @@ struct quant_job {
 INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     struct rows16 rows = sixteen_rows(j->w, r, j->row_end);
+    const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     vec acc[STREAM_T];
 
@@ -265,8 +292,7 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
         vec scales = block_scales(&rows, offset);
         __m512i w[8];
 
-        for (unsigned i = 0; i < GROUP; i++)
-            _mm_prefetch(rows.at[i] + offset + AHEAD, _MM_HINT_T0);
+        fetch(next + GROUP * offset, GROUP * block_bytes(type));
         block_quants(type, &rows, offset, w);
         for (unsigned t = 0; t < T; t++) {
             const struct x_q8 *x = x_block(j->x + t * j->x_bytes, b);
@@ -281,7 +307,7 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
         }
     }
     for (unsigned t = 0; t < T; t++)
-        v_store_part(j->out + t * j->out_stride + r, acc[t], j->row_end - r);
+        _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows.out, rows.lanes, acc[t]);
 }
 
 /* Blocks of 2 groups of rows, transposed. */
@@ -309,16 +335,16 @@ INLINE void panel_fill(enum dtype type, const struct rows16 rows[2], size_t b, s
 
 /* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
 INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
-                       const char *x, size_t x_bytes, float *out, size_t out_stride, size_t rows,
-                       bool is_first)
+                       const char *x, size_t x_bytes, float *out, size_t out_stride,
+                       const struct rows16 rows[2], bool is_first)
 {
-    size_t rows_1 = rows > GROUP ? rows - GROUP : 0;
     vec acc[2][Q_TILE_T];
 
-    for (unsigned t = 0; t < T; t++) {
-        acc[0][t] = is_first ? v_zero() : v_load_part(out + t * out_stride, rows);
-        acc[1][t] = is_first ? v_zero() : v_load_part(out + t * out_stride + GROUP, rows_1);
-    }
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] =
+                is_first ? v_zero()
+                         : _mm512_maskz_loadu_ps(rows[g].lanes, out + t * out_stride + rows[g].out);
     for (size_t b = 0; b < count; b++) {
         __m512i sum[2][Q_TILE_T];
 
@@ -343,8 +369,8 @@ INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p,
         }
     }
     for (unsigned t = 0; t < T; t++) {
-        v_store_part(out + t * out_stride, acc[0][t], rows);
-        v_store_part(out + t * out_stride + GROUP, acc[1][t], rows_1);
+        for (unsigned g = 0; g < 2; g++)
+            _mm512_mask_storeu_ps(out + t * out_stride + rows[g].out, rows[g].lanes, acc[g][t]);
     }
 }
 
@@ -352,7 +378,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 {
     struct rows16 rows[2] = {sixteen_rows(j->w, r, j->row_end),
                              sixteen_rows(j->w, r + GROUP, j->row_end)};
-    size_t blocks = j->w->shape[0] / Q_BLOCK, left = j->row_end - r, b = 0;
+    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
@@ -362,32 +388,44 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         panel_fill(type, rows, b, count, &p);
         for (; t + Q_TILE_T <= n; t += Q_TILE_T)
             panel_tile(Q_TILE_T, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride + r, j->out_stride, left, b == 0);
+                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
         for (; t + 2 <= n; t += 2)
             panel_tile(2, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride + r, j->out_stride, left, b == 0);
+                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
         if (t < n)
             panel_tile(1, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride + r, j->out_stride, left, b == 0);
+                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
         b += count;
     } while (b < blocks);
 }
 
-INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t row_begin, size_t n)
+/* The vectors [t, t + 4) or as many as there are. */
+INLINE void stream_some(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    size_t step = n <= STREAM_T ? GROUP : 2 * GROUP;
+    if (n == 1)
+        stream_rows(1, type, j, r);
+    else if (n == 2)
+        stream_rows(2, type, j, r);
+    else if (n == 3)
+        stream_rows(3, type, j, r);
+    else
+        stream_rows(4, type, j, r);
+}
 
-    for (size_t r = row_begin; r < j->row_end; r += step) {
-        if (n > STREAM_T)
-            panel_rows(type, j, r, n);
-        else if (n == 1)
-            stream_rows(1, type, j, r);
-        else if (n == 2)
-            stream_rows(2, type, j, r);
-        else if (n == 3)
-            stream_rows(3, type, j, r);
-        else if (n == 4)
-            stream_rows(4, type, j, r);
+INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t row_begin, size_t n)
+{
+    struct quant_job j = *job;
+
+    if (n > STREAM_T && j.w->shape[1] >= GROUP) {
+        for (size_t r = row_begin; r < j.row_end; r += 2 * GROUP)
+            panel_rows(type, &j, r, n);
+        return;
+    }
+    for (size_t t = 0; t < n; t += STREAM_T) {
+        j.x = job->x + t * j.x_bytes;
+        j.out = job->out + t * j.out_stride;
+        for (size_t r = row_begin; r < j.row_end; r += j.w->shape[1] < GROUP ? 1 : GROUP)
+            stream_some(type, &j, r, n - t);
     }
 }
 

@@ -31,6 +31,20 @@
 #define CHUNK     1024
 #define ROW_BLOCK 64
 
+/* Brings weights that are streamed into the level-2 cache.  Rows are read several at a time, each
+ * of them too short for the processor to notice a stream; the rows that come next are one piece of
+ * memory, and are asked for in its order. */
+INLINE void fetch(const char *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
+INLINE size_t dtype_bytes(enum dtype type)
+{
+    return type == DTYPE_F32 ? 4 : 2;
+}
+
 INLINE vec v_weights(enum dtype type, const char *w, size_t i)
 {
     if (type == DTYPE_F32)
@@ -47,7 +61,7 @@ INLINE vec v_weights_part(enum dtype type, const char *w, size_t i, size_t n)
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
 INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], const float *x,
-                     size_t x_stride, size_t begin, size_t end, __m128 *sums)
+                     size_t x_stride, size_t begin, size_t end, const char *next, __m128 *sums)
 {
     vec acc[4][TILE_T];
     size_t i = begin;
@@ -58,6 +72,8 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     for (; i + LANES <= end; i += LANES) {
         vec xt[TILE_T];
 
+        if (next)
+            fetch(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
@@ -120,12 +136,15 @@ struct float_job {
 INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job *j, size_t r,
                        size_t t, size_t begin, size_t end)
 {
-    const char *rows[4];
+    const char *rows[4], *next = NULL;
     __m128 sums[TILE_T];
     size_t count = j->row_end - r;
 
     four_rows(j->w, r, j->row_end, rows);
-    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, sums);
+    /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
+    if (T <= 2 && r + 4 < j->row_end)
+        next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
+    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next, sums);
     for (unsigned i = 0; i < T; i++) {
         float *out = j->out + (t + i) * j->out_stride + r;
 
@@ -400,33 +419,51 @@ static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
 
 /* ---- attention ---- */
 
-struct pages {
-    const uint16_t *const *at;
-    size_t tokens, stride;
+/* Walks over the rows of a paged cache in position order, without a division each. */
+struct walk {
+    const uint16_t *const *page; /* the next one */
+    const uint16_t *row;
+    size_t tokens, stride, left; /* left: rows of this page */
 };
 
-INLINE const uint16_t *page_row(const struct pages *p, size_t key)
+INLINE struct walk walk_from_start(const uint16_t *const *pages, size_t tokens, size_t stride)
 {
-    return p->at[key / p->tokens] + key % p->tokens * p->stride;
+    return (struct walk){.page = pages, .tokens = tokens, .stride = stride};
+}
+
+/* At most `most` rows that lie together; *count of them, from the one returned on. */
+INLINE const uint16_t *walk_rows(struct walk *w, size_t most, size_t *count)
+{
+    const uint16_t *row;
+
+    if (w->left == 0) {
+        w->row = *w->page++;
+        w->left = w->tokens;
+    }
+    *count = w->left < most ? w->left : most;
+    row = w->row;
+    w->row += *count * w->stride;
+    w->left -= *count;
+    return row;
 }
 
 /* scores[j] = scale * q k_j; returns the largest. NaN scores need not win: they spoil the sum of
  * exponentials, and so everything, all the same. */
-static float score_keys(const float *q, const struct pages *k, size_t keys, size_t head_dim,
-                        float scale, float *scores)
+static float score_keys(const float *q, struct walk k, size_t keys, size_t head_dim, float scale,
+                        float *scores)
 {
     __m128 most = _mm_set1_ps(-INFINITY);
     float f[4];
 
     for (size_t j = 0; j < keys; j += 4) {
-        const char *rows[4];
+        const char *rows[4] = {NULL};
         __m128 s;
 
-        for (size_t i = 0; i < 4; i++)
-            rows[i] = (const char *)page_row(k, j + i < keys ? j + i : keys - 1);
-        dot_tile(1, DTYPE_F16, rows, q, 0, 0, head_dim, &s);
+        for (size_t i = 0, one; i < 4; i++) /* beyond the end the last key stands in */
+            rows[i] = j + i < keys ? (const char *)walk_rows(&k, 1, &one) : rows[i - 1];
+        dot_tile(1, DTYPE_F16, rows, q, 0, 0, head_dim, NULL, &s);
         s = _mm_mul_ps(s, _mm_set1_ps(scale));
-        most = _mm_max_ps(s, most); /* beyond the end the last key stands in: no harm */
+        most = _mm_max_ps(s, most);
         put_rows(s, scores + j, keys - j);
     }
     _mm_storeu_ps(f, most);
@@ -458,18 +495,18 @@ static float exponentials(float *scores, size_t keys, float most)
 
 /* out = sum_j p_j v_j / total for C vectors of columns from `from` on; of the last, `part` lanes.
  */
-INLINE void mix_values(const unsigned C, const struct pages *v, const float *p, size_t keys,
-                       size_t from, size_t part, float total, float *out)
+INLINE void mix_values(const unsigned C, struct walk v, const float *p, size_t keys, size_t from,
+                       size_t part, float total, float *out)
 {
     vec acc[COLUMNS], whole = v_set1(total);
 
     for (unsigned c = 0; c < C; c++)
         acc[c] = v_zero();
     for (size_t j = 0; j < keys;) {
-        const uint16_t *row = page_row(v, j) + from;
-        size_t end = j + v->tokens - j % v->tokens;
+        size_t count;
+        const uint16_t *row = walk_rows(&v, keys - j, &count) + from;
 
-        for (end = end < keys ? end : keys; j < end; j++, row += v->stride) {
+        for (size_t end = j + count; j < end; j++, row += v.stride) {
             vec pj = v_set1(p[j]);
 
             for (unsigned c = 0; c < C; c++) {
@@ -491,7 +528,8 @@ static void attend(const float *q, const uint16_t *const *k_pages, const uint16_
                    size_t page_tokens, size_t stride, size_t keys, size_t head_dim, float scale,
                    float *scores, float *out)
 {
-    struct pages k = {k_pages, page_tokens, stride}, v = {v_pages, page_tokens, stride};
+    struct walk k = walk_from_start(k_pages, page_tokens, stride);
+    struct walk v = walk_from_start(v_pages, page_tokens, stride);
     size_t i = 0;
     float total;
 
@@ -499,15 +537,15 @@ static void attend(const float *q, const uint16_t *const *k_pages, const uint16_
         memset(out, 0, head_dim * sizeof(*out));
         return;
     }
-    total = exponentials(scores, keys, score_keys(q, &k, keys, head_dim, scale, scores));
+    total = exponentials(scores, keys, score_keys(q, k, keys, head_dim, scale, scores));
     for (; i + COLUMNS * LANES <= head_dim; i += COLUMNS * LANES)
-        mix_values(COLUMNS, &v, scores, keys, i, LANES, total, out);
+        mix_values(COLUMNS, v, scores, keys, i, LANES, total, out);
     for (; i + COLUMNS / 2 * LANES <= head_dim; i += COLUMNS / 2 * LANES)
-        mix_values(COLUMNS / 2, &v, scores, keys, i, LANES, total, out);
+        mix_values(COLUMNS / 2, v, scores, keys, i, LANES, total, out);
     for (; i + LANES <= head_dim; i += LANES)
-        mix_values(1, &v, scores, keys, i, LANES, total, out);
+        mix_values(1, v, scores, keys, i, LANES, total, out);
     if (i < head_dim)
-        mix_values(1, &v, scores, keys, i, head_dim - i, total, out);
+        mix_values(1, v, scores, keys, i, head_dim - i, total, out);
 }
 
 #define BACKEND_LANES                                                                     \
