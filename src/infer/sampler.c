@@ -159,19 +159,19 @@ static int32_t select_one(const float *logits, size_t n)
 
 /* --- what the model itself says -------------------------------------------------------------- */
 
-/* log of the sum of exp(logits), relative to the largest so that nothing overflows. */
+/* Both relative to the largest logit: nothing overflows, and huge logits lose no digits. */
 static double log_sum_exp(const float *logits, size_t n, float most)
 {
     double sum = 0;
 
     for (size_t i = 0; i < n; i++)
         sum += exp((double)sane(logits[i]) - (double)most);
-    return (double)most + log(sum);
+    return log(sum);
 }
 
-static float logprob_of(float logit, double total)
+static float logprob_of(float logit, float most, double log_sum)
 {
-    double p = (double)sane(logit) - total;
+    double p = (double)sane(logit) - (double)most - log_sum;
 
     return p < (double)-FLT_MAX ? -FLT_MAX : (float)p; /* JSON knows no infinity */
 }
@@ -180,18 +180,18 @@ static void report_logprobs(const struct llmos_sampling *o, const float *logits,
                             float most, struct sampler_candidate *scratch,
                             struct llmos_step_out *out)
 {
-    double total;
+    double log_sum;
 
     out->logprob = 0;
     out->top_count = 0;
     if (!o->want_logprob && o->logprobs == 0)
         return;
-    total = log_sum_exp(logits, n, most);
-    out->logprob = logprob_of(logits[out->token], total);
+    log_sum = log_sum_exp(logits, n, most);
+    out->logprob = logprob_of(logits[out->token], most, log_sum);
     out->top_count = (uint32_t)select_best(logits, n, o->logprobs < n ? o->logprobs : n, scratch);
     for (uint32_t i = 0; i < out->top_count; i++)
-        out->top[i] =
-            (struct llmos_token_logprob){scratch[i].token, logprob_of(scratch[i].logit, total)};
+        out->top[i] = (struct llmos_token_logprob){scratch[i].token,
+                                                   logprob_of(scratch[i].logit, most, log_sum)};
 }
 
 /* --- bias and penalties ----------------------------------------------------------------------- */
