@@ -250,6 +250,8 @@ int llmos_context_create(llmos_context **context, const llmos_model *model,
     llmos_context *c;
     int rc;
 
+    if (model->vocabulary_only)
+        return fail(err, LLMOS_EINVAL, "the model was opened for its vocabulary and cannot be run");
     if (!arch)
         return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run, only llama can",
                     model->hparams.architecture);
