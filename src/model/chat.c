@@ -8,8 +8,6 @@
 
 #include <stdio.h>
 
-#define TEXT_BYTES_MAX (64u << 20) /* as for any text */
-
 /* A conversation while it is written: text waits until the next mark, so that it is tokenized in
  * one piece whoever its parts came from. */
 struct writer {
@@ -292,7 +290,7 @@ long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *m
     w.rc = check(t, messages, count, err);
     if (w.rc < 0)
         return w.rc;
-    buf_init(&w.text, TEXT_BYTES_MAX);
+    buf_init(&w.text, SPM_TEXT_BYTES_MAX);
     t->chat->write(&w, messages, count);
     flush(&w);
     buf_fini(&w.text);

@@ -48,6 +48,11 @@ const char *gguf_type_name(enum gguf_type t)
     return (unsigned)t < GGUF_TYPE_COUNT ? types[t].name : "unknown";
 }
 
+size_t gguf_type_bytes(enum gguf_type t)
+{
+    return (unsigned)t < GGUF_TYPE_COUNT ? types[t].bytes : 0;
+}
+
 /* ---- header ---- */
 
 static int check_magic(const unsigned char *at, size_t n, struct llmos_error *err)

@@ -98,5 +98,6 @@ float gguf_array_f32(const struct gguf_array *a, uint64_t i);
 int32_t gguf_array_i32(const struct gguf_array *a, uint64_t i); /* also for u32 and bool */
 
 const char *gguf_type_name(enum gguf_type t);
+size_t gguf_type_bytes(enum gguf_type t); /* of one element; 0 for strings and arrays */
 
 #endif

@@ -2,7 +2,7 @@
 /* hparams.c - see hparams.h */
 #include "model/hparams.h"
 
-#include "model/chars.h"
+#include "model/clean.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,7 +70,7 @@ static int read_architecture(struct hparams *h, const struct gguf *g, struct llm
     memcpy(h->architecture, "llama", sizeof("llama"));
     rc = gguf_get_str(g, "general.name", &name, err);
     if (rc > 0)
-        chars_clean(h->name, sizeof(h->name), name);
+        clean_name(h->name, sizeof(h->name), name);
     return rc < 0 ? rc : 0;
 }
 

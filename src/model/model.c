@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model.c - the public calls on a model: open, describe, close. */
 #include "base/mem.h"
-#include "model/chars.h"
+#include "model/clean.h"
 #include "model/loaded.h"
 #include "model/vocab.h"
 
@@ -34,9 +34,9 @@ static void name_vocabulary(struct llmos_model *m)
     struct str text;
 
     if (gguf_get_str(&m->gguf, "general.architecture", &text, NULL) > 0)
-        chars_clean(m->hparams.architecture, sizeof(m->hparams.architecture), text);
+        clean_name(m->hparams.architecture, sizeof(m->hparams.architecture), text);
     if (gguf_get_str(&m->gguf, "general.name", &text, NULL) > 0)
-        chars_clean(m->hparams.name, sizeof(m->hparams.name), text);
+        clean_name(m->hparams.name, sizeof(m->hparams.name), text);
     m->hparams.n_vocab = (uint32_t)llmos_token_count(m->tokenizer);
 }
 

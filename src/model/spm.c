@@ -3,12 +3,11 @@
 #include "model/spm.h"
 
 #include "base/mem.h"
-#include "model/chars.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 
-#define NONE           UINT32_MAX
-#define TEXT_BYTES_MAX (64u << 20) /* takes up to 2 GiB of work space; no context is that long */
+#define NONE UINT32_MAX
 
 /* A run of the text that is one piece so far; merged ones form a list. */
 struct symbol {
@@ -112,7 +111,7 @@ static void cut(struct merging *m, size_t length)
     uint32_t n = 0;
 
     for (size_t i = 0; i < length; n++) {
-        size_t bytes = chars_length(m->text + i, length - i);
+        size_t bytes = utf8_length((struct str){m->text + i, length - i});
 
         bytes += bytes == 0;
         m->symbols[n] = (struct symbol){(uint32_t)i, (uint32_t)bytes, n - 1, n + 1};
@@ -277,9 +276,9 @@ long llmos_tokenize(const llmos_tokenizer *t, const char *text, size_t length, i
     bool after_control = true;
     int rc;
 
-    if (length > TEXT_BYTES_MAX)
+    if (length > SPM_TEXT_BYTES_MAX)
         return fail(err, LLMOS_ELIMIT, "%zu bytes of text, at most %u are accepted", length,
-                    TEXT_BYTES_MAX);
+                    SPM_TEXT_BYTES_MAX);
     if ((flags & LLMOS_TOKENIZE_ADD_BOS) && t->add_bos && t->bos >= 0)
         token_sink_put(&out, t->bos);
     rc = spm_tokenize_marked(t, (struct str){length ? text : "", length},

@@ -9,6 +9,9 @@
 
 #include "model/vocab.h"
 
+/* A byte takes up to 65 bytes of work space: 1 GiB for this much, four million tokens or so. */
+#define SPM_TEXT_BYTES_MAX (16u << 20)
+
 /* Where tokens go: the first `room` are stored, all are counted. */
 struct token_sink {
     int32_t *at;
@@ -22,7 +25,7 @@ static inline void token_sink_put(struct token_sink *s, int32_t token)
     s->count++;
 }
 
-/* text: at most 2^30 bytes, any; with_space: as if a space stood in front. */
+/* text: any bytes, at most SPM_TEXT_BYTES_MAX; with_space: as if a space stood in front. */
 int spm_tokenize(const struct llmos_tokenizer *t, struct str text, bool with_space,
                  struct token_sink *out, struct llmos_error *err);
 

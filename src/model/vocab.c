@@ -3,7 +3,6 @@
 #include "model/vocab.h"
 
 #include "base/mem.h"
-#include "model/chars.h"
 #include "model/chat.h"
 #include "model/hparams.h"
 #include "model/sortindex.h"
