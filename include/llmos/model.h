@@ -22,6 +22,10 @@ typedef struct llmos_model llmos_model;
 LLMOS_API int llmos_model_open(llmos_model **model, const char *path, struct llmos_error *err);
 /* fd stays the caller's and may be closed at once. */
 LLMOS_API int llmos_model_open_fd(llmos_model **model, int fd, struct llmos_error *err);
+/* Only the tokenizer: works for files without tensors or of an architecture that cannot be run.  A
+ * context on such a model is refused; its info holds names, bytes and the vocabulary, the rest is
+ * 0. */
+LLMOS_API int llmos_model_open_vocabulary_fd(llmos_model **model, int fd, struct llmos_error *err);
 LLMOS_API void
 llmos_model_close(llmos_model *model); /* NULL is fine; nothing may use it any more */
 

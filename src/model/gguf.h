@@ -73,8 +73,9 @@ struct gguf {
     uint32_t *value_index, *tensor_index;
 };
 
-/* On failure nothing is left to free.  Errors say what, which and where:
- * "tensor 'blk.3.ffn_up.weight' ends at byte 812646400, the file has 799014912". */
+/* bytes: aligned to 8, as mapped and allocated memory is.  On failure nothing is left to free.
+ * Errors say what, which and where: "tensor 'blk.3.ffn_up.weight' ends at byte 812646400, the file
+ * has 799014912". */
 int gguf_parse(struct gguf *g, const void *bytes, size_t n, struct llmos_error *err);
 void gguf_fini(struct gguf *g);
 
@@ -97,5 +98,6 @@ float gguf_array_f32(const struct gguf_array *a, uint64_t i);
 int32_t gguf_array_i32(const struct gguf_array *a, uint64_t i); /* also for u32 and bool */
 
 const char *gguf_type_name(enum gguf_type t);
+size_t gguf_type_bytes(enum gguf_type t); /* of one element; 0 for strings and arrays */
 
 #endif

@@ -9,11 +9,13 @@
 
 #include "model/gguf.h"
 
-#define HPARAMS_LAYERS_MAX  1024
-#define HPARAMS_WIDTH_MAX   (1 << 17)
-#define HPARAMS_HEADS_MAX   1024
-#define HPARAMS_VOCAB_MAX   (1 << 22)
-#define HPARAMS_CONTEXT_MAX (1 << 27)
+#define HPARAMS_LAYERS_MAX   1024
+#define HPARAMS_WIDTH_MAX    (1 << 17)
+#define HPARAMS_FF_MAX       (1 << 20)
+#define HPARAMS_HEADS_MAX    1024
+#define HPARAMS_HEAD_DIM_MAX 1024
+#define HPARAMS_VOCAB_MAX    (1 << 22)
+#define HPARAMS_CONTEXT_MAX  (1 << 27)
 
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
 
@@ -34,6 +36,12 @@ struct hparams {
     uint64_t parameter_count;
     char file_type[16]; /* most frequent tensor type by bytes: "q8_0" */
 };
+
+/* Keys and values of one token in all layers, in f16.  The maxima above keep it below 2^32. */
+static inline uint64_t hparams_kv_bytes(const struct hparams *h)
+{
+    return (uint64_t)h->n_layer * 2 * h->n_head_kv * h->head_dim * 2;
+}
 
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err);
 

@@ -8,6 +8,7 @@
 #include "model/weights.h"
 
 struct llmos_model {
+    bool vocabulary_only; /* no hparams (but n_vocab and names) and no weights: cannot be run */
     struct file_map map;
     struct gguf gguf;
     struct hparams hparams;

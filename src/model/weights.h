@@ -3,8 +3,9 @@
  * hyperparameters.
  *
  * After weights_bind every non-NULL tensor has exactly the shape its role demands and a type we
- * compute with, so that the forward pass needs no check.  Unknown tensors in the file are ignored;
- * missing ones are errors that name them.  Tensors point into the file. */
+ * compute with, so that the forward pass needs no check.  Missing tensors are errors that name
+ * them, and so are unknown ones inside a layer (a bias): results without them would be wrong. Other
+ * unknown tensors are ignored.  Tensors point into the file. */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
 

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ggufwrite.c - see ggufwrite.h */
+#include "model/ggufwrite.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <assert.h>
+
+#define ALIGNMENT        32
+#define HEADER_BYTES_MAX (1u << 30) /* a vocabulary of 4 million tokens has 100 MB */
+#define OUT_BYTES        (1u << 20)
+
+struct ggufwrite_plan {
+    enum dtype type;
+    uint64_t bytes;
+};
+
+void ggufwrite_init(struct ggufwrite *w, int fd)
+{
+    *w = (struct ggufwrite){.fd = fd};
+    buf_init(&w->values, HEADER_BYTES_MAX);
+    buf_init(&w->tensors, HEADER_BYTES_MAX);
+    buf_init(&w->plan, HEADER_BYTES_MAX);
+    buf_init(&w->out, 4 * OUT_BYTES);
+}
+
+void ggufwrite_fini(struct ggufwrite *w)
+{
+    buf_fini(&w->values);
+    buf_fini(&w->tensors);
+    buf_fini(&w->plan);
+    buf_fini(&w->out);
+}
+
+/* ---- the header ---- */
+
+static void put_str(struct buf *b, struct str s)
+{
+    buf_put_u64(b, s.len);
+    buf_put(b, s.at, s.len);
+}
+
+static void put_key(struct ggufwrite *w, const char *key, enum gguf_type type)
+{
+    assert(w->elements_left == 0);
+    put_str(&w->values, str_of(key));
+    buf_put_u32(&w->values, type);
+    w->value_count++;
+}
+
+void ggufwrite_u32(struct ggufwrite *w, const char *key, uint32_t v)
+{
+    put_key(w, key, GGUF_U32);
+    buf_put_u32(&w->values, v);
+}
+
+void ggufwrite_f32(struct ggufwrite *w, const char *key, float v)
+{
+    put_key(w, key, GGUF_F32);
+    buf_put_f32(&w->values, v);
+}
+
+void ggufwrite_bool(struct ggufwrite *w, const char *key, bool v)
+{
+    put_key(w, key, GGUF_BOOL);
+    buf_put_u8(&w->values, v);
+}
+
+void ggufwrite_str(struct ggufwrite *w, const char *key, struct str v)
+{
+    put_key(w, key, GGUF_STRING);
+    put_str(&w->values, v);
+}
+
+void ggufwrite_array(struct ggufwrite *w, const char *key, enum gguf_type type, uint64_t count)
+{
+    put_key(w, key, GGUF_ARRAY);
+    buf_put_u32(&w->values, type);
+    buf_put_u64(&w->values, count);
+    w->elements_left = count;
+}
+
+void ggufwrite_put_str(struct ggufwrite *w, struct str v)
+{
+    assert(w->elements_left > 0);
+    w->elements_left--;
+    put_str(&w->values, v);
+}
+
+void ggufwrite_put_f32(struct ggufwrite *w, float v)
+{
+    assert(w->elements_left > 0);
+    w->elements_left--;
+    buf_put_f32(&w->values, v);
+}
+
+void ggufwrite_put_i32(struct ggufwrite *w, int32_t v)
+{
+    assert(w->elements_left > 0);
+    w->elements_left--;
+    buf_put_u32(&w->values, (uint32_t)v);
+}
+
+void ggufwrite_tensor(struct ggufwrite *w, const char *name, enum dtype type, const uint64_t *shape,
+                      unsigned n_dims)
+{
+    struct ggufwrite_plan plan = {type, dtype_row_bytes(type, shape[0])};
+
+    assert(n_dims >= 1 && n_dims <= TENSOR_DIMS_MAX && shape[0] % dtype_info(type)->block == 0);
+    put_str(&w->tensors, str_of(name));
+    buf_put_u32(&w->tensors, n_dims);
+    for (unsigned d = 0; d < n_dims; d++) {
+        buf_put_u64(&w->tensors, shape[d]);
+        plan.bytes *= d ? shape[d] : 1;
+    }
+    buf_put_u32(&w->tensors, dtype_info(type)->gguf_id);
+    buf_put_u64(&w->tensors, w->offset);
+    buf_put(&w->plan, &plan, sizeof(plan));
+    w->offset += (plan.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    w->tensor_count++;
+}
+
+/* ---- the data ---- */
+
+static int flush(struct ggufwrite *w, struct llmos_error *err)
+{
+    int rc = buf_check(&w->out, "a part of the model file", err);
+
+    if (rc < 0)
+        return rc;
+    if (file_write_all(w->fd, buf_str(&w->out).at, w->out.len) < 0)
+        return fail_errno(err, "cannot write the model file");
+    buf_clear(&w->out);
+    return 0;
+}
+
+static void pad(struct ggufwrite *w, uint64_t written)
+{
+    static const char zeros[ALIGNMENT];
+
+    buf_put(&w->out, zeros, (ALIGNMENT - written % ALIGNMENT) % ALIGNMENT);
+}
+
+static const struct ggufwrite_plan *plan_at(const struct ggufwrite *w, uint64_t i)
+{
+    return (const struct ggufwrite_plan *)(const void *)w->plan.at + i;
+}
+
+int ggufwrite_begin(struct ggufwrite *w, struct llmos_error *err)
+{
+    uint64_t bytes = 4 + 4 + 8 + 8 + w->values.len + w->tensors.len;
+    int rc;
+
+    assert(w->elements_left == 0);
+    rc = buf_check(&w->values, "the keys of the model file", err);
+    if (rc == 0)
+        rc = buf_check(&w->tensors, "the table of tensors", err);
+    if (rc == 0)
+        rc = buf_check(&w->plan, "the table of tensors", err);
+    buf_puts(&w->out, "GGUF");
+    buf_put_u32(&w->out, 3);
+    buf_put_u64(&w->out, w->tensor_count);
+    buf_put_u64(&w->out, w->value_count);
+    if (rc == 0)
+        rc = flush(w, err);
+    if (rc < 0)
+        return rc;
+    if (file_write_all(w->fd, buf_str(&w->values).at, w->values.len) < 0 ||
+        file_write_all(w->fd, buf_str(&w->tensors).at, w->tensors.len) < 0)
+        return fail_errno(err, "cannot write the model file");
+    pad(w, bytes);
+    w->bytes_left = w->tensor_count ? plan_at(w, 0)->bytes : 0;
+    return 0;
+}
+
+int ggufwrite_blocks(struct ggufwrite *w, const void *blocks, size_t bytes, struct llmos_error *err)
+{
+    assert(w->current < w->tensor_count && bytes <= w->bytes_left);
+    if (bytes > OUT_BYTES) { /* larger than the buffer: not through it */
+        int rc = flush(w, err);
+
+        if (rc < 0)
+            return rc;
+        if (file_write_all(w->fd, blocks, bytes) < 0)
+            return fail_errno(err, "cannot write the model file");
+    } else {
+        buf_put(&w->out, blocks, bytes);
+    }
+    w->bytes_left -= bytes;
+    if (w->bytes_left == 0) {
+        pad(w, plan_at(w, w->current)->bytes);
+        w->current++;
+        w->bytes_left = w->current < w->tensor_count ? plan_at(w, w->current)->bytes : 0;
+    }
+    return w->out.len >= OUT_BYTES || w->out.bad ? flush(w, err) : 0;
+}
+
+int ggufwrite_values(struct ggufwrite *w, const float *x, size_t n, struct llmos_error *err)
+{
+    const struct dtype_info *type = dtype_info(plan_at(w, w->current)->type);
+    /* A whole number of blocks of any type, small enough for the stack. */
+    unsigned char blocks[2048 * sizeof(float)] __attribute__((aligned(16)));
+
+    assert(n % type->block == 0);
+    while (n > 0) {
+        size_t part = n < 2048 ? n : 2048;
+        int rc;
+
+        type->from_f32(x, blocks, part);
+        rc = ggufwrite_blocks(w, blocks, part / type->block * type->block_bytes, err);
+        if (rc < 0)
+            return rc;
+        x += part;
+        n -= part;
+    }
+    return 0;
+}
+
+int ggufwrite_end(struct ggufwrite *w, struct llmos_error *err)
+{
+    assert(w->current == w->tensor_count);
+    return flush(w, err);
+}

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vocab.c - see vocab.h */
+#include "model/vocab.h"
+
+#include "base/mem.h"
+#include "model/chat.h"
+#include "model/hparams.h"
+#include "model/sortindex.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define SLOT_FREE UINT32_MAX
+
+/* Names that are marks of a conversation or its end whatever the file says of their kind: files
+ * often call them "user defined", and then anybody could type them. */
+static const struct {
+    const char *name;
+    bool ends_generation;
+} known_marks[] = {
+    {"<|im_start|>", false},
+    {"<|im_end|>", true},
+    {"<|eot_id|>", true},
+    {"<|eom_id|>", true},
+    {"<|begin_of_text|>", false},
+    {"<|end_of_text|>", true},
+    {"<|start_header_id|>", false},
+    {"<|end_header_id|>", false},
+    {"<|endoftext|>", true},
+    {"<|end|>", true},
+    {"<|user|>", false},
+    {"<|assistant|>", false},
+    {"<|system|>", false},
+    {"<start_of_turn>", false},
+    {"<end_of_turn>", true},
+    {"<EOT>", true},
+};
+
+/* ---- finding ---- */
+
+static uint64_t hash(const char *text, size_t n)
+{
+    uint64_t h = n * 0x9e3779b97f4a7c15u;
+
+    while (n > 0) {
+        size_t part = n < 8 ? n : 8;
+        uint64_t word = 0;
+
+        memcpy(&word, text, part);
+        h = (h ^ word) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+        text += part;
+        n -= part;
+    }
+    return h;
+}
+
+/* The slot where this text is, or would be. */
+static uint32_t *find_slot(const struct llmos_tokenizer *t, struct str text)
+{
+    uint32_t i = (uint32_t)hash(text.at, text.len) & t->slot_mask;
+
+    while (t->slots[i] != SLOT_FREE && !str_eq(t->tokens[t->slots[i]].piece, text))
+        i = (i + 1) & t->slot_mask;
+    return &t->slots[i];
+}
+
+int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length)
+{
+    return (int32_t)*find_slot(t, (struct str){text, length}); /* SLOT_FREE is -1 */
+}
+
+/* Narrows marks[*low, *high), whose first `depth` bytes are equal, to those with byte b next. */
+static void narrow(const struct llmos_tokenizer *t, uint32_t *low, uint32_t *high, size_t depth,
+                   unsigned b)
+{
+    uint32_t ends[2];
+
+    for (unsigned side = 0; side < 2; side++) {
+        uint32_t from = *low, to = *high;
+
+        while (from < to) {
+            uint32_t middle = from + (to - from) / 2;
+            unsigned here = (unsigned char)t->tokens[t->marks[middle]].piece.at[depth];
+
+            if (here < b + side)
+                from = middle + 1;
+            else
+                to = middle;
+        }
+        ends[side] = from;
+    }
+    *low = ends[0];
+    *high = ends[1];
+}
+
+int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t length,
+                      bool control)
+{
+    unsigned first = length ? (unsigned char)text[0] : 0;
+    uint32_t low = t->mark_first[first], high = t->mark_first[first + 1];
+    int32_t best = -1;
+
+    for (size_t depth = 1; length && low < high; depth++) {
+        /* The one that ends here, if any, is in front of those that go on. */
+        if (t->tokens[t->marks[low]].piece.len == depth) {
+            if (control || t->tokens[t->marks[low]].kind == TOKEN_USER_DEFINED)
+                best = (int32_t)t->marks[low];
+            low++;
+        }
+        if (depth == length)
+            break;
+        narrow(t, &low, &high, depth, (unsigned char)text[depth]);
+    }
+    return best;
+}
+
+int32_t vocab_find_control(const struct llmos_tokenizer *t, const char *name)
+{
+    size_t n = strlen(name);
+    int32_t id = vocab_mark_at(t, name, n, true);
+
+    return id >= 0 && t->tokens[id].piece.len == n && t->tokens[id].kind == TOKEN_CONTROL ? id : -1;
+}
+
+/* ---- making: one token after the other ---- */
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* 0 to 255 for "<0x00>" to "<0xFF>", else -1. */
+static int byte_of(struct str text)
+{
+    if (text.len != 6 || memcmp(text.at, "<0x", 3) != 0 || text.at[5] != '>' ||
+        hex(text.at[3]) < 0 || hex(text.at[4]) < 0)
+        return -1;
+    return hex(text.at[3]) << 4 | hex(text.at[4]);
+}
+
+/* text with every U+2581 as a space: itself if there is none. */
+static int unescape(struct llmos_tokenizer *t, struct str text, struct str *piece)
+{
+    char *copy;
+    size_t n = 0;
+
+    *piece = text;
+    if (!memmem(text.at, text.len, "\xe2\x96\x81", 3))
+        return 0;
+    copy = arena_alloc(&t->arena, text.len);
+    if (!copy)
+        return -1;
+    for (size_t i = 0; i < text.len;) {
+        bool space = text.len - i >= 3 && memcmp(text.at + i, "\xe2\x96\x81", 3) == 0;
+
+        copy[n++] = space ? ' ' : text.at[i];
+        i += space ? 3 : 1;
+    }
+    *piece = (struct str){copy, n};
+    return 0;
+}
+
+static int read_token(struct llmos_tokenizer *t, uint32_t id, struct str text,
+                      struct llmos_error *err)
+{
+    static const unsigned char bytes[256] = {
+#define BYTES_4(n)  (n), (n) + 1, (n) + 2, (n) + 3
+#define BYTES_16(n) BYTES_4(n), BYTES_4((n) + 4), BYTES_4((n) + 8), BYTES_4((n) + 12)
+#define BYTES_64(n) BYTES_16(n), BYTES_16((n) + 16), BYTES_16((n) + 32), BYTES_16((n) + 48)
+        BYTES_64(0), BYTES_64(64), BYTES_64(128), BYTES_64(192)};
+    struct token *token = &t->tokens[id];
+    int byte = byte_of(text);
+
+    if (text.len > VOCAB_PIECE_MAX)
+        return fail(err, LLMOS_ELIMIT,
+                    "token %" PRIu32 " is %zu bytes long, at most %d are accepted", id, text.len,
+                    VOCAB_PIECE_MAX);
+    if (token->kind == TOKEN_BYTE) {
+        if (byte < 0)
+            return fail(err, LLMOS_EFORMAT,
+                        "token %" PRIu32 " '%.*s' is called a byte, '<0x00>' to '<0xFF>' are", id,
+                        STR_ARG(text));
+        if (t->byte_token[byte] < 0)
+            t->byte_token[byte] = (int32_t)id;
+        token->piece = (struct str){(const char *)&bytes[byte], 1};
+        return 0;
+    }
+    if (unescape(t, text, &token->piece) < 0)
+        return fail(err, LLMOS_ENOMEM, "no memory for token %" PRIu32, id);
+    return 0;
+}
+
+static void adjust_kind(struct llmos_tokenizer *t, uint32_t id)
+{
+    struct token *token = &t->tokens[id];
+    struct str s = token->piece;
+
+    if (token->kind == TOKEN_BYTE || token->kind == TOKEN_UNKNOWN)
+        return;
+    if (token->kind == TOKEN_USER_DEFINED && s.len > 4 && memcmp(s.at, "<|", 2) == 0 &&
+        memcmp(s.at + s.len - 2, "|>", 2) == 0)
+        token->kind = TOKEN_CONTROL;
+    for (size_t i = 0; i < sizeof(known_marks) / sizeof(known_marks[0]); i++)
+        if (str_is(s, known_marks[i].name)) {
+            token->kind = TOKEN_CONTROL;
+            t->ends_generation[id] = known_marks[i].ends_generation;
+        }
+}
+
+/* The kind as the file gives it, or as the text shows in files that give none. */
+static int read_kind(const struct gguf_array *kinds, uint32_t id, struct str text,
+                     enum token_kind *kind, struct llmos_error *err)
+{
+    int32_t k;
+
+    if (kinds->count == 0) {
+        *kind = byte_of(text) >= 0                            ? TOKEN_BYTE
+                : str_is(text, "<unk>")                       ? TOKEN_UNKNOWN
+                : str_is(text, "<s>") || str_is(text, "</s>") ? TOKEN_CONTROL
+                                                              : TOKEN_NORMAL;
+        return 0;
+    }
+    k = gguf_array_i32(kinds, id);
+    if (k < 0 || k > TOKEN_BYTE)
+        return fail(err, LLMOS_EFORMAT, "token %" PRIu32 " has kind %" PRId32 ", 1 to 6 are known",
+                    id, k);
+    *kind = k ? (enum token_kind)k : TOKEN_NORMAL; /* 0: the writer did not say */
+    return 0;
+}
+
+static int read_tokens(struct llmos_tokenizer *t, const struct gguf_array *texts,
+                       const struct gguf_array *scores, const struct gguf_array *kinds,
+                       struct llmos_error *err)
+{
+    for (uint32_t id = 0; id < t->count; id++) {
+        struct token *token = &t->tokens[id];
+        struct str text = gguf_array_str(texts, id);
+        int rc = read_kind(kinds, id, text, &token->kind, err);
+
+        if (rc == 0)
+            rc = read_token(t, id, text, err);
+        if (rc < 0)
+            return rc;
+        token->score = gguf_array_f32(scores, id);
+        if (isnan(token->score))
+            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a number", id);
+        adjust_kind(t, id);
+        t->has_unused |= token->kind == TOKEN_UNUSED;
+    }
+    return 0;
+}
+
+/* ---- making: tables ---- */
+
+static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
+{
+    uint32_t n = 16;
+
+    while (n < 2 * t->count)
+        n *= 2;
+    t->slots = arena_array(&t->arena, uint32_t, n);
+    if (!t->slots)
+        return fail(err, LLMOS_ENOMEM, "no memory for a table of %" PRIu32 " tokens", t->count);
+    memset(t->slots, 0xff, n * sizeof(*t->slots));
+    t->slot_mask = n - 1;
+    for (uint32_t id = 0; id < t->count; id++) {
+        const struct token *token = &t->tokens[id];
+
+        if (token->piece.len && (token->kind == TOKEN_NORMAL || token->kind == TOKEN_UNUSED ||
+                                 token->kind == TOKEN_USER_DEFINED))
+            *find_slot(t, token->piece) = id; /* of two equal ones the later stays */
+    }
+    return 0;
+}
+
+static bool is_recognised(const struct token *token)
+{
+    return token->piece.len && (token->kind == TOKEN_CONTROL || token->kind == TOKEN_UNKNOWN ||
+                                token->kind == TOKEN_USER_DEFINED);
+}
+
+/* By piece; of equal ones control tokens come first, and are the ones that stay. */
+static bool mark_before(const void *tokens, uint32_t a, uint32_t b)
+{
+    const struct token *x = (const struct token *)tokens + a, *y = (const struct token *)tokens + b;
+    size_t n = x->piece.len < y->piece.len ? x->piece.len : y->piece.len;
+    int c = memcmp(x->piece.at, y->piece.at, n);
+
+    if (c != 0 || x->piece.len != y->piece.len)
+        return c != 0 ? c < 0 : x->piece.len < y->piece.len;
+    return x->kind != y->kind ? x->kind < y->kind : a < b;
+}
+
+static int make_marks(struct llmos_tokenizer *t, struct llmos_error *err)
+{
+    uint32_t n = 0, kept = 0;
+
+    for (uint32_t id = 0; id < t->count; id++)
+        n += is_recognised(&t->tokens[id]);
+    t->marks = arena_array(&t->arena, uint32_t, n);
+    if (!t->marks)
+        return fail(err, LLMOS_ENOMEM, "no memory for %" PRIu32 " special tokens", n);
+    n = 0;
+    for (uint32_t id = 0; id < t->count; id++)
+        if (is_recognised(&t->tokens[id]))
+            t->marks[n++] = id;
+    sortindex(t->marks, n, mark_before, t->tokens);
+    for (uint32_t i = 0; i < n; i++)
+        if (i == 0 || !str_eq(t->tokens[t->marks[i]].piece, t->tokens[t->marks[kept - 1]].piece))
+            t->marks[kept++] = t->marks[i];
+    for (uint32_t i = 0; i < kept; i++)
+        t->mark_first[1 + (unsigned char)t->tokens[t->marks[i]].piece.at[0]]++;
+    for (unsigned b = 0; b < 256; b++)
+        t->mark_first[b + 1] += t->mark_first[b];
+    return 0;
+}
+
+/* ---- making: what the header says ---- */
+
+/* -1, or 2^32 - 1 as older writers have it, stands for "none". */
+static int read_id(const struct llmos_tokenizer *t, const struct gguf *g, const char *key,
+                   int32_t *id, struct llmos_error *err)
+{
+    const struct gguf_value *v = gguf_find(g, key);
+    uint64_t u = UINT32_MAX;
+    int rc;
+
+    if (!v)
+        return 0;
+    if ((v->type == GGUF_I32 || v->type == GGUF_I64) && v->i == -1)
+        rc = 0;
+    else
+        rc = gguf_get_u64(g, key, 0, UINT32_MAX, &u, err);
+    if (rc < 0)
+        return rc;
+    if (u != UINT32_MAX && u >= t->count)
+        return fail(err, LLMOS_EFORMAT,
+                    "key '%s' is %" PRIu64 ", the vocabulary has %" PRIu32 " tokens", key, u,
+                    t->count);
+    *id = u == UINT32_MAX ? -1 : (int32_t)u;
+    return 1;
+}
+
+static int32_t id_if(const struct llmos_tokenizer *t, uint32_t id, const char *name)
+{
+    return id < t->count && str_is(t->tokens[id].piece, name) ? (int32_t)id : -1;
+}
+
+static int read_ids(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    static const char *const ends[] = {"tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    int rc;
+
+    t->unknown = id_if(t, 0, "<unk>");
+    t->bos = id_if(t, 1, "<s>");
+    t->eos = id_if(t, 2, "</s>");
+    rc = read_id(t, g, "tokenizer.ggml.bos_token_id", &t->bos, err);
+    if (rc >= 0)
+        rc = read_id(t, g, "tokenizer.ggml.eos_token_id", &t->eos, err);
+    if (rc >= 0)
+        rc = read_id(t, g, "tokenizer.ggml.unknown_token_id", &t->unknown, err);
+    for (size_t i = 0; i < 2 && rc >= 0; i++) {
+        int32_t id = -1;
+
+        rc = read_id(t, g, ends[i], &id, err);
+        if (id >= 0)
+            t->ends_generation[id] = true;
+    }
+    if (t->eos >= 0)
+        t->ends_generation[t->eos] = true;
+    t->add_bos = t->add_space_prefix = true;
+    if (rc >= 0)
+        rc = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &t->add_bos, err);
+    if (rc >= 0)
+        rc = gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->add_space_prefix, err);
+    return rc < 0 ? rc : 0;
+}
+
+static int check_model(const struct gguf *g, struct llmos_error *err)
+{
+    struct str model;
+    int rc = gguf_get_str(g, "tokenizer.ggml.model", &model, err);
+
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.model'");
+    if (!str_is(model, "llama"))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "tokenizer '%.*s' is not supported; this version knows: llama", STR_ARG(model));
+    return 0;
+}
+
+/* An array beside the tokens: as many elements as there are tokens. */
+static int read_beside(const struct llmos_tokenizer *t, const struct gguf *g, const char *key,
+                       enum gguf_type type, struct gguf_array *a, struct llmos_error *err)
+{
+    int rc = gguf_get_array(g, key, type, a, err);
+
+    if (rc > 0 && a->count != t->count)
+        return fail(err, LLMOS_EFORMAT,
+                    "key '%s' has %" PRIu64 " elements, the vocabulary has %" PRIu32 " tokens", key,
+                    a->count, t->count);
+    return rc;
+}
+
+static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    struct gguf_array texts = {0}, scores, kinds = {0};
+    int rc = check_model(g, err);
+
+    if (rc == 0)
+        rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &texts, err);
+    if (rc < 0)
+        return rc;
+    if (texts.count == 0)
+        return fail(err, LLMOS_EFORMAT, "the file has no tokens in 'tokenizer.ggml.tokens'");
+    if (texts.count > HPARAMS_VOCAB_MAX)
+        return fail(err, LLMOS_ELIMIT, "%" PRIu64 " tokens, at most %d are accepted", texts.count,
+                    HPARAMS_VOCAB_MAX);
+    t->count = (uint32_t)texts.count;
+    rc = read_beside(t, g, "tokenizer.ggml.scores", GGUF_F32, &scores, err);
+    if (rc == 0)
+        return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.scores'");
+    if (rc > 0)
+        rc = read_beside(t, g, "tokenizer.ggml.token_type", GGUF_I32, &kinds, err);
+    if (rc < 0)
+        return rc;
+    t->tokens = arena_array(&t->arena, struct token, t->count);
+    t->ends_generation = arena_array(&t->arena, bool, t->count);
+    if (!t->tokens || !t->ends_generation)
+        return fail(err, LLMOS_ENOMEM, "no memory for %" PRIu32 " tokens", t->count);
+    memset(t->byte_token, 0xff, sizeof(t->byte_token));
+    rc = read_tokens(t, &texts, &scores, &kinds, err);
+    if (rc == 0)
+        rc = read_ids(t, g, err);
+    if (rc == 0)
+        rc = make_slots(t, err);
+    if (rc == 0)
+        rc = make_marks(t, err);
+    return rc < 0 ? rc : chat_recognise(t, g, err);
+}
+
+int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err)
+{
+    struct llmos_tokenizer *t = mem_zalloc(1, sizeof(*t));
+    int rc;
+
+    if (!t)
+        return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
+    /* A token takes 12 bytes of the file at least (length, score) and about 60 here. */
+    arena_init(&t->arena,
+               g->file_bytes > (SIZE_MAX >> 5) ? SIZE_MAX >> 1 : 8 * g->file_bytes + 65536);
+    rc = create(t, g, err);
+    if (rc < 0) {
+        vocab_destroy(t);
+        return rc;
+    }
+    *tokenizer = t;
+    return 0;
+}
+
+void vocab_destroy(struct llmos_tokenizer *t)
+{
+    if (!t)
+        return;
+    arena_fini(&t->arena);
+    mem_free(t);
+}
+
+/* ---- the public questions ---- */
+
+static const struct token *token_at(const struct llmos_tokenizer *t, int32_t id)
+{
+    return id >= 0 && (uint32_t)id < t->count ? &t->tokens[id] : NULL;
+}
+
+size_t llmos_token_piece(const llmos_tokenizer *t, int32_t token, bool with_special,
+                         const char **piece)
+{
+    const struct token *one = token_at(t, token);
+
+    *piece = "";
+    if (!one || (!with_special && (one->kind == TOKEN_CONTROL || one->kind == TOKEN_UNKNOWN)))
+        return 0;
+    *piece = one->piece.at;
+    return one->piece.len;
+}
+
+int32_t llmos_token_count(const llmos_tokenizer *t)
+{
+    return (int32_t)t->count;
+}
+
+int32_t llmos_token_bos(const llmos_tokenizer *t)
+{
+    return t->bos;
+}
+
+int32_t llmos_token_eos(const llmos_tokenizer *t)
+{
+    return t->eos;
+}
+
+bool llmos_token_ends_generation(const llmos_tokenizer *t, int32_t token)
+{
+    return token_at(t, token) && t->ends_generation[token];
+}
+
+bool llmos_token_is_control(const llmos_tokenizer *t, int32_t token)
+{
+    const struct token *one = token_at(t, token);
+
+    return one && one->kind == TOKEN_CONTROL;
+}
