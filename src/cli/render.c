@@ -17,15 +17,21 @@ static bool ends_in(const char *key, const char *end)
     return n >= m && strcmp(key + n - m, end) == 0;
 }
 
+/* "bytes", "weight_bytes", "kv_bytes_per_token" */
+static bool counts_bytes(const char *key)
+{
+    const char *at = strstr(key, "bytes");
+
+    return at && (at == key || at[-1] == '_') && (!at[5] || at[5] == '_');
+}
+
 static void render_number(const char *key, const json_t *value, struct buf *out)
 {
     json_int_t v = json_integer_value(value);
 
     if (!json_is_integer(value))
         buf_printf(out, "%g", json_real_value(value));
-    else if ((ends_in(key, "_bytes") || strcmp(key, "bytes") == 0 ||
-              ends_in(key, "_bytes_per_token")) &&
-             v >= 0)
+    else if (counts_bytes(key) && v >= 0)
         put_bytes(out, (uint64_t)v);
     else if (ends_in(key, "_us"))
         buf_printf(out, "%.1f ms", (double)v / 1000);
@@ -52,6 +58,15 @@ static void render_list(const char *key, const json_t *value, struct buf *out)
     buf_putc(out, ']');
 }
 
+/* A long list of which only the front is here: {"type": "string", "count": 32000, "first": [..]} */
+static void render_front(const json_t *value, struct buf *out)
+{
+    buf_printf(out, "%lld of ", (long long)json_integer_value(json_object_get(value, "count")));
+    render_cell("", json_object_get(value, "type"), out);
+    buf_puts(out, ": ");
+    render_list("", json_object_get(value, "first"), out);
+}
+
 void render_cell(const char *key, const json_t *value, struct buf *out)
 {
     if (json_is_string(value))
@@ -62,6 +77,8 @@ void render_cell(const char *key, const json_t *value, struct buf *out)
         buf_puts(out, json_is_true(value) ? "yes" : "no");
     else if (json_is_array(value))
         render_list(key, value, out);
+    else if (json_is_array(json_object_get(value, "first")))
+        render_front(value, out);
     else if (json_is_object(value))
         buf_puts(out, "{...}");
     else

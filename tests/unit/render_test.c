@@ -7,7 +7,8 @@
 
 static const char text[] =
     "{\"name\": \"tiny\\u001b[2J\", \"file_bytes\": 1572864, \"parameters\": 1000, \"tied\": true,"
-    " \"metadata\": {\"general.file_type\": 1, \"tokens\": [1,2,3,4,5,6,7,8,9,10]},"
+    " \"metadata\": {\"general.file_type\": 1, \"scores\": {\"type\": \"f32\", \"count\": 512, "
+    "\"first\": [0.5]}, \"tokens\": [1,2,3,4,5,6,7,8,9,10]},"
     " \"memory\": {\"weight_bytes\": 1024, \"none\": null},"
     " \"tensors\": [{\"name\": \"a\", \"shape\": [64, 512], \"bytes\": 2048},"
     "               {\"name\": \"longer\", \"shape\": [64], \"other\": 1}],"
@@ -32,6 +33,7 @@ TEST(render_makes_sections_and_tables_and_cleans_texts)
                       "\n"
                       "METADATA\n"
                       "  general.file_type  1\n"
+                      "  scores             512 of f32: [0.5]\n"
                       "  tokens             [1, 2, 3, 4, 5, 6, 7, 8, ... 10 in all]\n"
                       "\n"
                       "MEMORY\n"
