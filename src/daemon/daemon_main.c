@@ -210,7 +210,7 @@ static int add_models(struct daemon *d, struct llmos_error *err)
     d->routes.completions =
         (struct completions){.supervisor = d->routes.supervisor,
                              .json = {c->body_bytes, JSON_DEPTH_MAX, JSON_VALUES_MAX},
-                             .answer_max_bytes = ANSWER_MAX};
+                             .reply_max_bytes = ANSWER_MAX};
     return rc;
 }
 
