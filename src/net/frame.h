@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* frame.h - length-prefixed frames on a stream socket, and nothing about their meaning.
  *
- *     u32 payload_bytes | u16 type | u16 zero | u64 id | payload            (little-endian, 16
- * bytes of head)
+ *     u32 payload_bytes | u16 type | u16 zero | u64 id | payload
+ *
+ * All little-endian; the head has 16 bytes.
  *
  * Both sides treat the other as hostile: a frame larger than the reader's limit, or a non-zero
  * reserved field, ends the conversation with an error.  docs/PROTOCOL.md is the full description.
@@ -19,7 +20,7 @@
 struct frame {
     uint16_t type;
     uint64_t id;        /* of the request; 0: about the whole engine */
-    struct str payload; /* valid until the next frame_next of its reader */
+    struct str payload; /* valid until the next frame_fill of its reader */
 };
 
 /* Collects bytes and cuts frames out of them. */
@@ -33,11 +34,13 @@ void frame_reader_fini(struct frame_reader *r);
 /* Takes what the socket has (one read, at most 64 KiB; blocking unless the socket is not).  Returns
  * bytes read, 0: would block, or LLMOS_ECLOSED / LLMOS_EIO / LLMOS_ENOMEM. */
 long frame_fill(struct frame_reader *r, int fd, struct llmos_error *err);
-/* 1: *f is the next frame; 0: more bytes are needed; negative: the other side broke the rules. */
+/* 1: *f is the next frame; 0: more bytes are needed; negative: the other side broke the rules.
+ * Take every frame before the next fill: the buffer holds little more than one. */
 int frame_next(struct frame_reader *r, struct frame *f, struct llmos_error *err);
 
 /* Begin a frame in a buffer, put the payload behind it, end it: several frames may follow each
- * other in one buffer and leave in one write. */
+ * other in one buffer and leave in one write.  A frame that made the buffer bad is taken out again
+ * whole. */
 size_t frame_begin(struct buf *out, uint16_t type,
                    uint64_t id); /* returns the mark for frame_end */
 void frame_end(struct buf *out, size_t mark);

@@ -11,17 +11,22 @@
 #include "base/arena.h"
 #include "net/frame.h"
 
-#define MESSAGE_STOPS_MAX      16
-#define MESSAGE_STOP_BYTES_MAX 1024
-#define MESSAGE_CHATS_MAX      4096 /* messages of one conversation */
-#define MESSAGE_BIAS_MAX       1024
-#define MESSAGE_TOP_MAX        20
+#define MESSAGE_STOPS_MAX       16
+#define MESSAGE_STOP_BYTES_MAX  1024
+#define MESSAGE_CHATS_MAX       4096 /* messages of one conversation */
+#define MESSAGE_BIAS_MAX        1024
+#define MESSAGE_TOP_MAX         20
+#define MESSAGE_LOGPROBS_MAX    1024 /* tokens of one TEXT frame: 0.6 MiB where they are parsed */
+#define MESSAGE_NAME_BYTES_MAX  256  /* names and roles; who sends a longer one cuts it */
+#define MESSAGE_ERROR_BYTES_MAX 1024
+#define MESSAGE_ARENA_BYTES     (32u << 20) /* more than any parse asks of its arena */
 
 enum message_type {
     /* host to engine */
     MESSAGE_SETUP = 1, /* once, first */
     MESSAGE_GENERATE,
-    MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the request was alive */
+    MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
+                         ERROR (LLMOS_ECANCELED) if it was a BENCH; nothing if it was over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
@@ -100,8 +105,10 @@ struct message_logprob {
  * frame may cover several tokens, and a token may give no text. */
 struct message_text {
     struct str text;
-    uint32_t tokens;        /* generated since the last TEXT frame of this request */
-    uint32_t logprob_count; /* of these tokens, in order; 0 unless wanted */
+    uint32_t tokens; /* generated since the last TEXT frame of this request */
+    /* Of these tokens, in order; 0 unless wanted.  Fewer than tokens only where a stop string was
+     * found: tokens that lie in it are counted, but are no part of the answer. */
+    uint32_t logprob_count;
     struct message_token_logprobs {
         struct message_logprob chosen;
         uint32_t text_offset; /* in bytes of the whole answer */
@@ -164,7 +171,8 @@ struct message {
     };
 };
 
-/* Appends the message as one frame. Overlong parts make the buffer bad. */
+/* Appends the message as one frame.  Parts that the other side would refuse for their length or
+ * number make the buffer bad (and leave no trace in it). */
 void message_put(struct buf *out, const struct message *m);
 
 /* Arrays go to the arena.  LLMOS_EFORMAT names the field. `from_engine` says which types are

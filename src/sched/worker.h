@@ -18,9 +18,12 @@ struct worker_options {
     const char *model_path;     /* a regular file */
     struct message_setup setup; /* threads 0: one for every usable core */
     unsigned cpu_percent;       /* 0: no limit */
-    uint64_t memory_max_bytes;  /* 0: the weights do not count; a generous share of what is free */
+    /* What the engine may allocate for caches and scratch; the weights, which are mapped, do not
+     * count.  0: three quarters of what is free. */
+    uint64_t memory_max_bytes;
     unsigned skip_layers, required_layers; /* launch.h */
     bool require_default;
+    unsigned stall_ms;         /* an engine that reads no request for so long is killed; 0: 60000 */
     const char *engine_path;   /* NULL: llmos-engine, found as vce_find_program does */
     const char *launcher_path; /* NULL: llmos-vce */
 };
@@ -29,12 +32,17 @@ struct worker_options {
  * received is READY, or ERROR with id 0 which says what is wrong with the model. */
 int worker_start(struct worker **w, const struct worker_options *options, struct llmos_error *err);
 
-/* Queues nothing: writes the frame whole, or fails.  LLMOS_ECLOSED: the engine is gone. */
+/* Queues nothing: writes the frame whole, or fails.  LLMOS_ECLOSED: the engine is gone;
+ * LLMOS_EBUSY: it did not read (stall_ms) and was killed; LLMOS_EINVAL: a request of that id is
+ * alive; LLMOS_ELIMIT: the request is larger than a frame.  A CANCEL of a request that is over is
+ * dropped. May be called before READY has come: the engine reads on when its model is loaded. */
 int worker_send(struct worker *w, const struct message *m, struct llmos_error *err);
 
 /* The next message: 1; 0: none within timeout_ms (-1: wait); LLMOS_ECLOSED: the engine has ended,
  * and the text says how ("killed by SIGKILL (out of memory)"); LLMOS_EFORMAT: it broke the protocol
- * and was killed. Slices in *m are valid until the next call. */
+ * and was killed.  Slices in *m are valid until the next call.  An answer comes only to a request
+ * that is alive, of the kind it asked for, and within what it asked for; READY comes first and
+ * once. After an end every call gives the first reason again. */
 int worker_receive(struct worker *w, struct message *m, int timeout_ms, struct llmos_error *err);
 
 const struct vce *worker_vce(const struct worker *w); /* pid, layers */

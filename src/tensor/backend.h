@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx512", "avx512vnni", "neon" */
+    const char *name; /* "ref", "avx2", "avx512vnni" */
     bool (*usable)(
         void); /* does this processor have the instructions (CPUID bits and OS support) */
 
@@ -61,5 +61,8 @@ const struct backend *backend_by_name(const char *name); /* NULL if unknown or n
 const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; NULL at the end */
 
 extern const struct backend backend_ref; /* plain C: the specification */
+#if defined(__x86_64__)
+extern const struct backend backend_avx2, backend_avx512vnni;
+#endif
 
 #endif

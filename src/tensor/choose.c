@@ -8,6 +8,10 @@
 
 /* Best first; the reference runs everywhere and stands last. */
 static const struct backend *const backends[] = {
+#if defined(__x86_64__)
+    &backend_avx512vnni,
+    &backend_avx2,
+#endif
     &backend_ref,
 };
 

@@ -18,6 +18,7 @@
 #define VCE_LAUNCH_H
 
 #include "base/fail.h"
+#include "vce/cgroup.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,9 +74,9 @@ struct vce_options {
 
 struct vce {
     pid_t pid;
-    int pidfd;        /* readable when the engine has ended */
-    int socket;       /* stream, close-on-exec, blocking */
-    char cgroup[256]; /* folder(s) to remove at the end, internal */
+    int pidfd;                        /* readable when the engine has ended */
+    int socket;                       /* stream, close-on-exec, blocking */
+    char cgroup[CGROUP_FOLDERS_SIZE]; /* folders to remove at the end, internal */
     struct vce_layer_state layers[VCE_LAYER_COUNT];
 };
 

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward.c - see forward.h */
+#include "infer/forward.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#define LINEARS_MAX 4  /* products of one source in a stage: q, k, v */
+#define COLUMNS     64 /* elementwise work is split at multiples: four vectors of 16 floats */
+/* So few rows are normalised and prepared by every thread for itself: cheaper than to meet. */
+#define PRIVATE_ROWS 4
+/* Attention over k keys costs about as much as k + this, in the unit of one key. */
+#define ATTEND_OVERHEAD 8
+
+struct span {
+    size_t begin, end;
+};
+
+/* --- the plan: operations into stages ------------------------------------------------------- */
+
+static bool made_here(const struct stage *s, enum arch_slot slot)
+{
+    for (size_t i = 0; i < s->linear_count; i++)
+        if (s->linear[i].out == slot)
+            return true;
+    return false;
+}
+
+/* May op be done by each thread on its own columns of the stage's products? */
+static bool is_local(const struct stage *s, const struct arch_op *op)
+{
+    switch (op->kind) {
+    case OP_ROPE:
+        return made_here(s, op->out);
+    case OP_STORE:
+        return made_here(s, op->a) && made_here(s, op->b);
+    case OP_SWIGLU:
+        return made_here(s, op->out) && made_here(s, op->a);
+    case OP_ADD: /* out is shared, and other threads may still be reading the stage's source */
+        return made_here(s, op->a) && op->out != s->source;
+    default:
+        return false;
+    }
+}
+
+static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *op,
+                                         const struct arch_op *end, size_t head_dim)
+{
+    enum arch_slot source;
+
+    s->kind = STAGE_LINEAR;
+    s->source = op->a;
+    s->grain = COLUMNS;
+    if (op->kind == OP_NORM)
+        s->norm = op++;
+    s->linear = op;
+    source = s->norm ? s->norm->out : s->source;
+    while (op < end && op->kind == OP_LINEAR && op->a == source && s->linear_count < LINEARS_MAX) {
+        s->linear_count++;
+        op++;
+    }
+    assert(s->linear_count > 0);
+    s->local = op;
+    while (op < end && is_local(s, op)) {
+        s->alike |= op->kind == OP_SWIGLU;
+        if (op->kind == OP_ROPE || op->kind == OP_STORE)
+            s->grain = head_dim;
+        s->stores |= op->kind == OP_STORE;
+        s->local_count++;
+        op++;
+    }
+    return op;
+}
+
+static void plan(struct stages *stages, const struct arch_ops *ops, size_t head_dim)
+{
+    const struct arch_op *op = ops->ops, *end = op + ops->count;
+
+    *stages = (struct stages){0};
+    while (op < end) {
+        struct stage *s = &stages->at[stages->count++];
+
+        assert(stages->count <= FORWARD_STAGES_MAX);
+        if (op->kind == OP_NORM || op->kind == OP_LINEAR) {
+            op = plan_linear(s, op, end, head_dim);
+            continue;
+        }
+        /* Our own tables: whoever writes one that cannot be grouped sees it in the first test. */
+        assert(op->kind == OP_EMBED || op->kind == OP_ATTEND);
+        s->kind = op->kind == OP_EMBED ? STAGE_EMBED : STAGE_ATTEND;
+        s->linear = op++;
+    }
+}
+
+/* --- sizes ---------------------------------------------------------------------------------- */
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static const struct tensor *weight(const struct forward *f, uint32_t layer,
+                                   const struct arch_op *op)
+{
+    return weights_get(f->w, layer, op->weight);
+}
+
+/* The distinct prepared forms that a stage's products want; form[i] is that of product i. */
+static size_t stage_forms(const struct forward *f, const struct stage *s, uint32_t layer,
+                          size_t form[LINEARS_MAX], enum dtype type[LINEARS_MAX])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < s->linear_count; i++) {
+        enum dtype t = weight(f, layer, &s->linear[i])->type;
+
+        for (form[i] = 0; form[i] < count; form[i]++)
+            if (f->backend->prepared_form(type[form[i]]) == f->backend->prepared_form(t))
+                break;
+        if (form[i] == count)
+            type[count++] = t;
+    }
+    return count;
+}
+
+static void measure_linear(struct forward *f, const struct stage *s, uint32_t layer)
+{
+    size_t form[LINEARS_MAX];
+    enum dtype type[LINEARS_MAX];
+    size_t forms = stage_forms(f, s, layer, form, type);
+    size_t inner = weight(f, layer, &s->linear[0])->shape[0];
+
+    f->forms_max = most(f->forms_max, forms);
+    for (size_t i = 0; i < forms; i++)
+        f->prepared_bytes = most(f->prepared_bytes, f->backend->prepared_bytes(type[i], inner));
+    for (size_t i = 0; i < s->linear_count; i++) {
+        enum arch_slot out = s->linear[i].out;
+        f->slot_stride[out] = most(f->slot_stride[out], weight(f, layer, &s->linear[i])->shape[1]);
+    }
+}
+
+static void measure(struct forward *f, const struct stages *stages, uint32_t layer)
+{
+    for (size_t i = 0; i < stages->count; i++) {
+        const struct stage *s = &stages->at[i];
+        enum arch_slot out = s->linear->out;
+
+        if (s->kind == STAGE_LINEAR)
+            measure_linear(f, s, layer);
+        else if (s->kind == STAGE_EMBED)
+            f->slot_stride[out] = weight(f, layer, s->linear)->shape[0];
+        else
+            f->slot_stride[out] = (size_t)f->h->n_head * f->h->head_dim;
+    }
+}
+
+void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
+                   const struct arch *arch, const struct backend *backend,
+                   const struct forward_limits *limits, struct carve *c)
+{
+    size_t threads = limits->threads, rows = limits->rows_max, widest = 0;
+
+    *f = (struct forward){.h = h, .w = w, .arch = arch, .backend = backend, .limits = *limits};
+    plan(&f->before, &arch->before, h->head_dim);
+    plan(&f->layer, &arch->layer, h->head_dim);
+    plan(&f->after, &arch->after, h->head_dim);
+    measure(f, &f->before, 0);
+    for (uint32_t l = 0; l < h->n_layer; l++)
+        measure(f, &f->layer, l);
+    measure(f, &f->after, 0);
+
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        f->slot_stride[i] = (f->slot_stride[i] + 15) / 16 * 16;
+        f->slots[i] = carve_bytes(c, i == SLOT_LOGITS ? limits->logits_max : rows,
+                                  f->slot_stride[i] * sizeof(float));
+        if (i != SLOT_LOGITS)
+            widest = most(widest, f->slot_stride[i]);
+    }
+    rope_carve(&f->rope, h, c);
+    f->private_rows = rows < PRIVATE_ROWS ? rows : PRIVATE_ROWS;
+    f->scores_stride = (limits->context_tokens + 15) / 16 * 16;
+    f->page_at_stride = 2 * kv_pages_for(limits->context_tokens);
+    f->rope_rows = carve_bytes(c, rows, h->rope_dims * sizeof(float));
+    f->prepared = carve_bytes(c, rows * f->forms_max, f->prepared_bytes);
+    f->prepared_private =
+        carve_bytes(c, threads * f->private_rows * f->forms_max, f->prepared_bytes);
+    f->normed_stride = widest;
+    f->normed = carve_bytes(c, threads, widest * sizeof(float));
+    f->scores = carve_bytes(c, threads, f->scores_stride * sizeof(float));
+    f->page_at = carve_bytes(c, threads, f->page_at_stride * sizeof(*f->page_at));
+    f->work = carve_array(c, uint64_t, rows + 1);
+}
+
+void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
+{
+    f->pool = pool;
+    f->kv = kv;
+    rope_init(&f->rope, f->h, weights_get(f->w, 0, WEIGHT_ROPE_FREQS));
+}
+
+/* --- stages --------------------------------------------------------------------------------- */
+
+static float *row_of(const struct forward *f, enum arch_slot slot, size_t t)
+{
+    return f->slots[slot] + t * f->slot_stride[slot];
+}
+
+static void embed_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    const struct arch_op *op = f->stage_now->linear;
+    const struct tensor *w = weight(f, 0, op);
+    size_t begin, end;
+
+    pool_share(f->n, 1, part, parts, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token),
+                               row_of(f, op->out, t), w->shape[0]);
+        rope_row(&f->rope, f->rows[t].position, f->rope_rows + t * f->rope.dims);
+    }
+}
+
+/* Rows [begin, end) of the stage's source, normalised if it says so, in every form its products
+ * want: form k of row t at to + (k * room + t) vectors. */
+static void prepare_rows(struct forward *f, size_t begin, size_t end, char *to, size_t room,
+                         float *normed)
+{
+    const struct stage *s = f->stage_now;
+    size_t form[LINEARS_MAX];
+    enum dtype type[LINEARS_MAX];
+    size_t forms = stage_forms(f, s, f->layer_now, form, type);
+    size_t inner = weight(f, f->layer_now, &s->linear[0])->shape[0];
+
+    for (size_t t = begin; t < end; t++) {
+        const float *x = row_of(f, s->source, t);
+
+        if (s->norm) {
+            const struct tensor *w = weight(f, f->layer_now, s->norm);
+            f->backend->rmsnorm(x, w->data, inner, f->h->rms_eps, normed);
+            x = normed;
+        }
+        for (size_t k = 0; k < forms; k++)
+            f->backend->prepare(type[k], x, inner,
+                                to + k * room * f->prepared_bytes +
+                                    t * f->backend->prepared_bytes(type[k], inner));
+    }
+}
+
+static float *normed_of(const struct forward *f, unsigned part)
+{
+    return f->normed + part * f->normed_stride;
+}
+
+static void prepare_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    size_t begin, end;
+
+    pool_share(f->n, 1, part, parts, &begin, &end);
+    prepare_rows(f, begin, end, f->prepared, f->limits.rows_max, normed_of(f, part));
+}
+
+static size_t product_rows(const struct forward *f, const struct stage *s, size_t i)
+{
+    return weight(f, f->layer_now, &s->linear[i])->shape[1];
+}
+
+static size_t grains_of(const struct stage *s, size_t rows)
+{
+    return (rows + s->grain - 1) / s->grain;
+}
+
+/* The columns of each product that fall to a part.  Products that are combined element by element
+ * are split alike; others lie end to end and are split as one, which balances few heads better. */
+static void share_columns(const struct forward *f, const struct stage *s, unsigned part,
+                          unsigned parts, struct span own[LINEARS_MAX])
+{
+    size_t total = 0, before = 0, begin, end;
+
+    for (size_t i = 0; i < s->linear_count; i++)
+        total += grains_of(s, product_rows(f, s, i));
+    pool_share(total, 1, part, parts, &begin, &end);
+    for (size_t i = 0; i < s->linear_count; i++) {
+        size_t rows = product_rows(f, s, i), grains = grains_of(s, rows), b, e;
+
+        if (s->alike) {
+            pool_share(rows, s->grain, part, parts, &own[i].begin, &own[i].end);
+            continue;
+        }
+        b = (begin > before ? begin - before : 0) * s->grain;
+        e = (end > before ? end - before : 0) * s->grain;
+        own[i] = (struct span){b < rows ? b : rows, e < rows ? e : rows};
+        before += grains;
+    }
+}
+
+static struct span columns_of(const struct stage *s, const struct span *own, enum arch_slot slot)
+{
+    for (size_t i = 0; i < s->linear_count; i++)
+        if (s->linear[i].out == slot)
+            return own[i];
+    return (struct span){0, 0};
+}
+
+static void store_heads(struct forward *f, enum arch_slot slot, struct span c, bool is_value)
+{
+    size_t head_dim = f->h->head_dim;
+
+    for (size_t t = 0; t < f->n; t++) {
+        uint32_t position = f->rows[t].position;
+        uint32_t page = f->rows[t].pages[position / KV_PAGE_TOKENS];
+
+        for (size_t i = c.begin; i < c.end; i += head_dim) {
+            uint16_t *head = kv_at(f->kv, page, f->layer_now, is_value, (uint32_t)(i / head_dim));
+            f->backend->f32_to_f16_row(row_of(f, slot, t) + i,
+                                       head + position % KV_PAGE_TOKENS * head_dim, head_dim);
+        }
+    }
+}
+
+static void local_op(struct forward *f, const struct arch_op *op, const struct span *own)
+{
+    const struct stage *s = f->stage_now;
+    struct span c = columns_of(s, own, op->kind == OP_ROPE ? op->out : op->a);
+    size_t head_dim = f->h->head_dim;
+
+    if (op->kind == OP_STORE) {
+        store_heads(f, op->a, c, false);
+        store_heads(f, op->b, columns_of(s, own, op->b), true);
+        return;
+    }
+    for (size_t t = 0; t < f->n && c.begin < c.end; t++) {
+        float *out = row_of(f, op->out, t);
+
+        if (op->kind == OP_ADD)
+            f->backend->add(out + c.begin, row_of(f, op->a, t) + c.begin, c.end - c.begin);
+        else if (op->kind == OP_SWIGLU)
+            f->backend->swiglu(out + c.begin, row_of(f, op->a, t) + c.begin, c.end - c.begin);
+        else
+            for (size_t i = c.begin; i < c.end; i += head_dim)
+                f->backend->rope(out + i, f->rope_rows + t * f->rope.dims, f->rope.dims,
+                                 f->arch->rope_interleaved);
+    }
+}
+
+static void linear_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    const struct stage *s = f->stage_now;
+    bool is_private = f->n <= f->private_rows;
+    size_t room = is_private ? f->private_rows : f->limits.rows_max;
+    char *prepared = f->prepared;
+    size_t form[LINEARS_MAX];
+    enum dtype type[LINEARS_MAX];
+    struct span own[LINEARS_MAX];
+
+    if (is_private) {
+        prepared = f->prepared_private + part * room * f->forms_max * f->prepared_bytes;
+        prepare_rows(f, 0, f->n, prepared, room, normed_of(f, part));
+    }
+    stage_forms(f, s, f->layer_now, form, type);
+    share_columns(f, s, part, parts, own);
+    for (size_t i = 0; i < s->linear_count; i++)
+        if (own[i].begin < own[i].end)
+            f->backend->matmul(weight(f, f->layer_now, &s->linear[i]), own[i].begin, own[i].end,
+                               prepared + form[i] * room * f->prepared_bytes, f->n,
+                               f->slots[s->linear[i].out], f->slot_stride[s->linear[i].out]);
+    for (size_t i = 0; i < s->local_count; i++)
+        local_op(f, &s->local[i], own);
+}
+
+/* --- attention: items are (head, row), one head's rows together, so that a thread stays with the
+ * keys of one head; split where the work is split evenly, since later rows look back further --- */
+
+struct attention {
+    struct forward *f;
+    const uint16_t **k_pages, **v_pages;
+    float *scores;
+    const uint32_t *pages; /* the sequence and the head that the page lists are of */
+    uint32_t kv_head;
+    size_t listed;
+};
+
+static void list_pages(struct attention *a, const struct forward_row *row, uint32_t kv_head)
+{
+    size_t wanted = kv_pages_for((size_t)row->position + 1);
+
+    if (row->pages != a->pages || kv_head != a->kv_head)
+        a->listed = 0;
+    a->pages = row->pages;
+    a->kv_head = kv_head;
+    for (; a->listed < wanted; a->listed++) {
+        uint32_t page = row->pages[a->listed];
+        a->k_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, false, kv_head);
+        a->v_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, true, kv_head);
+    }
+}
+
+static void attend_item(struct attention *a, size_t head, size_t t)
+{
+    struct forward *f = a->f;
+    const struct arch_op *op = f->stage_now->linear;
+    const struct hparams *h = f->h;
+    const struct forward_row *row = &f->rows[t];
+
+    list_pages(a, row, (uint32_t)(head / (h->n_head / h->n_head_kv)));
+    f->backend->attend(row_of(f, op->a, t) + head * h->head_dim, a->k_pages, a->v_pages,
+                       KV_PAGE_TOKENS, h->head_dim, (size_t)row->position + 1, h->head_dim,
+                       1 / sqrtf((float)h->head_dim), a->scores,
+                       row_of(f, op->out, t) + head * h->head_dim);
+}
+
+/* The first row before which at least `work` of one head's work lies. */
+static size_t row_at_work(const struct forward *f, uint64_t work)
+{
+    size_t low = 0, high = f->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (f->work[middle] < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Index of the first item of a part, head * n + row. */
+static size_t attend_begin(const struct forward *f, unsigned part, unsigned parts)
+{
+    uint64_t of_head = f->work[f->n];
+    uint64_t begin = of_head * f->h->n_head * part / parts;
+
+    return (size_t)(begin / of_head) * f->n + row_at_work(f, begin % of_head);
+}
+
+static void attend_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    const uint16_t **page_at = f->page_at + part * f->page_at_stride;
+    struct attention a = {.f = f,
+                          .k_pages = page_at,
+                          .v_pages = page_at + f->page_at_stride / 2,
+                          .scores = f->scores + part * f->scores_stride};
+    size_t end = attend_begin(f, part + 1, parts);
+
+    for (size_t i = attend_begin(f, part, parts); i < end; i++)
+        attend_item(&a, i / f->n, i % f->n);
+}
+
+/* --- a run ---------------------------------------------------------------------------------- */
+
+static void sum_work(struct forward *f)
+{
+    f->work[0] = 0;
+    for (size_t t = 0; t < f->n; t++)
+        f->work[t + 1] = f->work[t] + f->rows[t].position + 1 + ATTEND_OVERHEAD;
+}
+
+/* Behind the last store only rows whose logits are wanted matter: they move together. */
+static void keep_wanted_rows(struct forward *f)
+{
+    size_t kept = 0;
+
+    for (size_t t = 0; t < f->n; t++) {
+        if (!f->rows[t].wants_logits)
+            continue;
+        for (int i = 0; i < SLOT_COUNT && kept != t; i++)
+            if (i != SLOT_LOGITS && f->slot_stride[i])
+                memcpy(row_of(f, (enum arch_slot)i, kept), row_of(f, (enum arch_slot)i, t),
+                       f->slot_stride[i] * sizeof(float));
+        f->rows[kept++] = f->rows[t];
+    }
+    f->n = kept;
+    sum_work(f);
+}
+
+static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
+{
+    f->stage_now = s;
+    f->layer_now = layer;
+    switch (s->kind) {
+    case STAGE_EMBED:
+        if (f->n <= PRIVATE_ROWS)
+            embed_part(f, 0, 1);
+        else
+            pool_run(f->pool, embed_part, f);
+        break;
+    case STAGE_LINEAR:
+        if (f->n > f->private_rows)
+            pool_run(f->pool, prepare_part, f);
+        pool_run(f->pool, linear_part, f);
+        break;
+    case STAGE_ATTEND:
+        pool_run(f->pool, attend_part, f);
+        break;
+    }
+}
+
+static void run_stages(struct forward *f, const struct stages *stages, uint32_t layer, bool is_last)
+{
+    for (size_t i = 0; i < stages->count && f->n > 0; i++) {
+        run_stage(f, &stages->at[i], layer);
+        if (is_last && stages->at[i].stores)
+            keep_wanted_rows(f);
+    }
+}
+
+void forward_run(struct forward *f, struct forward_row *rows, size_t n)
+{
+    assert(n <= f->limits.rows_max);
+    f->rows = rows;
+    f->n = n;
+    sum_work(f);
+    run_stages(f, &f->before, 0, false);
+    for (uint32_t l = 0; l < f->h->n_layer; l++)
+        run_stages(f, &f->layer, l, l + 1 == f->h->n_layer);
+    assert(f->n <= f->limits.logits_max);
+    run_stages(f, &f->after, 0, false);
+}
+
+const float *forward_logits(const struct forward *f, size_t i)
+{
+    return f->slots[SLOT_LOGITS] + i * f->slot_stride[SLOT_LOGITS];
+}

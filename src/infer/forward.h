@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward.h - walks an architecture's tables for a batch of rows, one row a token, of any number of
+ * sequences.
+ *
+ * Operations are grouped into stages in which every thread needs only its own part of what the
+ * stage made, so that threads meet about five times a layer.  Everything is allocated beforehand;
+ * a run makes no system call but the pool's futex.
+ *
+ * The numbers of a row depend on its token, its position and what its sequence has stored, never on
+ * the rows beside it or on the threads: each element is made by one kernel call whose result does
+ * not depend on its share of the work (backend.h), and elementwise kernels are split at multiples
+ * of 64, so that an element is at the same place of a vector register whoever computes it. */
+#ifndef INFER_FORWARD_H
+#define INFER_FORWARD_H
+
+#include "base/pool.h"
+#include "infer/arch.h"
+#include "infer/kv.h"
+#include "infer/rope.h"
+#include "tensor/backend.h"
+
+#define FORWARD_STAGES_MAX 8
+
+struct forward_row {
+    int32_t token;
+    uint32_t position;     /* the positions before it are stored or are rows before it */
+    const uint32_t *pages; /* of its sequence; rows of one sequence stand together */
+    bool wants_logits;
+};
+
+struct forward_limits {
+    unsigned threads;
+    size_t rows_max, logits_max; /* in one run */
+    size_t context_tokens;
+};
+
+enum stage_kind { STAGE_EMBED, STAGE_LINEAR, STAGE_ATTEND };
+
+struct stage {
+    enum stage_kind kind;
+    const struct arch_op *norm;   /* on the way in; NULL: none */
+    const struct arch_op *linear; /* products of the same source */
+    const struct arch_op *local;  /* what a thread does with its own columns of the products */
+    size_t linear_count, local_count;
+    enum arch_slot source;
+    size_t grain; /* columns that stay together: a head, or 64 */
+    bool alike;   /* the products are combined element by element: split each in the same way */
+    bool stores;  /* keys and values */
+};
+
+struct stages {
+    struct stage at[FORWARD_STAGES_MAX];
+    size_t count;
+};
+
+struct forward {
+    const struct hparams *h;
+    const struct weights *w;
+    const struct arch *arch;
+    const struct backend *backend;
+    struct pool *pool;
+    const struct kv *kv;
+    struct rope rope;
+    struct forward_limits limits;
+    struct stages before, layer, after;
+
+    /* scratch: rows of every slot, 16 floats aligned */
+    size_t slot_stride[SLOT_COUNT];
+    float *slots[SLOT_COUNT];
+    float *rope_rows;
+    char *prepared;         /* of all rows: [form][row] */
+    char *prepared_private; /* of a few rows, for each thread: [thread][form][row] */
+    size_t prepared_bytes;  /* the largest vector of any stage */
+    size_t forms_max, private_rows;
+    float *normed;            /* one row a thread */
+    float *scores;            /* one context a thread */
+    const uint16_t **page_at; /* a sequence's pages of one head, keys and values, for each thread */
+    size_t normed_stride, scores_stride, page_at_stride;
+    uint64_t *work; /* attention work of the rows before each row */
+
+    /* the run in progress */
+    struct forward_row *rows;
+    size_t n;
+    uint32_t layer_now;
+    const struct stage *stage_now;
+};
+
+/* Cuts the scratch out of a block; called twice (carve.h), the second time followed by
+ * forward_init. The pool and the cache are the caller's. */
+void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
+                   const struct arch *arch, const struct backend *backend,
+                   const struct forward_limits *limits, struct carve *c);
+void forward_init(struct forward *f, struct pool *pool, const struct kv *kv);
+
+/* Computes n rows, at most rows_max, and the logits of those that want them, in order, at most
+ * logits_max.  rows is scratch of the run: it comes back changed. */
+void forward_run(struct forward *f, struct forward_row *rows, size_t n);
+
+/* Logits of the i-th row that wanted them in the last run. */
+const float *forward_logits(const struct forward *f, size_t i);
+
+#endif

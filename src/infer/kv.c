@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kv.c - see kv.h */
+#include "infer/kv.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* hparams_read bounds every factor: at most 2 * 2^10 * 2^10 * 64 * 2^17 elements. */
+static size_t page_elements(const struct hparams *h)
+{
+    return (size_t)2 * h->n_layer * h->n_head_kv * KV_PAGE_TOKENS * h->head_dim;
+}
+
+size_t kv_page_bytes(const struct hparams *h)
+{
+    return page_elements(h) * sizeof(uint16_t);
+}
+
+void kv_carve(struct kv *kv, const struct hparams *h, uint32_t pages, struct carve *c)
+{
+    *kv = (struct kv){
+        .page_count = pages,
+        .n_head_kv = h->n_head_kv,
+        .head_dim = h->head_dim,
+        .page_elements = page_elements(h),
+    };
+    kv->data = carve_bytes(c, pages, kv_page_bytes(h));
+    kv->free_list = carve_array(c, uint32_t, pages);
+}
+
+void kv_reset(struct kv *kv)
+{
+    /* Low numbers first: a short-lived process touches few pages. */
+    for (uint32_t i = 0; i < kv->page_count; i++)
+        kv->free_list[i] = kv->page_count - 1 - i;
+    kv->free_count = kv->page_count;
+}
+
+uint32_t kv_take(struct kv *kv)
+{
+    uint32_t page;
+
+    if (kv->free_count == 0)
+        return KV_NO_PAGE;
+    page = kv->free_list[--kv->free_count];
+    memset(kv->data + page * kv->page_elements, 0, kv->page_elements * sizeof(uint16_t));
+    return page;
+}
+
+void kv_give(struct kv *kv, uint32_t page)
+{
+    assert(page < kv->page_count && kv->free_count < kv->page_count);
+    kv->free_list[kv->free_count++] = page;
+}

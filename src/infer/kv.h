@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kv.h - the cache of keys and values: pages of f16 in a pool that all sequences share.
+ *
+ * A page holds 64 positions of one sequence, all layers: [layer][k, v][kv head][64][head_dim].  So
+ * the keys of one head lie one behind the other, which is what attention reads, and a sequence is a
+ * list of page numbers.  Why 64: a sequence wastes 63 positions at most, the run of one head is
+ * still 8 KiB (head_dim 64) for the prefetcher, blocks of 16 or 32 keys never straddle pages, and
+ * the list of a sequence is short enough to rebuild for every head.
+ *
+ * No sequence sees what another wrote: a page is wiped when it is taken, and attention reads only
+ * positions that its sequence has stored.  One thread takes and gives; any may read and write
+ * positions that no other touches. */
+#ifndef INFER_KV_H
+#define INFER_KV_H
+
+#include "infer/carve.h"
+#include "model/hparams.h"
+
+#define KV_PAGE_TOKENS 64
+#define KV_NO_PAGE     UINT32_MAX
+
+struct kv {
+    uint16_t *data;
+    uint32_t *free_list; /* page numbers; the last one is taken next */
+    uint32_t page_count, free_count;
+    uint32_t n_head_kv, head_dim;
+    size_t page_elements;
+};
+
+static inline size_t kv_pages_for(size_t tokens)
+{
+    return (tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+
+size_t kv_page_bytes(const struct hparams *h);
+
+/* Cuts the pool out of a block; usable once the carve has memory and kv_reset was called. */
+void kv_carve(struct kv *kv, const struct hparams *h, uint32_t pages, struct carve *c);
+void kv_reset(struct kv *kv); /* all pages free */
+
+uint32_t kv_take(struct kv *kv); /* zeroed; KV_NO_PAGE if there is none */
+void kv_give(struct kv *kv, uint32_t page);
+
+/* [KV_PAGE_TOKENS][head_dim] of one head. */
+static inline uint16_t *kv_at(const struct kv *kv, uint32_t page, uint32_t layer, bool is_value,
+                              uint32_t head)
+{
+    size_t run = ((size_t)layer * 2 + is_value) * kv->n_head_kv + head;
+
+    return kv->data + page * kv->page_elements + run * KV_PAGE_TOKENS * kv->head_dim;
+}
+
+#endif

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* session.c - contexts and sessions: see llmos/session.h
+ *
+ * A context is one block of memory, cut at creation into the KV pool, the scratch of the forward
+ * pass and of the sampler, and sessions_max slots.  Afterwards nothing is allocated: a step takes
+ * pages, computes, samples, and only then changes the sessions, so that a step that fails can be
+ * taken again. */
+#include "base/mem.h"
+#include "infer/forward.h"
+#include "infer/sampler.h"
+#include "model/loaded.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONTEXT_DEFAULT 4096
+#define BATCH_DEFAULT   512
+#define THREADS_MAX     1024
+#define SESSIONS_MAX    4096
+
+struct llmos_session {
+    llmos_context *context; /* NULL: the slot is free */
+    int32_t *tokens;        /* seen and queued */
+    uint8_t *generated;     /* 1 where the token was sampled */
+    uint32_t *pages;
+    uint32_t count, computed, page_count;
+    struct llmos_sampling sampling;
+    struct llmos_logit_bias *bias;
+    struct rng rng;
+    const float *logits; /* of the step `logits_step` */
+    uint64_t logits_step;
+    uint64_t mark; /* the step that holds this session: each may be in it once */
+};
+
+/* What a step does with one session. */
+struct turn {
+    struct llmos_session *session;
+    uint32_t share; /* rows */
+    const float *logits;
+    bool samples;
+    int rc;
+    struct rng rng;
+    struct llmos_step_out out;
+};
+
+struct llmos_context {
+    const llmos_model *model;
+    size_t n_vocab;
+    uint32_t threads, context_tokens, sessions_max, batch_tokens, rows_max;
+    uint64_t bytes, kv_bytes;
+    void *block;
+    struct pool *pool;
+    struct kv kv;
+    struct forward forward;
+    struct forward_row *rows;
+    struct sampler_scratch *scratch; /* one a thread */
+    struct llmos_session *sessions;
+    uint32_t sessions_alive;
+    struct turn *turns;
+    size_t turn_count;
+    uint64_t step;
+};
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+static uint32_t smaller(uint64_t a, uint64_t b)
+{
+    uint64_t least = a < b ? a : b;
+
+    return least > UINT32_MAX ? UINT32_MAX : (uint32_t)least;
+}
+
+/* Everything in the block; c is complete except for its pointers. */
+static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, struct carve *carve)
+{
+    struct forward_limits limits = {c->threads, c->rows_max, c->sessions_max, c->context_tokens};
+    const struct hparams *h = &c->model->hparams;
+
+    kv_carve(&c->kv, h, kv_pages, carve);
+    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h);
+    forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
+    c->rows = carve_array(carve, struct forward_row, c->rows_max);
+    c->turns = carve_array(carve, struct turn, c->sessions_max);
+    c->scratch = carve_array(carve, struct sampler_scratch, c->threads);
+    for (uint32_t i = 0; i < c->threads; i++) {
+        struct sampler_scratch scratch;
+
+        sampler_carve(&scratch, c->n_vocab, carve);
+        if (c->scratch)
+            c->scratch[i] = scratch;
+    }
+    c->sessions = carve_array(carve, struct llmos_session, c->sessions_max);
+    for (uint32_t i = 0; i < c->sessions_max; i++) {
+        struct llmos_session s = {0};
+
+        s.tokens = carve_array(carve, int32_t, c->context_tokens);
+        s.generated = carve_array(carve, uint8_t, c->context_tokens);
+        s.pages = carve_array(carve, uint32_t, kv_pages_for(c->context_tokens));
+        s.bias = carve_array(carve, struct llmos_logit_bias, SAMPLER_BIAS_MAX);
+        if (c->sessions)
+            c->sessions[i] = s;
+    }
+    c->bytes = carve->overflow ? UINT64_MAX : carve->used;
+}
+
+/* The settings that follow from the options for a given length of context. */
+static uint32_t settle(llmos_context *c, const llmos_model *model,
+                       const struct llmos_context_options *o, uint32_t context_tokens)
+{
+    uint64_t pages =
+        kv_pages_for(context_tokens) * (uint64_t)(o->sessions_max ? o->sessions_max : 1);
+
+    *c = (llmos_context){
+        .model = model,
+        .n_vocab = model->hparams.n_vocab,
+        .threads = o->threads ? o->threads : 1,
+        .context_tokens = context_tokens,
+        .sessions_max = o->sessions_max ? o->sessions_max : 1,
+    };
+    if (o->kv_tokens)
+        pages = kv_pages_for(o->kv_tokens);
+    /* More rows than this cannot come together in one step. */
+    c->batch_tokens = smaller(o->batch_tokens ? o->batch_tokens : BATCH_DEFAULT,
+                              (uint64_t)context_tokens * c->sessions_max);
+    c->rows_max = c->batch_tokens > c->sessions_max ? c->batch_tokens : c->sessions_max;
+    return smaller(pages, KV_NO_PAGE - 1);
+}
+
+static uint64_t bytes_needed(const llmos_model *model, const struct llmos_context_options *o,
+                             const struct arch *arch, uint32_t context_tokens)
+{
+    llmos_context c;
+    struct carve carve = {0};
+    uint32_t pages = settle(&c, model, o, context_tokens);
+
+    cut(&c, pages, arch, &carve);
+    return c.bytes;
+}
+
+struct size_text {
+    char text[24];
+};
+
+static struct size_text size_text(uint64_t bytes)
+{
+    const char *units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double size = (double)bytes / 1024;
+    struct size_text s;
+    size_t unit = 0;
+
+    while (size >= 1024 && unit < 5) {
+        size /= 1024;
+        unit++;
+    }
+    snprintf(s.text, sizeof(s.text), "%.1f %s", size, units[unit]);
+    return s;
+}
+
+/* The longest context in whole pages that fits; 0: none. */
+static uint32_t context_that_fits(const llmos_model *model, const struct llmos_context_options *o,
+                                  const struct arch *arch, uint32_t context_tokens)
+{
+    size_t low = 0, high = (context_tokens - 1) / KV_PAGE_TOKENS;
+
+    while (low < high) {
+        size_t middle = high - (high - low) / 2;
+        uint32_t tokens = (uint32_t)(middle * KV_PAGE_TOKENS);
+
+        if (bytes_needed(model, o, arch, tokens) <= o->memory_max_bytes)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return (uint32_t)(low * KV_PAGE_TOKENS);
+}
+
+static int too_large(const llmos_model *model, const struct llmos_context_options *o,
+                     const struct arch *arch, const llmos_context *c, struct llmos_error *err)
+{
+    struct size_text need = size_text(c->bytes), have = size_text(o->memory_max_bytes);
+    uint32_t fits = context_that_fits(model, o, arch, c->context_tokens);
+
+    if (fits)
+        return fail(err, LLMOS_ENOMEM,
+                    "%u tokens of context need %s, %s are free; try --context %u",
+                    c->context_tokens, need.text, have.text, fits);
+    return fail(err, LLMOS_ENOMEM,
+                "%u tokens of context for %u sequences in batches of %u need %s, %s are free, "
+                "which is not enough for a shorter context either; try a smaller batch, KV pool or "
+                "number of sequences",
+                c->context_tokens, c->sessions_max, c->rows_max, need.text, have.text);
+}
+
+/* --- contexts --------------------------------------------------------------------------------- */
+
+static int check_options(const struct llmos_context_options *o, uint32_t context_tokens,
+                         struct llmos_error *err)
+{
+    if (o->threads > THREADS_MAX)
+        return fail(err, LLMOS_EINVAL, "%u threads, at most %d are possible", o->threads,
+                    THREADS_MAX);
+    if (o->sessions_max > SESSIONS_MAX)
+        return fail(err, LLMOS_EINVAL, "%u sequences at a time, at most %d are possible",
+                    o->sessions_max, SESSIONS_MAX);
+    if (context_tokens > HPARAMS_CONTEXT_MAX)
+        return fail(err, LLMOS_EINVAL, "a context of %u tokens, at most %d are possible",
+                    context_tokens, HPARAMS_CONTEXT_MAX);
+    /* Else a sequence could wait for ever for a page that nobody else holds. */
+    if (o->kv_tokens && o->kv_tokens < context_tokens)
+        return fail(err, LLMOS_EINVAL,
+                    "a KV pool of %u tokens cannot hold one sequence of %u tokens; enlarge it or "
+                    "shorten the context",
+                    o->kv_tokens, context_tokens);
+    return 0;
+}
+
+static int context_start(llmos_context *c, uint32_t pages, const struct arch *arch,
+                         struct llmos_error *err)
+{
+    uint64_t bytes = c->bytes;
+    struct carve carve = {0};
+    int rc;
+
+    c->block = bytes > SIZE_MAX / 2 ? NULL : mem_aligned((size_t)bytes);
+    if (!c->block)
+        return fail(err, LLMOS_ENOMEM,
+                    "%u tokens of context need %s, which the system does not give; try --context "
+                    "%u",
+                    c->context_tokens, size_text(bytes).text, c->context_tokens / 2);
+    carve.at = c->block;
+    cut(c, pages, arch, &carve);
+    assert(c->bytes == bytes);
+    rc = pool_create(&c->pool, c->threads, err);
+    if (rc < 0)
+        return rc;
+    kv_reset(&c->kv);
+    forward_init(&c->forward, c->pool, &c->kv);
+    return 0;
+}
+
+int llmos_context_create(llmos_context **context, const llmos_model *model,
+                         const struct llmos_context_options *options, struct llmos_error *err)
+{
+    const struct llmos_context_options none = LLMOS_CONTEXT_OPTIONS_INIT;
+    const struct llmos_context_options *o = options ? options : &none;
+    const struct arch *arch = arch_by_name(model->hparams.architecture);
+    uint32_t tokens = o->context_tokens, pages;
+    struct carve measure = {0};
+    llmos_context *c;
+    int rc;
+
+    if (model->vocabulary_only)
+        return fail(err, LLMOS_EINVAL, "the model was opened for its vocabulary and cannot be run");
+    if (!arch)
+        return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run, only llama can",
+                    model->hparams.architecture);
+    if (tokens == 0)
+        tokens = smaller(model->hparams.n_ctx_train, CONTEXT_DEFAULT);
+    rc = check_options(o, tokens, err);
+    if (rc < 0)
+        return rc;
+    c = mem_zalloc(1, sizeof(*c));
+    if (!c)
+        return fail(err, LLMOS_ENOMEM, "no memory for a context");
+    pages = settle(c, model, o, tokens);
+    cut(c, pages, arch, &measure);
+    if (o->memory_max_bytes && c->bytes > o->memory_max_bytes)
+        rc = too_large(model, o, arch, c, err);
+    else
+        rc = context_start(c, pages, arch, err);
+    if (rc < 0) {
+        llmos_context_destroy(c);
+        return rc;
+    }
+    *context = c;
+    return 0;
+}
+
+void llmos_context_destroy(llmos_context *c)
+{
+    if (!c)
+        return;
+    assert(c->sessions_alive == 0);
+    pool_destroy(c->pool);
+    mem_free(c->block);
+    mem_free(c);
+}
+
+void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
+{
+    *info = (struct llmos_context_info){
+        .context_tokens = c->context_tokens,
+        .threads = c->threads,
+        .kv_bytes = c->kv_bytes,
+        .scratch_bytes = c->bytes - c->kv_bytes,
+        .kv_tokens_total = smaller((uint64_t)c->kv.page_count * KV_PAGE_TOKENS, UINT32_MAX),
+        .kv_tokens_free = smaller((uint64_t)c->kv.free_count * KV_PAGE_TOKENS, UINT32_MAX),
+        .backend = c->forward.backend->name,
+    };
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+int llmos_session_create(llmos_session **session, llmos_context *c,
+                         const struct llmos_sampling *sampling, struct llmos_error *err)
+{
+    const struct llmos_sampling usual = LLMOS_SAMPLING_INIT;
+    const struct llmos_sampling *o = sampling ? sampling : &usual;
+    struct llmos_session *s = c->sessions;
+    int rc = sampler_check(o, c->n_vocab, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->sessions_alive == c->sessions_max)
+        return fail(err, LLMOS_EBUSY, "all %u sequences are in use", c->sessions_max);
+    while (s->context)
+        s++;
+    c->sessions_alive++;
+    s->context = c;
+    s->count = s->computed = s->page_count = 0;
+    s->logits = NULL;
+    s->mark = 0;
+    s->sampling = *o;
+    if (o->bias_count)
+        memcpy(s->bias, o->bias, o->bias_count * sizeof(*o->bias));
+    s->sampling.bias = s->bias;
+    rng_seed(&s->rng, o->seed);
+    *session = s;
+    return 0;
+}
+
+void llmos_session_destroy(llmos_session *s)
+{
+    if (!s)
+        return;
+    assert(s->context);
+    while (s->page_count > 0)
+        kv_give(&s->context->kv, s->pages[--s->page_count]);
+    /* What somebody wrote does not stay behind. */
+    memset(s->tokens, 0, s->count * sizeof(*s->tokens));
+    s->context->sessions_alive--;
+    s->context = NULL;
+}
+
+int llmos_session_append(llmos_session *s, const int32_t *tokens, size_t count,
+                         struct llmos_error *err)
+{
+    uint32_t room = s->context->context_tokens - s->count;
+
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i] < 0 || (size_t)tokens[i] >= s->context->n_vocab)
+            return fail(err, LLMOS_EINVAL, "token %d is outside the vocabulary of %zu", tokens[i],
+                        s->context->n_vocab);
+    if (count > room && s->count == 0)
+        return fail(err, LLMOS_ECONTEXT, "the prompt has %zu tokens, the context holds %u", count,
+                    s->context->context_tokens);
+    if (count > room)
+        return fail(err, LLMOS_ECONTEXT,
+                    "%zu tokens behind the %u that are there do not fit, the context holds %u",
+                    count, s->count, s->context->context_tokens);
+    if (count)
+        memcpy(s->tokens + s->count, tokens, count * sizeof(*tokens));
+    memset(s->generated + s->count, 0, count);
+    s->count += (uint32_t)count;
+    return 0;
+}
+
+size_t llmos_session_length(const llmos_session *s)
+{
+    return s->count;
+}
+
+size_t llmos_session_pending(const llmos_session *s)
+{
+    return s->count - s->computed;
+}
+
+const float *llmos_session_logits(const llmos_session *s)
+{
+    return s->logits_step == s->context->step ? s->logits : NULL;
+}
+
+/* --- a step ----------------------------------------------------------------------------------- */
+
+static int begin_turns(llmos_context *c, llmos_session *const *sessions, size_t count,
+                       struct llmos_error *err)
+{
+    if (count > c->sessions_max)
+        return fail(err, LLMOS_EINVAL, "%zu sequences in a step, the context has %u", count,
+                    c->sessions_max);
+    c->step++;
+    for (size_t i = 0; i < count; i++) {
+        if (!sessions[i] || sessions[i]->context != c)
+            return fail(err, LLMOS_EINVAL, "sequence %zu of the step is of another context", i);
+        if (sessions[i]->mark == c->step)
+            return fail(err, LLMOS_EINVAL, "sequence %zu stands twice in the step", i);
+        sessions[i]->mark = c->step;
+        c->turns[i] = (struct turn){.session = sessions[i], .out = {.token = -1}};
+    }
+    c->turn_count = count;
+    return 0;
+}
+
+/* Takes pages for up to `wanted` more positions; returns for how many there is room. */
+static uint32_t reserve(llmos_context *c, struct llmos_session *s, uint32_t wanted)
+{
+    uint64_t room;
+
+    while ((room = (uint64_t)s->page_count * KV_PAGE_TOKENS - s->computed) < wanted) {
+        uint32_t page = kv_take(&c->kv);
+
+        if (page == KV_NO_PAGE)
+            break;
+        s->pages[s->page_count++] = page;
+    }
+    return smaller(room, wanted);
+}
+
+static void take_share(llmos_context *c, struct turn *t, uint32_t wanted)
+{
+    t->share = reserve(c, t->session, wanted);
+    t->out.starved = t->share == 0;
+    t->out.computed = t->share;
+}
+
+static bool decodes(const struct llmos_session *s)
+{
+    return s->count - s->computed == 1;
+}
+
+/* One token for every session that decodes, then prompts, first sessions first.  At least one token
+ * of a prompt always: a batch full of others' tokens must not stop it for good. */
+static void share_batch(llmos_context *c)
+{
+    uint32_t left = c->batch_tokens;
+
+    for (size_t i = 0; i < c->turn_count; i++)
+        if (decodes(c->turns[i].session)) {
+            take_share(c, &c->turns[i], 1);
+            left -= left > 0;
+        }
+    left = left ? left : 1;
+    for (size_t i = 0; i < c->turn_count && left > 0; i++) {
+        struct llmos_session *s = c->turns[i].session;
+        uint32_t pending = s->count - s->computed;
+
+        if (pending > 1) {
+            take_share(c, &c->turns[i], pending < left ? pending : left);
+            left -= c->turns[i].share;
+        }
+    }
+}
+
+static size_t fill_rows(llmos_context *c)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->turn_count; i++) {
+        const struct turn *t = &c->turns[i];
+        const struct llmos_session *s = t->session;
+
+        for (uint32_t k = 0; k < t->share; k++)
+            c->rows[n++] = (struct forward_row){.token = s->tokens[s->computed + k],
+                                                .position = s->computed + k,
+                                                .pages = s->pages,
+                                                .wants_logits = k + 1 == t->share};
+    }
+    return n;
+}
+
+static void sample_part(void *arg, unsigned part, unsigned parts)
+{
+    llmos_context *c = arg;
+    size_t begin, end;
+
+    pool_share(c->turn_count, 1, part, parts, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        struct turn *t = &c->turns[i];
+        struct llmos_session *s = t->session;
+        struct sampler_history history = {s->tokens, s->generated, s->count};
+
+        t->rng = s->rng;
+        if (t->samples)
+            t->rc = sampler_pick(&s->sampling, t->logits, c->n_vocab, &history, &t->rng,
+                                 &c->scratch[part], &t->out);
+    }
+}
+
+static int sample(llmos_context *c, struct llmos_error *err)
+{
+    size_t samples = 0, at = 0;
+
+    for (size_t i = 0; i < c->turn_count; i++) {
+        struct turn *t = &c->turns[i];
+        struct llmos_session *s = t->session;
+
+        t->logits = t->share ? forward_logits(&c->forward, at++) : NULL;
+        if (s->computed + t->share < s->count || s->count == 0)
+            continue;
+        t->samples = t->share > 0 && s->count < c->context_tokens;
+        t->out.context_full = s->count == c->context_tokens;
+        samples += t->samples;
+    }
+    if (samples > 1)
+        pool_run(c->pool, sample_part, c);
+    else if (samples == 1)
+        sample_part(c, 0, 1);
+    for (size_t i = 0; i < c->turn_count; i++)
+        if (c->turns[i].rc < 0)
+            return fail(err, c->turns[i].rc,
+                        "the model computes no number for the token behind position %u of sequence "
+                        "%zu: its weights are damaged or overflow",
+                        c->turns[i].session->count - 1, i);
+    return 0;
+}
+
+static void end_turn(llmos_context *c, const struct turn *t)
+{
+    struct llmos_session *s = t->session;
+
+    s->computed += t->share;
+    s->logits = t->logits;
+    s->logits_step = c->step;
+    if (!t->samples)
+        return;
+    s->rng = t->rng;
+    s->tokens[s->count] = t->out.token;
+    s->generated[s->count++] = 1;
+}
+
+int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t count,
+                       struct llmos_step_out *out, struct llmos_error *err)
+{
+    int rc = begin_turns(c, sessions, count, err);
+
+    if (rc < 0)
+        return rc;
+    share_batch(c);
+    forward_run(&c->forward, c->rows, fill_rows(c));
+    rc = sample(c, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        end_turn(c, &c->turns[i]);
+        out[i] = c->turns[i].out;
+    }
+    return 0;
+}

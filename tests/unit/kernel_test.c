@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every backend that this processor can run, against the reference. */
+#include "test.h"
+
+#include "base/mem.h"
+#include "tensor/backend.h"
+#include "tensor/cpu.h"
+
+#include <unistd.h>
+
+static uint32_t state = 1;
+
+static float uniform(void) /* [-1, 1) */
+{
+    state = state * 1664525u + 1013904223u;
+    return (float)(int32_t)state * 0x1p-31f;
+}
+
+static void fill(float *x, size_t n, float scale)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = uniform() * scale;
+}
+
+#define FOR_EACH_BACKEND(b)                              \
+    for (unsigned i_##b = 0; backend_at(i_##b); i_##b++) \
+        for (const struct backend *b = backend_at(i_##b); b && b->usable(); b = NULL)
+
+/* A weight matrix that begins at an odd multiple of its element and ends where its memory ends, so
+ * that reads outside are caught by a sanitizer; the activations behind it. */
+struct problem {
+    struct tensor w;
+    size_t inner, rows, n;
+    char *weights; /* owned */
+    float *x;      /* owned: [n][inner] */
+};
+
+static struct problem problem_make(enum dtype type, size_t inner, size_t rows, size_t n)
+{
+    struct problem p = {.inner = inner, .rows = rows, .n = n};
+    size_t row_bytes = dtype_row_bytes(type, inner);
+    float *row = malloc(inner * sizeof(float) + 1);
+
+    p.weights = malloc(4 + row_bytes * rows);
+    p.x = malloc(n * inner * sizeof(float) + 1);
+    CHECK(row && p.weights && p.x);
+    for (size_t r = 0; r < rows; r++) {
+        fill(row, inner, 1);
+        dtype_info(type)->from_f32(row, p.weights + 4 + r * row_bytes, inner);
+    }
+    fill(p.x, n * inner, 2);
+    free(row);
+    p.w = (struct tensor){.type = type,
+                          .n_dims = 2,
+                          .shape = {inner, rows, 1, 1},
+                          .row_bytes = row_bytes,
+                          .data = p.weights + 4};
+    return p;
+}
+
+static void problem_free(struct problem *p)
+{
+    free(p->weights);
+    free(p->x);
+}
+
+/* out[n][rows] of the vectors [t, t + n), rows [begin, end); the rest of out is left alone. */
+static void multiply(const struct backend *b, const struct problem *p, size_t t, size_t n,
+                     size_t begin, size_t end, float *out)
+{
+    size_t bytes = b->prepared_bytes(p->w.type, p->inner);
+    char *prepared = mem_aligned(bytes * n);
+
+    CHECK(prepared && bytes % 64 == 0);
+    for (size_t i = 0; i < n; i++)
+        b->prepare(p->w.type, p->x + (t + i) * p->inner, p->inner, prepared + i * bytes);
+    b->matmul(&p->w, begin, end, prepared, n, out, p->rows);
+    mem_free(prepared);
+}
+
+static bool same_number(float a, float b, float tolerance)
+{
+    if (isnan(a) || isnan(b) || isinf(a) || isinf(b))
+        return (isnan(a) && isnan(b)) || a == b;
+    return fabsf(a - b) <= tolerance;
+}
+
+static const size_t float_inners[] = {1, 2, 7, 15, 16, 17, 31, 33, 64, 100, 1023, 1024, 1025, 2100};
+static const size_t quant_inners[] = {32, 64, 96, 480, 512, 544, 1056};
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+static bool is_quantised(enum dtype t)
+{
+    return dtype_info(t)->block > 1;
+}
+
+static size_t inner_of(enum dtype type, size_t i) /* 0: no more */
+{
+    if (is_quantised(type))
+        return i < COUNT(quant_inners) ? quant_inners[i] : 0;
+    return i < COUNT(float_inners) ? float_inners[i] : 0;
+}
+
+static void compare(const struct backend *b, const struct problem *p)
+{
+    float *expected = malloc(p->n * p->rows * sizeof(float));
+    float *out = malloc(p->n * p->rows * sizeof(float));
+
+    CHECK(expected && out);
+    multiply(&backend_ref, p, 0, p->n, 0, p->rows, expected);
+    multiply(b, p, 0, p->n, 0, p->rows, out);
+    for (size_t i = 0; i < p->n * p->rows; i++) {
+        /* Products are below 2 and random in sign; an f32 sum of them errs by a few last places of
+         * its largest part. */
+        float tolerance = 4e-7f * sqrtf((float)p->inner) * 2 + 1e-6f * fabsf(expected[i]);
+
+        if (!same_number(out[i], expected[i], tolerance))
+            TEST_FAIL("%s %s inner %zu rows %zu n %zu: element %zu is %.9g, expected %.9g", b->name,
+                      dtype_info(p->w.type)->name, p->inner, p->rows, p->n, i, (double)out[i],
+                      (double)expected[i]);
+    }
+    free(expected);
+    free(out);
+}
+
+TEST(products_agree_with_the_reference_in_all_shapes)
+{
+    static const size_t rows[] = {1, 3, 4, 5, 16, 17, 31, 33, 70}, ns[] = {1, 2, 3, 4, 5, 6, 9, 14};
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
+                struct problem p = problem_make((enum dtype)type, inner, rows[i % COUNT(rows)],
+                                                ns[(i + (size_t)type) % COUNT(ns)]);
+
+                compare(b, &p);
+                problem_free(&p);
+            }
+            for (size_t i = 0; i < COUNT(rows); i++) {
+                for (size_t k = 0; k < COUNT(ns); k++) {
+                    struct problem p = problem_make((enum dtype)type, 64, rows[i], ns[k]);
+
+                    compare(b, &p);
+                    problem_free(&p);
+                }
+            }
+        }
+    }
+}
+
+/* The promise of backend.h, to the bit. */
+TEST(an_element_does_not_depend_on_batch_or_row_range)
+{
+    enum { ROWS = 75, N = 17 };
+    float *whole = malloc(N * ROWS * sizeof(float)), *part = malloc(N * ROWS * sizeof(float));
+    static const size_t ranges[][2] = {{0, 1}, {1, 75}, {3, 20}, {16, 32}, {17, 50}, {74, 75}};
+
+    CHECK(whole && part);
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
+                struct problem p = problem_make((enum dtype)type, inner, ROWS, N);
+
+                multiply(b, &p, 0, N, 0, ROWS, whole);
+                for (size_t n = 1; n <= N; n++) {
+                    const size_t *range = ranges[(n + i) % COUNT(ranges)];
+                    size_t t = (n * 5 + i) % (N - n + 1);
+
+                    multiply(b, &p, t, n, range[0], range[1], part);
+                    for (size_t k = 0; k < n; k++)
+                        if (memcmp(part + k * ROWS + range[0], whole + (t + k) * ROWS + range[0],
+                                   (range[1] - range[0]) * sizeof(float)) != 0)
+                            TEST_FAIL("%s %s inner %zu: vector %zu of %zu, rows %zu to %zu differ",
+                                      b->name, dtype_info((enum dtype)type)->name, inner, k, n,
+                                      range[0], range[1]);
+                }
+                problem_free(&p);
+            }
+        }
+    }
+    free(whole);
+    free(part);
+}
+
+TEST(only_the_rows_asked_for_are_written)
+{
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            struct problem p = problem_make((enum dtype)type, 96, 40, 8);
+            float out[8 * 40];
+
+            for (size_t n = 1; n <= 8; n++) {
+                for (size_t i = 0; i < COUNT(out); i++)
+                    out[i] = 12345;
+                multiply(b, &p, 0, n, 7, 30, out);
+                for (size_t i = 0; i < COUNT(out); i++)
+                    CHECK((out[i] == 12345) == (i >= n * 40 || i % 40 < 7 || i % 40 >= 30));
+            }
+            problem_free(&p);
+        }
+    }
+}
+
+/* Sums of the extreme quants, where an instruction that saturates would show. */
+TEST(extreme_quants_are_added_exactly)
+{
+    float row[64], x[64], out[4];
+    struct problem p = problem_make(DTYPE_Q8_0, 64, 4, 1);
+    struct block_q8_0 *w = (void *)(p.weights + 4);
+
+    for (size_t i = 0; i < 64; i++)
+        row[i] = x[i] = 127;
+    for (size_t i = 0; i < 8; i++) {
+        w[i].d = 0x3c00;
+        memset(w[i].q, i < 4 ? -128 : 127, Q_BLOCK);
+    }
+    memcpy(p.x, x, sizeof(x));
+    FOR_EACH_BACKEND(b)
+    {
+        multiply(b, &p, 0, 1, 0, 4, out);
+        CHECK(out[0] == -128 * 127 * 64 && out[1] == -128 * 127 * 64);
+        CHECK(out[2] == 127 * 127 * 64 && out[3] == 127 * 127 * 64);
+    }
+    CHECK(row[0] == 127);
+    problem_free(&p);
+}
+
+TEST(activations_with_nan_or_infinity_spoil_their_own_vector_only)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            for (size_t k = 0; k < COUNT(bad); k++) {
+                struct problem p = problem_make((enum dtype)type, 96, 20, 5);
+
+                p.x[96 * 2 + 41] = bad[k];
+                compare(b, &p);
+                problem_free(&p);
+            }
+        }
+    }
+}
+
+/* An infinite scale makes infinity or, where partial sums have both signs, NaN: which of them is up
+ * to the backend. */
+TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
+{
+    static const uint16_t bad[] = {0x7e00, 0x7c00, 0xfc00};
+    float expected[5 * 20], out[5 * 20];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = DTYPE_Q8_0; type <= DTYPE_Q4_0; type++) {
+            for (size_t k = 0; k < COUNT(bad); k++) {
+                struct problem p = problem_make((enum dtype)type, 96, 20, 5);
+
+                memcpy(p.weights + 4 + 3 * p.w.row_bytes, &bad[k], 2);
+                multiply(&backend_ref, &p, 0, 5, 0, 20, expected);
+                multiply(b, &p, 0, 5, 0, 20, out);
+                for (size_t i = 0; i < COUNT(out); i++)
+                    CHECK(i % 20 == 3 ? !isfinite(out[i])
+                                      : same_number(out[i], expected[i], 2e-5f));
+                problem_free(&p);
+            }
+        }
+    }
+}
+
+TEST(large_and_tiny_activations_keep_their_scale)
+{
+    static const float scales[] = {1e30f, 1e-25f, 1e-38f, 1e-44f, 0};
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            for (size_t k = 0; k < COUNT(scales); k++) {
+                struct problem p = problem_make((enum dtype)type, 64, 5, 2);
+                float expected[10], out[10];
+
+                for (size_t i = 0; i < 128; i++)
+                    p.x[i] *= scales[k];
+                multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
+                multiply(b, &p, 0, 2, 0, 5, out);
+                for (size_t i = 0; i < 10; i++)
+                    CHECK(same_number(out[i], expected[i], 1e-5f * scales[k] + 1e-43f));
+                problem_free(&p);
+            }
+        }
+    }
+}
+
+TEST(rmsnorm_agrees_with_the_reference)
+{
+    static const size_t sizes[] = {1, 3, 8, 17, 64, 288, 2049};
+    static float x[2049], w[2049], expected[2049], out[2049];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            size_t n = sizes[i];
+
+            fill(x, n, i == 3 ? 1e30f : 3); /* whose squares f32 could not hold */
+            fill(w, n, 1);
+            backend_ref.rmsnorm(x, w, n, 1e-5f, expected);
+            b->rmsnorm(x, w, n, 1e-5f, out);
+            for (size_t k = 0; k < n; k++)
+                CHECK_NEAR((double)out[k], (double)expected[k], 1e-6);
+            b->rmsnorm(x, w, n, 1e-5f, x);
+            CHECK(memcmp(x, out, n * sizeof(float)) == 0);
+        }
+    }
+}
+
+TEST(addition_is_exact)
+{
+    float x[37], y[37], sum[37];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t n = 0; n <= 37; n++) {
+            fill(x, 37, 1);
+            fill(y, 37, 1);
+            for (size_t i = 0; i < 37; i++)
+                sum[i] = i < n ? x[i] + y[i] : x[i];
+            b->add(x, y, n);
+            CHECK(memcmp(x, sum, sizeof(x)) == 0);
+        }
+    }
+}
+
+TEST(swiglu_agrees_with_the_reference_over_the_whole_range)
+{
+    enum { N = 4001 };
+    static float gate[N], up[N], expected[N];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int i = 0; i < N; i++) {
+            gate[i] = expected[i] = (float)(i - N / 2) * 0.06f;
+            up[i] = 1 + (float)(i % 7);
+        }
+        gate[0] = expected[0] = NAN;
+        gate[1] = expected[1] = INFINITY;
+        gate[2] = expected[2] = -INFINITY;
+        gate[3] = expected[3] = 3e38f;
+        gate[4] = expected[4] = -3e38f;
+        up[5] = NAN;
+        up[6] = INFINITY;
+        backend_ref.swiglu(expected, up, N);
+        b->swiglu(gate, up, N);
+        for (int i = 0; i < N; i++)
+            if (!same_number(gate[i], expected[i], 5e-7f * fabsf(expected[i]) + 1e-44f))
+                TEST_FAIL("%s: element %d is %.9g, expected %.9g", b->name, i, (double)gate[i],
+                          (double)expected[i]);
+    }
+}
+
+TEST(rope_agrees_with_the_reference_and_leaves_the_rest)
+{
+    float head[96], expected[96], table[96];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t dims = 0; dims <= 96; dims += 2) {
+            for (int interleaved = 0; interleaved < 2; interleaved++) {
+                fill(head, 96, 2);
+                memcpy(expected, head, sizeof(head));
+                for (size_t i = 0; i < 48; i++) {
+                    table[2 * i] = cosf((float)i);
+                    table[2 * i + 1] = sinf((float)i);
+                }
+                backend_ref.rope(expected, table, dims, interleaved);
+                b->rope(head, table, dims, interleaved);
+                for (size_t i = 0; i < dims; i++)
+                    CHECK_NEAR((double)head[i], (double)expected[i], 1e-6);
+                CHECK(memcmp(head + dims, expected + dims, (96 - dims) * sizeof(float)) == 0);
+            }
+        }
+    }
+}
+
+TEST(rope_turns_pairs_by_the_angle)
+{
+    float interleaved[4] = {1, 0, 0, 2}, neox[4] = {1, 0, 0, 2}, table[4] = {0, 1, 0, 1};
+
+    backend_ref.rope(interleaved, table, 4, true);
+    backend_ref.rope(neox, table, 4, false);
+    CHECK(interleaved[0] == 0 && interleaved[1] == 1 && interleaved[2] == -2 &&
+          interleaved[3] == 0);
+    CHECK(neox[0] == 0 && neox[2] == 1 && neox[1] == -2 && neox[3] == 0);
+}
+
+/* ---- attention ---- */
+
+#define KEYS_MAX 300
+#define DIM_MAX  256
+#define PAGE     16
+#define STRIDE   (DIM_MAX + 8)
+
+struct cache {
+    uint16_t k[KEYS_MAX + PAGE][STRIDE], v[KEYS_MAX + PAGE][STRIDE];
+    const uint16_t *k_pages[KEYS_MAX], *v_pages[KEYS_MAX];
+    float q[DIM_MAX], scores[KEYS_MAX];
+};
+
+static void cache_fill(struct cache *c)
+{
+    for (size_t j = 0; j < KEYS_MAX + PAGE; j++) {
+        for (size_t i = 0; i < STRIDE; i++) {
+            c->k[j][i] = f32_to_f16(uniform());
+            c->v[j][i] = f32_to_f16(uniform());
+        }
+    }
+    fill(c->q, DIM_MAX, 1);
+}
+
+static void cache_pages(struct cache *c, size_t page)
+{
+    for (size_t p = 0; p * page < KEYS_MAX; p++) {
+        c->k_pages[p] = c->k[p * page];
+        c->v_pages[p] = c->v[p * page];
+    }
+}
+
+static void attend(const struct backend *b, struct cache *c, size_t page, size_t keys, size_t dim,
+                   float scale, float *out)
+{
+    cache_pages(c, page);
+    b->attend(c->q, c->k_pages, c->v_pages, page, STRIDE, keys, dim, scale, c->scores, out);
+}
+
+TEST(attention_agrees_with_the_reference)
+{
+    static const size_t keys[] = {1, 2, 5, 15, 16, 17, 100, 300};
+    static const size_t dims[] = {1, 8, 20, 32, 48, 64, 80, 96, 128, 200, 256};
+    static struct cache c;
+    float expected[DIM_MAX], out[DIM_MAX + 1];
+
+    cache_fill(&c);
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t i = 0; i < COUNT(keys); i++) {
+            for (size_t k = 0; k < COUNT(dims); k++) {
+                float scale = i % 2 ? 0.125f : 8; /* 8: one key takes all */
+
+                out[dims[k]] = 12345;
+                attend(&backend_ref, &c, PAGE, keys[i], dims[k], scale, expected);
+                attend(b, &c, PAGE, keys[i], dims[k], scale, out);
+                for (size_t l = 0; l < dims[k]; l++)
+                    CHECK_NEAR((double)out[l], (double)expected[l], 2e-5);
+                CHECK(out[dims[k]] == 12345);
+            }
+        }
+    }
+}
+
+TEST(attention_does_not_depend_on_the_size_of_pages)
+{
+    static struct cache c;
+    float whole[64], paged[64];
+
+    cache_fill(&c);
+    FOR_EACH_BACKEND(b)
+    {
+        attend(b, &c, KEYS_MAX, 200, 64, 0.125f, whole);
+        for (size_t page = 1; page < 40; page += 3) {
+            attend(b, &c, page, 200, 64, 0.125f, paged);
+            CHECK(memcmp(whole, paged, sizeof(whole)) == 0);
+        }
+    }
+}
+
+TEST(attention_survives_scores_that_overflow_a_naive_softmax)
+{
+    static struct cache c;
+    float expected[64], out[64];
+
+    cache_fill(&c);
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t i = 0; i < 64; i++)
+            c.q[i] = 100;
+        attend(&backend_ref, &c, PAGE, 50, 64, 1, expected);
+        attend(b, &c, PAGE, 50, 64, 1, out);
+        for (size_t i = 0; i < 64; i++) {
+            CHECK(isfinite(out[i]));
+            CHECK_NEAR((double)out[i], (double)expected[i], 1e-3);
+        }
+    }
+}
+
+TEST(attention_passes_nan_on)
+{
+    static struct cache c;
+    float out[64];
+
+    cache_fill(&c);
+    c.k[3][5] = 0x7e00;
+    FOR_EACH_BACKEND(b)
+    {
+        attend(b, &c, PAGE, 50, 64, 1, out);
+        for (size_t i = 0; i < 64; i++)
+            CHECK(isnan(out[i]));
+    }
+    cache_fill(&c);
+    c.v[3][5] = 0x7e00;
+    FOR_EACH_BACKEND(b)
+    {
+        attend(b, &c, PAGE, 50, 64, 0, out);
+        for (size_t i = 0; i < 64; i++)
+            CHECK(!isnan(out[i]) == (i != 5));
+    }
+}
+
+/* ---- rows ---- */
+
+TEST(narrowing_to_f16_is_the_reference_to_the_bit)
+{
+    enum { N = 70000 };
+    static float x[N];
+    static uint16_t out[N];
+
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t u = i * 61357u;
+
+        memcpy(&x[i], &u, sizeof(u));
+    }
+    FOR_EACH_BACKEND(b)
+    {
+        b->f32_to_f16_row(x, out, N);
+        for (size_t i = 0; i < N; i++)
+            if (out[i] != f32_to_f16(x[i]))
+                TEST_FAIL("%s: %a is %04x, expected %04x", b->name, (double)x[i], out[i],
+                          f32_to_f16(x[i]));
+    }
+}
+
+TEST(rows_widen_as_their_type_says)
+{
+    float expected[96], out[97];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = 0; type < DTYPE_COUNT; type++) {
+            size_t block = dtype_info((enum dtype)type)->block;
+
+            for (size_t n = block; n <= 96; n += block) {
+                struct problem p = problem_make((enum dtype)type, n, 1, 1);
+
+                out[n] = 12345;
+                dtype_info((enum dtype)type)->to_f32(p.w.data, expected, n);
+                b->row_to_f32((enum dtype)type, p.w.data, out, n);
+                CHECK(memcmp(out, expected, n * sizeof(float)) == 0 && out[n] == 12345);
+                problem_free(&p);
+            }
+        }
+    }
+}
+
+/* ---- the choice ---- */
+
+TEST(the_reference_is_always_there_and_last)
+{
+    unsigned count = 0;
+
+    while (backend_at(count))
+        count++;
+    CHECK(backend_at(count - 1) == &backend_ref);
+    CHECK(backend_by_name("ref") == &backend_ref);
+    CHECK(backend_by_name("abacus") == NULL);
+    CHECK(backend_best()->usable());
+    printf("# best here: %s\n", backend_best()->name);
+}
+
+TEST(backends_need_what_they_say)
+{
+#if defined(__x86_64__)
+    CHECK_INT(backend_avx2.usable(), cpu_has_avx2());
+    CHECK_INT(backend_avx512vnni.usable(), cpu_has_avx512vnni());
+    CHECK(!cpu_has_avx512vnni() || cpu_has_avx2());
+#else
+    CHECK(!cpu_has_avx2() && !cpu_has_avx512vnni());
+#endif
+}
+
+TEST(the_best_is_the_first_usable_or_the_one_named)
+{
+    const char *wanted = getenv("LLMOS_BACKEND");
+
+    if (wanted && backend_by_name(wanted))
+        CHECK(backend_best() == backend_by_name(wanted));
+    else
+        for (unsigned i = 0; backend_at(i) != backend_best(); i++)
+            CHECK(!backend_at(i)->usable());
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0 /* sanitizers do not run under qemu-user */
+#endif
+
+/* This program, asked for its choice on an emulated processor. */
+static void check_choice_on(const char *cpu, const char *expected)
+{
+    char self[1024], command[2048], line[256], said[256] = "nothing";
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    FILE *out;
+
+    CHECK(n > 0);
+    self[n] = '\0';
+    snprintf(command, sizeof(command),
+             "env -u LLMOS_BACKEND qemu-x86_64-static -cpu %s '%s' the_reference_is 2>/dev/null",
+             cpu, self);
+    out = popen(command, "r");
+    CHECK(out);
+    while (fgets(line, sizeof(line), out))
+        if (strncmp(line, "# best here: ", 13) == 0)
+            snprintf(said, sizeof(said), "%.*s", (int)strcspn(line + 13, "\n"), line + 13);
+    CHECK_INT(pclose(out), 0);
+    CHECK_STR(said, expected);
+}
+
+TEST(the_choice_degrades_with_the_processor)
+{
+#if defined(__x86_64__)
+    if (SANITIZED)
+        SKIP("sanitizers do not run under qemu-user");
+    if (system("command -v qemu-x86_64-static >/dev/null 2>&1") != 0)
+        SKIP("qemu-x86_64-static is not installed (package qemu-user-static)");
+    check_choice_on("Haswell", "avx2");
+    check_choice_on("Nehalem", "ref");
+#else
+    SKIP("there is one choice only on this processor");
+#endif
+}
+
+TEST(prepared_forms_are_shared_by_the_quantised_types)
+{
+    FOR_EACH_BACKEND(b)
+    {
+        CHECK_INT(b->prepared_form(DTYPE_Q8_0), b->prepared_form(DTYPE_Q4_0));
+        CHECK(b->prepared_form(DTYPE_F32) != b->prepared_form(DTYPE_Q4_0));
+    }
+}
