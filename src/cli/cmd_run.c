@@ -149,8 +149,12 @@ static int answer(struct talk *t, const struct run *r, struct message_generate *
                   struct llmos_error *err)
 {
     struct message_done done = {.finish = FINISH_CANCELED};
-    int rc = talk_generate(t, g, put_piece, o, &done, err);
+    int rc;
 
+    t->patience_seconds = 1; /* nothing comes behind this answer */
+    rc = talk_generate(t, g, put_piece, o, &done, err);
+    if (rc == LLMOS_ECLOSED && halt_asked())
+        rc = LLMOS_ECANCELED;
     if (o->exit_code != EXIT_OK)
         return o->exit_code;
     if (rc < 0 && rc != LLMOS_ECANCELED) {

@@ -311,8 +311,7 @@ static bool say_token(struct request *r)
              mode("bad-utf8") >= 0  ? "\xff\xc3(\xe2\x82"
              : mode("escapes") >= 0 ? "\033[31mred\033]0;title\007\xc2\x9b\r"
                                     : words[r->sent % 5],
-             1,
-             r->want_logprob);
+             1, r->want_logprob);
     r->sent++;
     return false;
 }
