@@ -28,7 +28,7 @@ struct choice {
     const char *finish;
     struct message_done counts;
     struct buf text;
-    struct answer_logprobs logprobs;
+    struct reply_logprobs logprobs;
 };
 
 struct completion {
@@ -38,7 +38,7 @@ struct completion {
     struct completion *next, **link;
     struct server_request *http; /* NULL: the client has gone, or has its answer */
     struct openai_request request;
-    struct answer_head head;
+    struct reply_head head;
     struct served *model;
     struct choice *choices;
     uint32_t choice_count, done_count;
@@ -94,7 +94,7 @@ static void job_end(struct completion *j)
 
         supervise_cancel(&c->ask);
         buf_fini(&c->text);
-        answer_logprobs_fini(&c->logprobs);
+        reply_logprobs_fini(&c->logprobs);
     }
     if (j->model)
         histogram_add(&j->model->duration, clock_seconds_since(j->start_ns));
@@ -114,7 +114,7 @@ void completion_refuse(struct server_request *r, const struct openai_fault *faul
     struct buf body;
 
     buf_init(&body, 1 << 16);
-    answer_error(&body, fault);
+    reply_error(&body, fault);
     if (fault->status == 429 || fault->status == 503) {
         snprintf(seconds, sizeof(seconds), "%u", retry_seconds ? retry_seconds : 1);
         server_add_header(r, "retry-after", seconds);
@@ -139,7 +139,7 @@ static void job_fail(struct completion *j, const struct openai_fault *fault)
         j->model->failures++;
     if (j->http && j->is_streaming) {
         buf_init(&out, 1 << 16);
-        answer_event_error(&out, fault);
+        reply_event_error(&out, fault);
         server_stream_put(j->http, buf_str(&out));
         server_stream_end(j->http);
         buf_fini(&out);
@@ -173,9 +173,9 @@ static void client_gone(struct server_request *r)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static struct answer_usage usage_of(const struct completion *j)
+static struct reply_usage usage_of(const struct completion *j)
 {
-    struct answer_usage u = {0};
+    struct reply_usage u = {0};
 
     for (uint32_t i = 0; i < j->choice_count; i++) {
         const struct message_done *d = &j->choices[i].counts;
@@ -215,20 +215,20 @@ static const struct choice *kth_best(const struct completion *j, uint32_t prompt
 static void reply_whole(struct completion *j)
 {
     const struct openai_request *q = &j->request;
-    struct answer_usage usage = usage_of(j);
+    struct reply_usage usage = usage_of(j);
     struct buf out;
 
     buf_init(&out, SIZE_MAX / 2); /* the parts are bounded */
-    answer_begin(&out, &j->head);
+    reply_begin(&out, &j->head);
     for (uint32_t i = 0; i < q->prompt_count * q->n; i++) {
         const struct choice *c =
             q->best_of > q->n ? kth_best(j, i / q->n, i % q->n) : &j->choices[i];
-        const struct answer_choice a = {i, buf_str(&c->text),
-                                        q->want_logprobs ? &c->logprobs : NULL, c->finish};
+        const struct reply_choice a = {i, buf_str(&c->text), q->want_logprobs ? &c->logprobs : NULL,
+                                       c->finish};
 
-        answer_put_choice(&out, &j->head, &a, i == 0);
+        reply_put_choice(&out, &j->head, &a, i == 0);
     }
-    answer_end(&out, &usage);
+    reply_end(&out, &usage);
     if (out.bad) {
         buf_fini(&out);
         job_fail_code(j, LLMOS_ENOMEM, STR("no memory for the answer"));
@@ -252,31 +252,31 @@ static void put_event(struct completion *j, struct buf *out)
 static void stream_piece(struct completion *j, struct choice *c, struct str text,
                          const char *finish)
 {
-    const struct answer_choice a = {
+    const struct reply_choice a = {
         c->index, text, j->request.want_logprobs && c->logprobs.count ? &c->logprobs : NULL,
         finish};
     struct buf out;
 
     buf_init(&out, EVENT_MAX);
     if (!c->has_begun)
-        answer_event_role(&out, &j->head, c->index);
+        reply_event_role(&out, &j->head, c->index);
     c->has_begun = true;
     if (text.len || a.logprobs || finish)
-        answer_event_text(&out, &j->head, &a);
+        reply_event_text(&out, &j->head, &a);
     put_event(j, &out);
     buf_fini(&out);
-    answer_logprobs_clear(&c->logprobs);
+    reply_logprobs_clear(&c->logprobs);
 }
 
 static void stream_end(struct completion *j)
 {
-    struct answer_usage usage = usage_of(j);
+    struct reply_usage usage = usage_of(j);
     struct buf out;
 
     buf_init(&out, EVENT_MAX);
     if (j->request.include_usage)
-        answer_event_usage(&out, &j->head, &usage);
-    answer_event_done(&out);
+        reply_event_usage(&out, &j->head, &usage);
+    reply_event_done(&out);
     server_stream_put(j->http, buf_str(&out));
     server_stream_end(j->http);
     buf_fini(&out);
@@ -293,13 +293,13 @@ static void hear_text(struct completion *j, struct choice *c, const struct messa
         histogram_add(&j->model->first_token, clock_seconds_since(j->start_ns));
     }
     if (c->generate.want_logprob)
-        answer_logprobs_add(&c->logprobs, j->request.is_chat, t);
+        reply_logprobs_add(&c->logprobs, j->request.is_chat, t);
     if (j->request.is_stream) {
         stream_piece(j, c, t->text, NULL);
         return;
     }
     utf8_put(&c->text, t->text);
-    if (c->text.bad || answer_logprobs_bad(&c->logprobs))
+    if (c->text.bad || reply_logprobs_bad(&c->logprobs))
         job_fail_code(j, LLMOS_ENOMEM,
                       STR("the answer is larger than this server keeps; ask for a stream"));
 }
@@ -346,7 +346,7 @@ static bool lost(struct ask *a, const char *why, bool will_return)
     if (will_return && !j->is_streaming && !c->is_repeated) {
         c->is_repeated = true;
         buf_clear(&c->text);
-        answer_logprobs_clear(&c->logprobs);
+        reply_logprobs_clear(&c->logprobs);
         return true;
     }
     snprintf(text, sizeof(text), "model '%s' died: %s", j->model->name, why);
@@ -380,8 +380,8 @@ static int make_choices(struct completion *j, struct llmos_error *err)
                               .hold = hold,
                               .release = release,
                               .owner = j};
-        buf_init(&c->text, j->all->answer_max_bytes);
-        answer_logprobs_init(&c->logprobs, j->all->answer_max_bytes);
+        buf_init(&c->text, j->all->reply_max_bytes);
+        reply_logprobs_init(&c->logprobs, j->all->reply_max_bytes);
     }
     j->choice_count = count;
     return 0;
@@ -393,7 +393,7 @@ static void make_head(struct completion *j)
 
     if (getrandom(random, sizeof(random), 0) < 0)
         random[0] = clock_ns();
-    j->head = (struct answer_head){
+    j->head = (struct reply_head){
         .is_chat = j->request.is_chat, .created = (int64_t)time(NULL), .model = j->request.model};
     snprintf(j->head.id, sizeof(j->head.id), "%s-%016llx%08x",
              j->request.is_chat ? "chatcmpl" : "cmpl", (unsigned long long)random[0],

@@ -9,7 +9,7 @@
 #ifndef DAEMON_COMPLETION_H
 #define DAEMON_COMPLETION_H
 
-#include "daemon/answer.h"
+#include "daemon/reply.h"
 #include "daemon/supervise.h"
 #include "net/server.h"
 
@@ -19,8 +19,8 @@ struct completion;
 struct completions {
     struct supervisor *supervisor;
     struct json_limits json;
-    size_t answer_max_bytes; /* of one sequence that is not streamed */
-    bool is_draining;        /* new ones are refused */
+    size_t reply_max_bytes; /* of one sequence that is not streamed */
+    bool is_draining;       /* new ones are refused */
     struct completion *first;
     unsigned count;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answer.c - see answer.h */
-#include "daemon/answer.h"
+/* reply.c - see reply.h */
+#include "daemon/reply.h"
 
 #include "net/sse.h"
 
@@ -8,20 +8,20 @@
 
 enum { TOKENS, LOGPROBS, TOPS, OFFSETS };
 
-void answer_logprobs_init(struct answer_logprobs *l, size_t limit_bytes)
+void reply_logprobs_init(struct reply_logprobs *l, size_t limit_bytes)
 {
-    *l = (struct answer_logprobs){.count = 0};
+    *l = (struct reply_logprobs){.count = 0};
     for (int i = 0; i < 4; i++)
         buf_init(&l->part[i], limit_bytes);
 }
 
-void answer_logprobs_fini(struct answer_logprobs *l)
+void reply_logprobs_fini(struct reply_logprobs *l)
 {
     for (int i = 0; i < 4; i++)
         buf_fini(&l->part[i]);
 }
 
-void answer_logprobs_clear(struct answer_logprobs *l)
+void reply_logprobs_clear(struct reply_logprobs *l)
 {
     for (int i = 0; i < 4; i++)
         buf_clear(&l->part[i]);
@@ -29,7 +29,7 @@ void answer_logprobs_clear(struct answer_logprobs *l)
     l->sum = 0;
 }
 
-bool answer_logprobs_bad(const struct answer_logprobs *l)
+bool reply_logprobs_bad(const struct reply_logprobs *l)
 {
     return l->part[0].bad || l->part[1].bad || l->part[2].bad || l->part[3].bad;
 }
@@ -48,7 +48,7 @@ static void put_token(struct buf *out, const struct message_logprob *p)
     buf_putc(out, ']');
 }
 
-static void add_chat(struct answer_logprobs *l, const struct message_token_logprobs *t)
+static void add_chat(struct reply_logprobs *l, const struct message_token_logprobs *t)
 {
     struct buf *out = &l->part[TOKENS];
 
@@ -83,7 +83,7 @@ static bool is_repeated(const struct message_token_logprobs *t, uint32_t i)
     return repeated;
 }
 
-static void add_text(struct answer_logprobs *l, const struct message_token_logprobs *t)
+static void add_text(struct reply_logprobs *l, const struct message_token_logprobs *t)
 {
     const char *comma = l->count ? "," : "";
     struct buf *tops = &l->part[TOPS];
@@ -106,7 +106,7 @@ static void add_text(struct answer_logprobs *l, const struct message_token_logpr
     buf_putc(tops, '}');
 }
 
-void answer_logprobs_add(struct answer_logprobs *l, bool is_chat, const struct message_text *t)
+void reply_logprobs_add(struct reply_logprobs *l, bool is_chat, const struct message_text *t)
 {
     for (uint32_t i = 0; i < t->logprob_count; i++) {
         if (is_chat)
@@ -125,7 +125,7 @@ static void put_part(struct buf *out, const char *name, const struct buf *part)
     buf_putc(out, ']');
 }
 
-static void put_logprobs(struct buf *out, bool is_chat, const struct answer_logprobs *l)
+static void put_logprobs(struct buf *out, bool is_chat, const struct reply_logprobs *l)
 {
     buf_puts(out, "\"logprobs\":");
     if (!l) {
@@ -150,7 +150,7 @@ static void put_logprobs(struct buf *out, bool is_chat, const struct answer_logp
 
 /* --- bodies ----------------------------------------------------------------------------------- */
 
-static void put_head(struct buf *out, const struct answer_head *h, const char *object)
+static void put_head(struct buf *out, const struct reply_head *h, const char *object)
 {
     buf_printf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", h->id, object,
                (long long)h->created);
@@ -166,7 +166,7 @@ static void put_finish(struct buf *out, const char *finish)
         buf_puts(out, ",\"finish_reason\":null}");
 }
 
-static void put_usage(struct buf *out, const struct answer_usage *u)
+static void put_usage(struct buf *out, const struct reply_usage *u)
 {
     buf_printf(out,
                "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
@@ -176,13 +176,13 @@ static void put_usage(struct buf *out, const struct answer_usage *u)
                (unsigned long long)u->cached_tokens);
 }
 
-void answer_begin(struct buf *out, const struct answer_head *h)
+void reply_begin(struct buf *out, const struct reply_head *h)
 {
     put_head(out, h, h->is_chat ? "chat.completion" : "text_completion");
 }
 
-void answer_put_choice(struct buf *out, const struct answer_head *h, const struct answer_choice *c,
-                       bool is_first)
+void reply_put_choice(struct buf *out, const struct reply_head *h, const struct reply_choice *c,
+                      bool is_first)
 {
     buf_printf(out, "%s{\"index\":%u,", is_first ? "" : ",", c->index);
     buf_puts(out, h->is_chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
@@ -192,7 +192,7 @@ void answer_put_choice(struct buf *out, const struct answer_head *h, const struc
     put_finish(out, c->finish);
 }
 
-void answer_end(struct buf *out, const struct answer_usage *u)
+void reply_end(struct buf *out, const struct reply_usage *u)
 {
     buf_puts(out, "],");
     put_usage(out, u);
@@ -201,12 +201,12 @@ void answer_end(struct buf *out, const struct answer_usage *u)
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
-static const char *chunk_object(const struct answer_head *h)
+static const char *chunk_object(const struct reply_head *h)
 {
     return h->is_chat ? "chat.completion.chunk" : "text_completion";
 }
 
-void answer_event_role(struct buf *out, const struct answer_head *h, uint32_t index)
+void reply_event_role(struct buf *out, const struct reply_head *h, uint32_t index)
 {
     if (!h->is_chat)
         return;
@@ -219,7 +219,7 @@ void answer_event_role(struct buf *out, const struct answer_head *h, uint32_t in
     sse_end(out);
 }
 
-void answer_event_text(struct buf *out, const struct answer_head *h, const struct answer_choice *c)
+void reply_event_text(struct buf *out, const struct reply_head *h, const struct reply_choice *c)
 {
     sse_begin(out);
     put_head(out, h, chunk_object(h));
@@ -241,7 +241,7 @@ void answer_event_text(struct buf *out, const struct answer_head *h, const struc
     sse_end(out);
 }
 
-void answer_event_usage(struct buf *out, const struct answer_head *h, const struct answer_usage *u)
+void reply_event_usage(struct buf *out, const struct reply_head *h, const struct reply_usage *u)
 {
     sse_begin(out);
     put_head(out, h, chunk_object(h));
@@ -251,7 +251,7 @@ void answer_event_usage(struct buf *out, const struct answer_head *h, const stru
     sse_end(out);
 }
 
-void answer_event_done(struct buf *out)
+void reply_event_done(struct buf *out)
 {
     sse_put(out, STR("[DONE]"));
 }
@@ -277,13 +277,13 @@ static void put_error(struct buf *out, const struct openai_fault *f)
     buf_puts(out, "}}");
 }
 
-void answer_error(struct buf *out, const struct openai_fault *fault)
+void reply_error(struct buf *out, const struct openai_fault *fault)
 {
     put_error(out, fault);
     buf_putc(out, '\n');
 }
 
-void answer_event_error(struct buf *out, const struct openai_fault *fault)
+void reply_event_error(struct buf *out, const struct openai_fault *fault)
 {
     sse_begin(out);
     put_error(out, fault);
