@@ -40,12 +40,19 @@ struct order {
     bool is_done;
 };
 
-static struct {
+static struct starter {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    pid_t process; /* that has the thread; a forked child has none */
+    bool is_running;
     struct order *order;
 } starter = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* A forked child has no such thread, and a lock whose state nobody knows. */
+static void starter_forget(void)
+{
+    starter =
+        (struct starter){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+}
 
 static int fill_actions(posix_spawn_file_actions_t *actions, const struct order *o)
 {
@@ -109,13 +116,17 @@ static void *starter_run(void *unused)
 /* With the lock held.  The thread takes no signals: they belong to the program's own threads. */
 static int starter_ready(void)
 {
+    static bool is_prepared; /* inherited by forked children, like the handler itself */
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
     int rc;
 
-    if (starter.process == getpid())
+    if (starter.is_running)
         return 0;
+    if (!is_prepared && (rc = pthread_atfork(NULL, NULL, starter_forget)) != 0)
+        return rc;
+    is_prepared = true;
     rc = pthread_attr_init(&attributes);
     if (rc)
         return rc;
@@ -125,10 +136,7 @@ static int starter_ready(void)
     rc = pthread_create(&thread, &attributes, starter_run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (rc == 0) {
-        starter.process = getpid();
-        starter.order = NULL;
-    }
+    starter.is_running = rc == 0;
     return rc;
 }
 
@@ -264,9 +272,10 @@ static int send_spec(struct starting *s, struct llmos_error *err)
     buf_init(&text, SPEC_BYTES_MAX);
     spec_put(&text, &s->spec);
     rc = buf_check(&text, "the sandbox specification", err);
-    /* It fits the socket's buffer, so this does not block. */
-    if (rc == 0 && send(s->control[0], text.at, text.len, MSG_NOSIGNAL) != (ssize_t)text.len)
-        rc = fail_errno(err, "the sandbox launcher does not listen");
+    /* It fits the socket's buffer, so this does not block.  A launcher that has ended already is
+     * noticed when its report is missing. */
+    if (rc == 0 && send(s->control[0], text.at, text.len, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+        rc = fail_errno(err, "cannot tell the sandbox launcher what to build");
     buf_fini(&text);
     if (rc == 0)
         shutdown(s->control[0], SHUT_WR);
@@ -291,7 +300,7 @@ static int read_report(struct starting *s, struct buf *text, struct llmos_error 
         if (ready == 0)
             return fail(err, LLMOS_EBUSY, "the sandbox was not ready after %u ms", limit_ms);
         n = ready < 0 ? -1 : recv(s->control[0], chunk, sizeof(chunk), MSG_DONTWAIT);
-        if (n == 0)
+        if (n == 0 || (n < 0 && errno == ECONNRESET)) /* reset: it ended without reading its spec */
             return 0;
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             return fail_errno(err, "cannot read the report of the sandbox");

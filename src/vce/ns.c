@@ -142,3 +142,10 @@ int ns_map_users(pid_t child, struct llmos_error *err)
         return fail_errno(err, "cannot map users into the user namespace");
     return 0;
 }
+
+bool ns_forbid_more(void)
+{
+    CLEANUP(fd) int fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC);
+
+    return fd >= 0 && write(fd, "0", 1) == 1;
+}

@@ -24,20 +24,22 @@ int rights_drop_future_capabilities(struct llmos_error *err)
 {
     bool may = true;
 
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return fail_errno(err, "cannot drop ambient capabilities");
     for (int cap = 0; may && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
-        /* An ordinary user outside a user namespace has nothing to drop and may not touch the set.
-         */
         may = prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0;
         if (!may && errno != EPERM)
             return fail_errno(err, "cannot drop capability %d", cap);
     }
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-        return fail_errno(err, "cannot drop ambient capabilities");
+    if (!may)
+        return fail(err, LLMOS_EDENIED,
+                    "none is held, but an ordinary user cannot empty the bounding set outside a "
+                    "user namespace");
     /* User 0 of the namespace is an ordinary user from now on. */
-    if (may && prctl(PR_SET_SECUREBITS,
-                     SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
-                         SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
-                     0, 0, 0) < 0)
+    if (prctl(PR_SET_SECUREBITS,
+              SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                  SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+              0, 0, 0) < 0)
         return fail_errno(err, "cannot take the rights of root from user 0");
     return 0;
 }

@@ -113,8 +113,12 @@ static void enter_users(struct room *r, int go, struct llmos_error *err)
     close(go);
     if (n != 1) /* the first process said why */
         _exit(1);
-    if (r->layers[VCE_USER].holds && rights_become(0, err) < 0)
+    if (!r->layers[VCE_USER].holds)
+        return;
+    if (rights_become(0, err) < 0)
         give_up(err);
+    note(r, VCE_USER, 0, ns_forbid_more() ? "own namespace, and no further one" : "own namespace",
+         NULL);
 }
 
 static void close_files(struct room *r, struct llmos_error *err)
@@ -134,7 +138,6 @@ static void leave_root(struct room *r, struct llmos_error *err)
 {
     if (r->layers[VCE_USER].holds || !is_on(r, VCE_CAPS) || geteuid() != 0)
         return;
-    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
     if (rights_become(RIGHTS_NOBODY, err) < 0)
         give_up(err);
 }
