@@ -331,8 +331,11 @@ static int converse(struct conversation *c, struct line_input *in)
         }
         if (halt_asked() || rc == LINE_INTERRUPTED)
             return EXIT_SIGNAL + halt_asked();
-        if (rc == LINE_END)
+        if (rc == LINE_END) {
+            if (c->terminal && isatty(STDIN_FILENO))
+                cli_print(STR("\n"));
             break;
+        }
         if (rc < 0)
             cli_error(&err);
         else if (text.len && text.at[0] == '/')

@@ -40,7 +40,7 @@ static void text_cell(struct table *t, const json_t *vce, const char *key)
 
     if (json_is_string(v))
         table_cell(t, (struct str){json_string_value(v), json_string_length(v)});
-    else if (json_is_integer(v))
+    else if (json_is_integer(v) && (json_integer_value(v) || strcmp(key, "pid") != 0))
         table_cellf(t, "%lld", (long long)json_integer_value(v));
     else if (json_is_number(v))
         table_cellf(t, "%.1f", json_number_value(v));
@@ -59,6 +59,21 @@ static void size_cell(struct table *t, const json_t *vce, const char *key)
     else
         buf_putc(&text, '-');
     table_cell(t, buf_str(&text));
+}
+
+/* Why a model does not run. */
+static void put_reason(const json_t *vce, struct buf *out)
+{
+    const char *name = json_string_value(json_object_get(vce, "name"));
+    const char *state = json_string_value(json_object_get(vce, "state"));
+    const char *reason = json_string_value(json_object_get(vce, "reason"));
+
+    if (!name || !reason || !*reason || (state && strcmp(state, "ready") == 0))
+        return;
+    screen_put_line(out, str_of(name));
+    buf_puts(out, ": ");
+    screen_put_line(out, str_of(reason));
+    buf_putc(out, '\n');
 }
 
 static void put_vces(const json_t *vces, struct buf *out)
@@ -86,6 +101,8 @@ static void put_vces(const json_t *vces, struct buf *out)
     }
     table_put(&t, "", out);
     table_fini(&t);
+    for (size_t i = 0; i < json_array_size(vces); i++)
+        put_reason(json_array_get(vces, i), out);
 }
 
 static void put_layers(const json_t *vce, struct buf *out)

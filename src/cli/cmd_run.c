@@ -65,6 +65,7 @@ static const struct opt_command run_command = {
 struct output {
     bool keep;     /* for --json; else printed at once */
     bool terminal; /* then it is cleaned */
+    bool printed;  /* something */
     struct screen_filter filter;
     struct buf text;
     int exit_code; /* of a write that failed */
@@ -76,6 +77,7 @@ static int flush_piece(struct output *o, struct llmos_error *err)
 
     if (rc < 0 || o->text.len == 0)
         return rc;
+    o->printed = true;
     o->exit_code = cli_print(buf_str(&o->text));
     buf_clear(&o->text);
     return o->exit_code == EXIT_OK ? 0 : fail(err, LLMOS_ECLOSED, "nobody reads the answer");
@@ -147,12 +149,19 @@ static int answer(struct talk *t, const struct run *r, struct message_generate *
                   struct llmos_error *err)
 {
     struct message_done done = {.finish = FINISH_CANCELED};
-    int rc = talk_generate(t, g, put_piece, o, &done, err);
+    int rc;
 
+    t->patience_seconds = 1; /* nothing comes behind this answer */
+    rc = talk_generate(t, g, put_piece, o, &done, err);
+    if (rc == LLMOS_ECLOSED && halt_asked())
+        rc = LLMOS_ECANCELED;
     if (o->exit_code != EXIT_OK)
         return o->exit_code;
-    if (rc < 0 && rc != LLMOS_ECANCELED)
+    if (rc < 0 && rc != LLMOS_ECANCELED) {
+        if (o->terminal && o->printed)
+            cli_print(STR("\n")); /* the message begins at the left */
         return cli_error(err);
+    }
     screen_clean_end(&o->filter, &o->text);
     if (r->json) {
         CLEANUP(buf) struct buf json = {.at = NULL};

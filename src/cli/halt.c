@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t asked;
+static volatile sig_atomic_t asked, count;
 
 static void remember(int number)
 {
@@ -13,6 +13,7 @@ static void remember(int number)
      * not be overwritten by a Ctrl-C. */
     if (asked != SIGTERM)
         asked = number;
+    count++;
 }
 
 void halt_catch(void)
@@ -28,6 +29,11 @@ void halt_catch(void)
 int halt_asked(void)
 {
     return asked;
+}
+
+unsigned halt_count(void)
+{
+    return (unsigned)count;
 }
 
 void halt_forget(void)

@@ -5,7 +5,8 @@
 
 /* From now on SIGINT, SIGTERM and SIGHUP interrupt system calls and are remembered. */
 void halt_catch(void);
-int halt_asked(void);   /* the signal's number, 0: none came */
-void halt_forget(void); /* it was heeded */
+int halt_asked(void);      /* the signal's number, 0: none came */
+unsigned halt_count(void); /* how often, ever */
+void halt_forget(void);    /* it was heeded */
 
 #endif

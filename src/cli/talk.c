@@ -10,8 +10,8 @@
 
 #include <stdio.h>
 
-#define TURN_MS        50   /* how late a Ctrl-C or a frame of the spinner may be */
-#define CANCEL_SECONDS 10.0 /* an engine that does not stop within this is ended */
+#define TURN_MS          50   /* how late a Ctrl-C or a frame of the spinner may be */
+#define PATIENCE_SECONDS 10.0 /* a step of a large model may take seconds */
 
 static int layer_bits(const struct opt_list *names, unsigned *bits, struct llmos_error *err)
 {
@@ -154,7 +154,7 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     };
     int rc;
 
-    *t = (struct talk){.id = 0};
+    *t = (struct talk){.patience_seconds = PATIENCE_SECONDS};
     name_of(model_path, name, sizeof(name));
     rc = layer_bits(&o->skip_layers, &w.skip_layers, err);
     if (rc == 0)
@@ -194,6 +194,7 @@ struct listening {
     void *cookie;
     int verdict; /* why it was canceled: a code, 0 if it was not */
     uint64_t canceled_ns;
+    unsigned halts; /* halt_count() then: one more means at once */
 };
 
 /* Cancels once; the engine answers with DONE. */
@@ -201,13 +202,15 @@ static int give_up(struct talk *t, struct listening *l, int verdict, struct llmo
 {
     l->verdict = verdict;
     l->canceled_ns = clock_ns();
+    l->halts = halt_count();
     spinner_clear(&t->spinner);
     return cancel(t, err);
 }
 
 static int heed(struct talk *t, struct listening *l, struct llmos_error *err)
 {
-    if (l->verdict && clock_seconds_since(l->canceled_ns) > CANCEL_SECONDS) {
+    if (l->verdict &&
+        (clock_seconds_since(l->canceled_ns) > t->patience_seconds || halt_count() > l->halts)) {
         worker_stop(t->worker);
         return fail(err, LLMOS_ECLOSED, "the engine did not stop when asked, it was ended");
     }

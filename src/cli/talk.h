@@ -50,7 +50,8 @@ struct talk_options {
 
 struct talk {
     struct worker *worker;
-    uint64_t id; /* of the last request */
+    uint64_t id;             /* of the last request */
+    double patience_seconds; /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;
     /* Of READY. */
     struct message_ready ready; /* its strings are empty: */
@@ -67,7 +68,8 @@ void talk_end(struct talk *t); /* a zeroed one is fine */
 typedef int (*talk_sink)(void *cookie, struct str text, struct llmos_error *err);
 
 /* Asks and listens until the answer is complete.  LLMOS_ECANCELED: the user halted it; the engine
- * has acknowledged, and *done tells what was made until then.  LLMOS_ECLOSED: the engine is gone.
+ * has acknowledged, and *done tells what was made until then.  LLMOS_ECLOSED: the engine is gone,
+ * perhaps because it did not heed a Ctrl-C, or the user pressed it again.
  */
 int talk_generate(struct talk *t, struct message_generate *g, talk_sink sink, void *cookie,
                   struct message_done *done, struct llmos_error *err);
