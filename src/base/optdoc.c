@@ -106,9 +106,9 @@ static unsigned names_length(const struct opt *o)
                       (o->metavar && o->type != OPT_TYPE_FLAG ? 1 + strlen(o->metavar) : 0));
 }
 
-static unsigned names_column(const struct opt *options)
+static unsigned names_column(const struct opt *options, bool has_version)
 {
-    unsigned column = 12;
+    unsigned column = has_version ? 17 : 14; /* "      --version  ", "  -h, --help  " */
 
     for (const struct opt *o = options; (o = next_option(o)) != NULL; o++) {
         unsigned n = names_length(o) + 2;
@@ -195,7 +195,7 @@ static const struct opt version_option = {
 
 void opt_help(struct buf *out, const struct opt_command *c, unsigned width)
 {
-    unsigned column = names_column(c->options);
+    unsigned column = names_column(c->options, c->has_version);
 
     width = width < 50 ? 50 : width > OPT_WIDTH_MAX ? OPT_WIDTH_MAX : width;
     buf_printf(out, "usage: %s [OPTION]...%s%s\n\n", c->name, c->operands ? " " : "",

@@ -1,5 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* engine_main.c - llmos-engine: one model in an empty room, asked over one socket.
+ *
+ * Descriptor 3 is the socket, 4 the model; nothing else is ever opened.  Ends with 0 when the host
+ * closes the socket, with 1 when it cannot go on, which it has then told the host. */
+#include "engine/serve.h"
+#include "vce/launch.h"
+#include "vce/seal.h"
+
+#include <stdlib.h>
+
+/* 1: *m is SETUP; 0: the host went away before it said anything. */
+static int hear_setup(struct wire *w, struct message *m, struct llmos_error *err)
+{
+    for (;;) {
+        int rc = wire_next(w, m, err);
+
+        if (rc == 1 && m->type != MESSAGE_SETUP)
+            return fail(err, LLMOS_EFORMAT, "the first frame is not SETUP");
+        if (rc != 0)
+            return rc;
+        rc = wire_turn(w, -1, err);
+        if (rc < 0)
+            return rc == LLMOS_ECLOSED ? 0 : rc;
+    }
+}
+
+static int live(struct wire *w, struct llmos_error *err)
+{
+    struct serve s;
+    struct message m;
+    int rc = hear_setup(w, &m, err);
+
+    if (rc <= 0)
+        return rc;
+    rc = serve_init(&s, w, VCE_MODEL_FD, &m.setup, err);
+    if (rc == 0)
+        rc = serve_run(&s, err);
+    serve_fini(&s);
+    return rc;
+}
+
 int main(void)
 {
-    return 0;
+    struct llmos_error err = {0};
+    struct wire w;
+    int rc = seal(&err);
+
+    wire_init(&w, VCE_SOCKET_FD);
+    if (rc == 0)
+        rc = live(&w, &err);
+    if (rc < 0) {
+        wire_put_error(&w, 0, rc, err.text);
+        wire_drain(&w, true, NULL);
+    }
+    wire_fini(&w);
+    return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -78,7 +78,7 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
     const struct hparams *h = &c->model->hparams;
 
     kv_carve(&c->kv, h, kv_pages, carve);
-    c->kv_bytes = carve->used;
+    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h);
     forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
     c->rows = carve_array(carve, struct forward_row, c->rows_max);
     c->turns = carve_array(carve, struct turn, c->sessions_max);

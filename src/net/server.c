@@ -824,6 +824,14 @@ unsigned server_connections(const struct server *s)
     return s->peer_count;
 }
 
+bool server_busy(const struct server *s)
+{
+    for (const struct peer *p = s->peers; p; p = p->next)
+        if (p->is_busy)
+            return true;
+    return false;
+}
+
 /* Ends connections that have owed us a request for too long, however busily they trickle. */
 static void sweep(struct server *s)
 {

@@ -86,6 +86,8 @@ void server_stream_put(struct server_request *r, struct str bytes);
 void server_stream_end(struct server_request *r);
 
 unsigned server_connections(const struct server *s);
+/* True while a request is being answered, its last bytes included. */
+bool server_busy(const struct server *s);
 
 /* True if `host` ("name", "name:port", "[::1]:port") is loopback or one of the names. */
 bool server_host_allowed(struct str host, const char *const *names, unsigned count);

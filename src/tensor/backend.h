@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx512", "avx512vnni", "neon" */
+    const char *name; /* "ref", "avx2", "avx512vnni" */
     bool (*usable)(
         void); /* does this processor have the instructions (CPUID bits and OS support) */
 

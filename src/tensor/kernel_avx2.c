@@ -186,7 +186,7 @@ INLINE float block_scale(const char *block)
 }
 
 INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows[4], const char *x,
-                       size_t x_bytes, size_t blocks, __m128 *sums)
+                       size_t x_bytes, size_t blocks, const char *next, __m128 *sums)
 {
     const size_t block_bytes =
         type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
@@ -196,10 +196,12 @@ INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows
         for (unsigned t = 0; t < T; t++)
             acc[r][t] = v_zero();
     for (size_t b = 0; b < blocks; b++) {
+        if (next)
+            fetch(next + 4 * b * block_bytes, 4 * block_bytes);
         for (unsigned r = 0; r < 4; r++) {
             const char *block = rows[r] + b * block_bytes;
             __m256i w = weight_quants(type, block), size = _mm256_abs_epi8(w);
-            float d = block_scale(block);
+            vec d = v_set1(block_scale(block));
 
             for (unsigned t = 0; t < T; t++) {
                 const struct x_q8 *xb = x_block(x + t * x_bytes, b);
@@ -208,7 +210,7 @@ INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows
                 __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(xq, w));
                 __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 
-                acc[r][t] = v_fma(_mm256_cvtepi32_ps(fours), v_set1(d * xb->d), acc[r][t]);
+                acc[r][t] = v_fma(_mm256_cvtepi32_ps(fours), v_mul(d, v_set1(xb->d)), acc[r][t]);
             }
         }
     }
@@ -222,18 +224,20 @@ INLINE void quant_matmul(enum dtype type, const struct tensor *w, size_t row_beg
     size_t blocks = w->shape[0] / Q_BLOCK;
 
     for (size_t r = row_begin; r < row_end; r += 4) {
-        const char *rows[4];
+        const char *rows[4], *next = NULL;
         __m128 sums[Q_TILE_T];
         size_t t = 0;
 
+        if (n <= Q_TILE_T && r + 4 < row_end)
+            next = tensor_row(w, r + 4);
         four_rows(w, r, row_end, rows);
         for (; t + Q_TILE_T <= n; t += Q_TILE_T) {
-            quant_tile(Q_TILE_T, type, rows, x + t * x_bytes, x_bytes, blocks, sums);
+            quant_tile(Q_TILE_T, type, rows, x + t * x_bytes, x_bytes, blocks, next, sums);
             for (unsigned i = 0; i < Q_TILE_T; i++)
                 put_rows(sums[i], out + (t + i) * out_stride + r, row_end - r);
         }
         if (t < n) {
-            quant_tile(1, type, rows, x + t * x_bytes, x_bytes, blocks, sums);
+            quant_tile(1, type, rows, x + t * x_bytes, x_bytes, blocks, next, sums);
             put_rows(sums[0], out + t * out_stride + r, row_end - r);
         }
     }

@@ -31,13 +31,13 @@
 #define CHUNK     1024
 #define ROW_BLOCK 64
 
-/* Brings weights that are streamed into the level-2 cache.  Rows are read several at a time, each
+/* Brings weights that are streamed nearer.  Rows are read several at a time, each
  * of them too short for the processor to notice a stream; the rows that come next are one piece of
  * memory, and are asked for in its order. */
 INLINE void fetch(const char *p, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch(p + i, _MM_HINT_T1);
+        _mm_prefetch(p + i, _MM_HINT_T0);
 }
 
 INLINE size_t dtype_bytes(enum dtype type)

@@ -34,6 +34,7 @@
  *     hang-after-tokens N  is silent from there on (but reads, so that CANCEL works)
  *     too-many-tokens      goes on behind max_tokens, without end
  *     bad-utf8             texts that are no UTF-8
+ *     escapes              texts that would control a terminal
  *     nan-logprob          a log-probability that is not a number
  *     done-twice           a second DONE for each request
  *     silent               takes requests and never answers
@@ -306,8 +307,11 @@ static bool say_token(struct request *r)
             say_done(r, FINISH_LENGTH);
         return true;
     }
-    say_text(r->id, mode("bad-utf8") >= 0 ? "\xff\xc3(\xe2\x82" : words[r->sent % 5], 1,
-             r->want_logprob);
+    say_text(r->id,
+             mode("bad-utf8") >= 0  ? "\xff\xc3(\xe2\x82"
+             : mode("escapes") >= 0 ? "\033[31mred\033]0;title\007\xc2\x9b\r"
+                                    : words[r->sent % 5],
+             1, r->want_logprob);
     r->sent++;
     return false;
 }

@@ -6,6 +6,8 @@
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 
+#include <unistd.h>
+
 static uint32_t state = 1;
 
 static float uniform(void) /* [-1, 1) */
@@ -575,6 +577,17 @@ TEST(the_reference_is_always_there_and_last)
     printf("# best here: %s\n", backend_best()->name);
 }
 
+TEST(backends_need_what_they_say)
+{
+#if defined(__x86_64__)
+    CHECK_INT(backend_avx2.usable(), cpu_has_avx2());
+    CHECK_INT(backend_avx512vnni.usable(), cpu_has_avx512vnni());
+    CHECK(!cpu_has_avx512vnni() || cpu_has_avx2());
+#else
+    CHECK(!cpu_has_avx2() && !cpu_has_avx512vnni());
+#endif
+}
+
 TEST(the_best_is_the_first_usable_or_the_one_named)
 {
     const char *wanted = getenv("LLMOS_BACKEND");
@@ -584,6 +597,52 @@ TEST(the_best_is_the_first_usable_or_the_one_named)
     else
         for (unsigned i = 0; backend_at(i) != backend_best(); i++)
             CHECK(!backend_at(i)->usable());
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0 /* sanitizers do not run under qemu-user */
+#endif
+
+/* This program, asked for its choice on an emulated processor. */
+static void check_choice_on(const char *cpu, const char *expected)
+{
+    char self[1024], command[2048], line[256], said[256] = "nothing";
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    FILE *out;
+
+    CHECK(n > 0);
+    self[n] = '\0';
+    snprintf(command, sizeof(command),
+             "env -u LLMOS_BACKEND qemu-x86_64-static -cpu %s '%s' the_reference_is 2>/dev/null",
+             cpu, self);
+    out = popen(command, "r");
+    CHECK(out);
+    while (fgets(line, sizeof(line), out))
+        if (strncmp(line, "# best here: ", 13) == 0)
+            snprintf(said, sizeof(said), "%.*s", (int)strcspn(line + 13, "\n"), line + 13);
+    CHECK_INT(pclose(out), 0);
+    CHECK_STR(said, expected);
+}
+
+TEST(the_choice_degrades_with_the_processor)
+{
+#if defined(__x86_64__)
+    if (SANITIZED)
+        SKIP("sanitizers do not run under qemu-user");
+    if (system("command -v qemu-x86_64-static >/dev/null 2>&1") != 0)
+        SKIP("qemu-x86_64-static is not installed (package qemu-user-static)");
+    check_choice_on("Haswell", "avx2");
+    check_choice_on("Nehalem", "ref");
+#else
+    SKIP("there is one choice only on this processor");
+#endif
 }
 
 TEST(prepared_forms_are_shared_by_the_quantised_types)

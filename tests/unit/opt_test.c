@@ -221,7 +221,7 @@ TEST(opt_reads_sizes)
 
 TEST(opt_help_is_aligned_wrapped_and_shows_defaults)
 {
-    CLEANUP(buf) struct buf b;
+    CLEANUP(buf) struct buf b = {.at = NULL};
 
     buf_init(&b, 100000);
     opt_help(&b, &copy_command, 72);
@@ -265,7 +265,7 @@ TEST(opt_man_page_cannot_be_led_astray_by_what_texts_contain)
                                          .options = options,
                                          .description = ".sy reboot\n\n'nl",
                                          .examples = ".ex"};
-    CLEANUP(buf) struct buf b;
+    CLEANUP(buf) struct buf b = {.at = NULL};
 
     buf_init(&b, 100000);
     opt_man(&b, &c, "1.2");
@@ -283,7 +283,7 @@ TEST(opt_completion_knows_verbs_options_and_choices)
 {
     static const struct opt_command other = {.name = "tool other", .summary = "x"};
     const struct opt_command *const all[] = {&copy_command, &other};
-    CLEANUP(buf) struct buf b;
+    CLEANUP(buf) struct buf b = {.at = NULL};
 
     buf_init(&b, 100000);
     opt_completion(&b, "tool", all, 2);

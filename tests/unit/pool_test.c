@@ -8,7 +8,9 @@
 #include <sched.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
+#if defined(__SANITIZE_THREAD__)
+#define SLOW 1
+#elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define SLOW 1
 #endif

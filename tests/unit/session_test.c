@@ -2,8 +2,19 @@
 #include "llmos/session.h"
 
 #include "naive_llama.h"
+#include "sanitizer.h"
 #include "test.h"
 #include "tiny_llama.h"
+
+#include "tensor/backend.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define N 90 /* tokens of a test sequence: more than a page of the cache */
 
@@ -240,4 +251,619 @@ TEST(session_gives_the_same_bytes_whatever_threads_batch_and_chunks_q8_0)
 TEST(session_gives_the_same_bytes_whatever_threads_batch_and_chunks_q4_0)
 {
     same_bytes(DTYPE_Q4_0);
+}
+
+/* --- what a step does, and what it refuses -----------------------------------------------------
+ */
+
+struct bench {
+    struct tiny_llama t;
+    llmos_context *c;
+    llmos_session *s[SEQUENCES];
+    struct llmos_step_out out[SEQUENCES];
+    size_t count;
+};
+
+static void bench_init(struct bench *b, const struct llmos_context_options *o, size_t sessions)
+{
+    struct llmos_error err = {0};
+
+    tiny_llama_init(&b->t, &tiny_hparams, DTYPE_F32, NULL, 4);
+    if (llmos_context_create(&b->c, &b->t.model, o, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    for (b->count = 0; b->count < sessions; b->count++)
+        CHECK_INT(llmos_session_create(&b->s[b->count], b->c, &greedy, NULL), 0);
+}
+
+static void bench_fini(struct bench *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        llmos_session_destroy(b->s[i]);
+    llmos_context_destroy(b->c);
+    tiny_llama_fini(&b->t);
+}
+
+static void prompt(struct bench *b, size_t i, size_t n)
+{
+    int32_t tokens[512];
+
+    random_tokens(tokens, n, b->t.model.hparams.n_vocab, i);
+    CHECK_INT(llmos_session_append(b->s[i], tokens, n, NULL), 0);
+}
+
+static void step(struct bench *b, size_t count)
+{
+    CHECK_INT(llmos_context_step(b->c, b->s, count, b->out, NULL), 0);
+}
+
+static uint32_t kv_free(const struct bench *b)
+{
+    struct llmos_context_info info;
+
+    llmos_context_info(b->c, &info);
+    return info.kv_tokens_free;
+}
+
+TEST(context_options_have_their_defaults)
+{
+    struct bench b;
+    struct llmos_context_info info;
+
+    bench_init(&b, NULL, 1);
+    llmos_context_info(b.c, &info);
+    CHECK_INT(info.context_tokens, 256); /* what the model was trained with */
+    CHECK_INT(info.threads, 1);
+    CHECK_INT(info.kv_tokens_total, 256);
+    CHECK_INT(info.kv_tokens_free, 256);
+    CHECK_INT(info.kv_bytes, 256 * 2 * 3 * 2 * 16 * 2); /* k and v, layers, heads, dim, f16 */
+    CHECK(info.scratch_bytes > 0);
+    CHECK_STR(info.backend, backend_best()->name);
+    bench_fini(&b);
+}
+
+TEST(prompts_share_what_decoding_leaves_first_sessions_first)
+{
+    struct llmos_context_options o = {.sessions_max = 4, .batch_tokens = 10};
+    struct bench b;
+
+    bench_init(&b, &o, 4);
+    prompt(&b, 0, 14);
+    prompt(&b, 1, 14);
+    prompt(&b, 2, 1);
+    step(&b, 4);
+    CHECK_INT(b.out[0].computed, 9);
+    CHECK_INT(b.out[1].computed, 0);
+    CHECK_INT(b.out[2].computed, 1); /* one token pending: it decodes */
+    CHECK_INT(b.out[3].computed, 0); /* nothing to do */
+    CHECK_INT(b.out[0].token, -1);
+    CHECK_INT(b.out[1].token, -1);
+    CHECK(b.out[2].token >= 0);
+    CHECK(!b.out[1].starved && !b.out[3].starved && !b.out[3].context_full);
+    CHECK(llmos_session_logits(b.s[0]) && !llmos_session_logits(b.s[1]));
+    CHECK_INT(llmos_session_pending(b.s[0]), 5);
+    CHECK_INT(llmos_session_length(b.s[2]), 2);
+    step(&b, 4);
+    CHECK_INT(b.out[0].computed, 5);
+    CHECK(b.out[0].token >= 0);
+    CHECK_INT(b.out[1].computed, 4);
+    bench_fini(&b);
+}
+
+TEST(a_batch_full_of_decoding_sessions_still_moves_a_prompt_on)
+{
+    struct llmos_context_options o = {.sessions_max = 3, .batch_tokens = 1};
+    struct bench b;
+
+    bench_init(&b, &o, 3);
+    prompt(&b, 0, 1);
+    prompt(&b, 1, 1);
+    prompt(&b, 2, 3);
+    step(&b, 3);
+    CHECK(b.out[0].token >= 0 && b.out[1].token >= 0);
+    CHECK_INT(b.out[2].computed, 1);
+    bench_fini(&b);
+}
+
+TEST(a_full_context_ends_the_sequence)
+{
+    struct llmos_context_options o = {.context_tokens = 20};
+    struct llmos_error err = {0};
+    struct bench b;
+    int32_t more[3] = {1, 2, 3};
+    int made = 0;
+
+    bench_init(&b, &o, 1);
+    prompt(&b, 0, 15);
+    do {
+        step(&b, 1);
+        made += b.out[0].token >= 0;
+        CHECK(b.out[0].context_full == (b.out[0].token < 0));
+    } while (!b.out[0].context_full);
+    CHECK_INT(made, 5);
+    CHECK_INT(llmos_session_length(b.s[0]), 20);
+    CHECK_INT(llmos_session_pending(b.s[0]), 0);
+    CHECK_INT(b.out[0].computed, 1);
+    step(&b, 1); /* and stays so */
+    CHECK(b.out[0].context_full && b.out[0].token == -1);
+    CHECK_INT(b.out[0].computed, 0);
+    CHECK_INT(llmos_session_append(b.s[0], more, 3, &err), LLMOS_ECONTEXT);
+    bench_fini(&b);
+}
+
+TEST(a_prompt_that_fills_the_context_is_computed_and_ends)
+{
+    struct llmos_context_options o = {.context_tokens = 70, .batch_tokens = 512};
+    struct bench b;
+
+    bench_init(&b, &o, 1);
+    prompt(&b, 0, 70);
+    step(&b, 1);
+    CHECK_INT(b.out[0].computed, 70);
+    CHECK(b.out[0].context_full && b.out[0].token == -1);
+    CHECK(llmos_session_logits(b.s[0]));
+    bench_fini(&b);
+}
+
+TEST(append_refuses_what_does_not_fit_and_names_both_lengths)
+{
+    struct llmos_context_options o = {.context_tokens = 100};
+    struct llmos_error err = {0};
+    struct bench b;
+    int32_t tokens[101] = {0};
+
+    bench_init(&b, &o, 1);
+    CHECK_INT(llmos_session_append(b.s[0], tokens, 101, &err), LLMOS_ECONTEXT);
+    CHECK_STR(err.text, "the prompt has 101 tokens, the context holds 100");
+    CHECK_INT(llmos_session_append(b.s[0], tokens, 30, &err), 0);
+    CHECK_INT(llmos_session_append(b.s[0], tokens, 71, &err), LLMOS_ECONTEXT);
+    CHECK_CONTAINS(err.text, "71 tokens");
+    CHECK_CONTAINS(err.text, "30");
+    CHECK_CONTAINS(err.text, "100");
+    CHECK_INT(llmos_session_length(b.s[0]), 30);
+    CHECK_INT(llmos_session_append(b.s[0], tokens, 70, &err), 0);
+    CHECK_INT(llmos_session_append(b.s[0], NULL, 0, &err), 0);
+    bench_fini(&b);
+}
+
+TEST(append_refuses_ids_outside_the_vocabulary_and_queues_nothing)
+{
+    const int32_t bad[] = {101, -1, INT32_MIN, INT32_MAX};
+    struct llmos_error err = {0};
+    struct bench b;
+
+    bench_init(&b, NULL, 1);
+    for (size_t i = 0; i < 4; i++) {
+        int32_t tokens[] = {5, 100, bad[i]};
+
+        CHECK_INT(llmos_session_append(b.s[0], tokens, 3, &err), LLMOS_EINVAL);
+        CHECK_CONTAINS(err.text, "vocabulary of 101");
+        CHECK_INT(llmos_session_length(b.s[0]), 0);
+    }
+    bench_fini(&b);
+}
+
+TEST(append_continues_behind_what_was_sampled)
+{
+    struct bench b;
+    int32_t tokens[32], more[5] = {7, 8, 9, 10, 11}, last;
+    float logits[101];
+    size_t n = 6;
+
+    bench_init(&b, &(struct llmos_context_options){.sessions_max = 2}, 2);
+    random_tokens(tokens, n, 101, 0);
+    CHECK_INT(llmos_session_append(b.s[0], tokens, n, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        step(&b, 1);
+        tokens[n++] = b.out[0].token;
+    }
+    CHECK_INT(llmos_session_append(b.s[0], more, 5, NULL), 0);
+    CHECK_INT(llmos_session_pending(b.s[0]), 6);
+    step(&b, 1);
+    last = b.out[0].token;
+    memcpy(logits, llmos_session_logits(b.s[0]), sizeof(logits));
+    memcpy(tokens + n, more, sizeof(more));
+    CHECK_INT(llmos_session_append(b.s[1], tokens, n + 5, NULL), 0);
+    CHECK_INT(llmos_context_step(b.c, &b.s[1], 1, b.out, NULL), 0);
+    CHECK_INT(b.out[0].token, last);
+    CHECK(memcmp(logits, llmos_session_logits(b.s[1]), sizeof(logits)) == 0);
+    CHECK(!llmos_session_logits(b.s[0])); /* of the step before */
+    bench_fini(&b);
+}
+
+TEST(sessions_starve_without_pages_and_go_on_when_others_end)
+{
+    struct llmos_context_options o = {
+        .context_tokens = 128, .sessions_max = 3, .kv_tokens = 192, .batch_tokens = 200};
+    struct bench b;
+
+    bench_init(&b, &o, 3);
+    prompt(&b, 0, 60);
+    prompt(&b, 1, 100);
+    prompt(&b, 2, 1);
+    step(&b, 3);
+    CHECK_INT(b.out[0].computed, 60);
+    CHECK_INT(b.out[1].computed, 64); /* as far as the pages go */
+    CHECK(!b.out[1].starved);
+    CHECK_INT(b.out[2].computed, 1); /* it decodes: served first */
+    CHECK_INT(kv_free(&b), 0);
+    step(&b, 3);
+    CHECK(b.out[1].starved && b.out[1].computed == 0 && b.out[1].token == -1);
+    for (int i = 0; i < 3; i++)
+        step(&b, 3);
+    CHECK_INT(b.out[0].computed, 1); /* position 63 */
+    step(&b, 3);
+    CHECK(b.out[0].starved && !b.out[2].starved);
+    llmos_session_destroy(b.s[--b.count]);
+    CHECK_INT(kv_free(&b), 64);
+    step(&b, 2);
+    CHECK(!b.out[0].starved && b.out[0].token >= 0);
+    CHECK(b.out[1].starved);
+    bench_fini(&b);
+}
+
+TEST(a_starved_session_continues_with_the_same_bytes)
+{
+    struct llmos_context_options o = {.context_tokens = 128, .sessions_max = 2, .kv_tokens = 128};
+    struct bench b;
+    int32_t alone[30], token;
+    int n = 0;
+
+    bench_init(&b, &o, 2);
+    prompt(&b, 0, 60);
+    for (int i = 0; i < 30; i++) {
+        step(&b, 1);
+        alone[i] = b.out[0].token;
+    }
+    llmos_session_destroy(b.s[0]);
+    CHECK_INT(llmos_session_create(&b.s[0], b.c, &greedy, NULL), 0);
+    prompt(&b, 0, 60);
+    prompt(&b, 1, 5);
+    for (int i = 0; i < 60; i++) {
+        if (i == 20) {
+            llmos_session_destroy(b.s[1]);
+            b.count = 1;
+        }
+        step(&b, b.count);
+        token = b.out[0].token;
+        CHECK(b.out[0].starved == (token < 0));
+        if (token >= 0 && n < 30)
+            CHECK_INT(token, alone[n++]);
+    }
+    CHECK_INT(n, 30);
+    bench_fini(&b);
+}
+
+TEST(sessions_max_are_alive_at_a_time)
+{
+    struct llmos_error err = {0};
+    struct bench b;
+    llmos_session *one_more;
+
+    bench_init(&b, &(struct llmos_context_options){.sessions_max = 3}, 3);
+    CHECK_INT(llmos_session_create(&one_more, b.c, &greedy, &err), LLMOS_EBUSY);
+    CHECK_CONTAINS(err.text, "3 sequences");
+    llmos_session_destroy(b.s[1]);
+    CHECK_INT(llmos_session_create(&b.s[1], b.c, &greedy, &err), 0);
+    CHECK_INT(llmos_session_length(b.s[1]), 0);
+    llmos_session_destroy(NULL);
+    llmos_context_destroy(NULL);
+    bench_fini(&b);
+}
+
+TEST(session_refuses_sampling_options_by_name)
+{
+    struct llmos_sampling o = LLMOS_SAMPLING_INIT;
+    struct llmos_error err = {0};
+    struct bench b;
+    llmos_session *s = NULL;
+
+    bench_init(&b, NULL, 0);
+    o.top_p = NAN;
+    CHECK_INT(llmos_session_create(&s, b.c, &o, &err), LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "top_p");
+    CHECK(!s);
+    bench_fini(&b);
+}
+
+TEST(step_refuses_strangers_duplicates_and_too_many)
+{
+    struct llmos_error err = {0};
+    struct bench a, b;
+    llmos_session *both[2];
+    llmos_session *many[3];
+
+    bench_init(&a, &(struct llmos_context_options){.sessions_max = 2}, 2);
+    bench_init(&b, NULL, 1);
+    prompt(&a, 0, 3);
+    both[0] = a.s[0];
+    both[1] = b.s[0];
+    CHECK_INT(llmos_context_step(a.c, both, 2, a.out, &err), LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "another context");
+    both[1] = a.s[0];
+    CHECK_INT(llmos_context_step(a.c, both, 2, a.out, &err), LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "twice");
+    both[1] = NULL;
+    CHECK_INT(llmos_context_step(a.c, both, 2, a.out, &err), LLMOS_EINVAL);
+    many[0] = many[1] = many[2] = a.s[0];
+    CHECK_INT(llmos_context_step(a.c, many, 3, a.out, &err), LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "3 sequences");
+    CHECK_INT(llmos_session_pending(a.s[0]), 3);
+    CHECK_INT(llmos_context_step(a.c, NULL, 0, NULL, &err), 0);
+    step(&a, 1);
+    CHECK_INT(a.out[0].computed, 3);
+    bench_fini(&a);
+    bench_fini(&b);
+}
+
+TEST(a_model_that_computes_no_number_is_an_error_that_changes_nothing)
+{
+    struct llmos_error err = {0};
+    struct bench b;
+    float *row, before[64];
+
+    bench_init(&b, &(struct llmos_context_options){.sessions_max = 2}, 2);
+    row = (float *)(uintptr_t)tensor_row(weights_get(&b.t.model.weights, 0, WEIGHT_EMBED), 42);
+    memcpy(before, row, sizeof(before));
+    row[3] = NAN;
+    prompt(&b, 0, 9);
+    CHECK_INT(llmos_session_append(b.s[1], (const int32_t[]){1, 42}, 2, NULL), 0);
+    CHECK_INT(llmos_context_step(b.c, b.s, 2, b.out, &err), LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "the model computes no number");
+    CHECK_CONTAINS(err.text, "sequence 1");
+    CHECK_INT(llmos_session_pending(b.s[0]), 9);
+    CHECK_INT(llmos_session_length(b.s[0]), 9);
+    step(&b, 1); /* the other one is not harmed */
+    CHECK(b.out[0].token >= 0);
+    memcpy(row, before, sizeof(before));
+    CHECK_INT(llmos_context_step(b.c, &b.s[1], 1, b.out, &err), 0);
+    CHECK(b.out[0].token >= 0);
+    bench_fini(&b);
+}
+
+TEST(a_session_sees_nothing_of_the_one_whose_pages_it_got)
+{
+    const int32_t others[120] = {50, 51, 52};
+    struct bench b;
+    float fresh[101];
+
+    bench_init(&b, &(struct llmos_context_options){.context_tokens = 128}, 1);
+    for (int round = 0; round < 2; round++) {
+        prompt(&b, 0, 70);
+        for (int i = 0; i < 20; i++)
+            step(&b, 1);
+        if (round == 0)
+            memcpy(fresh, llmos_session_logits(b.s[0]), sizeof(fresh));
+        CHECK(memcmp(fresh, llmos_session_logits(b.s[0]), sizeof(fresh)) == 0);
+        llmos_session_destroy(b.s[0]);
+        CHECK_INT(llmos_session_create(&b.s[0], b.c, &greedy, NULL), 0);
+        CHECK_INT(llmos_session_append(b.s[0], others, 120, NULL), 0);
+        step(&b, 1);
+        llmos_session_destroy(b.s[0]);
+        CHECK_INT(llmos_session_create(&b.s[0], b.c, &greedy, NULL), 0);
+    }
+    bench_fini(&b);
+}
+
+TEST(the_seed_decides_what_is_sampled)
+{
+    struct llmos_sampling o = LLMOS_SAMPLING_INIT;
+    int32_t made[3][16];
+    struct bench b;
+
+    bench_init(&b, NULL, 0);
+    o.temperature = 2;
+    o.top_k = 0;
+    for (int run = 0; run < 3; run++) {
+        o.seed = run < 2 ? 7 : 8;
+        CHECK_INT(llmos_session_create(&b.s[0], b.c, &o, NULL), 0);
+        prompt(&b, 0, 4);
+        for (int i = 0; i < 16; i++) {
+            step(&b, 1);
+            made[run][i] = b.out[0].token;
+        }
+        llmos_session_destroy(b.s[0]);
+    }
+    CHECK(memcmp(made[0], made[1], sizeof(made[0])) == 0);
+    CHECK(memcmp(made[0], made[2], sizeof(made[0])) != 0);
+    bench_fini(&b);
+}
+
+/* --- memory
+ * --------------------------------------------------------------------------------------- */
+
+TEST(a_step_allocates_nothing)
+{
+    struct llmos_sampling o = LLMOS_SAMPLING_INIT;
+    struct bench b;
+
+    bench_init(&b,
+               &(struct llmos_context_options){.threads = 2, .sessions_max = 2, .batch_tokens = 30},
+               0);
+    o.frequency_penalty = 0.1f;
+    o.repeat_penalty = 1.1f;
+    o.logprobs = 5;
+    for (size_t i = 0; i < 2; i++) {
+        mem_fail_at(1);
+        CHECK_INT(llmos_session_create(&b.s[i], b.c, &o, NULL), 0);
+        prompt(&b, i, 70);
+    }
+    for (int i = 0; i < 80; i++)
+        step(&b, 2);
+    llmos_session_destroy(b.s[0]);
+    llmos_session_destroy(b.s[1]);
+    CHECK(!mem_failed());
+    mem_fail_at(0);
+    bench_fini(&b);
+}
+
+TEST(context_survives_every_failed_allocation)
+{
+    struct llmos_context_options o = {.threads = 3, .sessions_max = 2};
+    struct tiny_llama t;
+
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_Q8_0, NULL, 4);
+    EVERY_ALLOCATION_FAILS
+    {
+        struct llmos_error err = {0};
+        llmos_context *c = NULL;
+        llmos_session *s = NULL;
+        int rc = llmos_context_create(&c, &t.model, &o, &err);
+
+        CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+        CHECK(rc == 0 ? c != NULL : !c && err.text[0]);
+        if (rc == 0) {
+            rc = llmos_session_create(&s, c, &greedy, &err);
+            CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+            llmos_session_destroy(s);
+        }
+        llmos_context_destroy(c);
+    }
+    tiny_llama_fini(&t);
+}
+
+TEST(a_context_too_large_says_what_it_needs_and_what_would_fit)
+{
+    struct llmos_context_options o = {.context_tokens = 32768, .memory_max_bytes = 8 << 20};
+    struct llmos_error err = {0};
+    struct llmos_context_info info;
+    struct tiny_llama t;
+    llmos_context *c = NULL;
+    const char *tried;
+
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_F32, NULL, 4);
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
+    CHECK(!c);
+    CHECK_CONTAINS(err.text, "32768 tokens of context need 1");
+    CHECK_CONTAINS(err.text, " MiB, 8.0 MiB are free; try --context ");
+    tried = strstr(err.text, "--context ") + strlen("--context ");
+    o.context_tokens = (uint32_t)atoi(tried);
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), 0);
+    llmos_context_info(c, &info);
+    CHECK(info.kv_bytes + info.scratch_bytes <= 8 << 20);
+    llmos_context_destroy(c);
+    o.context_tokens += 64; /* it was the longest */
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
+    o.context_tokens = 4096;
+    o.memory_max_bytes = 1 << 16;
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
+    CHECK_CONTAINS(err.text, "64.0 KiB are free");
+    CHECK_CONTAINS(err.text, "smaller batch");
+    tiny_llama_fini(&t);
+}
+
+TEST(context_options_out_of_range_are_refused)
+{
+    const struct {
+        struct llmos_context_options o;
+        int code;
+        const char *why;
+    } cases[] = {
+        {{.threads = 100000}, LLMOS_EINVAL, "100000 threads"},
+        {{.sessions_max = UINT32_MAX}, LLMOS_EINVAL, "4294967295 sequences"},
+        {{.context_tokens = UINT32_MAX}, LLMOS_EINVAL, "4294967295 tokens"},
+        {{.context_tokens = 256, .kv_tokens = 100}, LLMOS_EINVAL, "KV pool of 100"},
+        {{.context_tokens = 1 << 27, .sessions_max = 4096, .memory_max_bytes = 1 << 30},
+         LLMOS_ENOMEM,
+         "TiB"},
+        {{.kv_tokens = UINT32_MAX, .memory_max_bytes = 1 << 30}, LLMOS_ENOMEM, "1.0 GiB are free"},
+        {{.context_tokens = 1 << 27,
+          .batch_tokens = UINT32_MAX,
+          .sessions_max = 4096,
+          .memory_max_bytes = 1 << 30},
+         LLMOS_ENOMEM,
+         "iB"},
+    };
+    struct tiny_llama t;
+
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_F32, NULL, 4);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct llmos_error err = {0};
+        llmos_context *c = NULL;
+
+        CHECK_INT(llmos_context_create(&c, &t.model, &cases[i].o, &err), cases[i].code);
+        CHECK_CONTAINS(err.text, cases[i].why);
+    }
+    tiny_llama_fini(&t);
+}
+
+TEST(a_model_that_cannot_be_run_is_refused)
+{
+    struct llmos_error err = {0};
+    struct tiny_llama t;
+    llmos_context *c = NULL;
+
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_F32, NULL, 4);
+    t.model.vocabulary_only = true;
+    CHECK_INT(llmos_context_create(&c, &t.model, NULL, &err), LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "vocabulary");
+    t.model.vocabulary_only = false;
+    strcpy(t.model.hparams.architecture, "mamba");
+    CHECK_INT(llmos_context_create(&c, &t.model, NULL, &err), LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "'mamba'");
+    tiny_llama_fini(&t);
+}
+
+/* --- system calls
+ * --------------------------------------------------------------------------------- */
+
+/* All threads of the process: futex and exit_group, death for anything else. */
+static bool allow_futex_only(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+/* In a child: 0 the steps went through, 1 they failed, 2 no filter could be had. */
+static int steps_with_futex_only(const struct tiny_llama *t)
+{
+    struct llmos_context_options o = {.threads = 4, .sessions_max = 2, .batch_tokens = 30};
+    struct llmos_sampling sampling = LLMOS_SAMPLING_INIT;
+    llmos_context *c;
+    llmos_session *s[2];
+    struct llmos_step_out out[2];
+    int32_t tokens[70];
+    int failed = 0;
+
+    random_tokens(tokens, 70, 101, 1);
+    failed |= llmos_context_create(&c, &t->model, &o, NULL);
+    for (int i = 0; i < 2 && !failed; i++) {
+        failed |= llmos_session_create(&s[i], c, &sampling, NULL);
+        failed |= llmos_session_append(s[i], tokens, 70, NULL);
+    }
+    /* A thread makes calls of its own until it has begun: by the end of a step all have. */
+    failed |= !failed && llmos_context_step(c, s, 2, out, NULL);
+    if (!failed && !allow_futex_only())
+        return 2;
+    for (int i = 0; i < 60 && !failed; i++)
+        failed |= llmos_context_step(c, s, 2, out, NULL);
+    return failed ? 1 : 0;
+}
+
+TEST(a_step_makes_no_system_call_but_futex)
+{
+    struct tiny_llama t;
+    int status = 0;
+    pid_t child;
+
+    if (HAS_SANITIZER)
+        SKIP("a sanitizer makes system calls of its own");
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_Q8_0, NULL, 4);
+    child = fork();
+    if (child == 0)
+        _exit(steps_with_futex_only(&t));
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    tiny_llama_fini(&t);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+        SKIP("no seccomp filter can be loaded here");
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dialog.h - the messages of a conversation, as chat sends them again each time.
+ *
+ * Owns copies of the texts.  The engine keeps what it has computed, so sending all of it costs
+ * little. */
+#ifndef CLI_DIALOG_H
+#define CLI_DIALOG_H
+
+#include "base/arena.h"
+#include "net/message.h"
+
+struct dialog {
+    struct arena arena; /* texts that are dropped stay in it until dialog_reset */
+    struct message_chat chats[MESSAGE_CHATS_MAX];
+    uint32_t count;
+    struct str system; /* empty: none */
+};
+
+void dialog_init(struct dialog *d);
+void dialog_fini(struct dialog *d);
+void dialog_reset(struct dialog *d); /* forgets everything but the system message */
+/* For the conversation from here on: it begins anew.  Empty: none. */
+int dialog_set_system(struct dialog *d, struct str text, struct llmos_error *err);
+
+/* role: "user", "assistant"; a literal.  LLMOS_ELIMIT: too many messages, or too much text. */
+int dialog_add(struct dialog *d, const char *role, struct str text, struct llmos_error *err);
+/* Takes back messages until `count` are left. */
+void dialog_cut(struct dialog *d, uint32_t count);
+
+/* {"messages": [{"role": "user", "content": "..."}]} */
+void dialog_put_json(const struct dialog *d, struct buf *out);
+
+#endif

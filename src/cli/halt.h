@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* halt.h - Ctrl-C and SIGTERM as a question: was I asked to end? */
+#ifndef CLI_HALT_H
+#define CLI_HALT_H
+
+/* From now on SIGINT, SIGTERM and SIGHUP interrupt system calls and are remembered. */
+void halt_catch(void);
+int halt_asked(void);      /* the signal's number, 0: none came */
+unsigned halt_count(void); /* how often, ever */
+void halt_forget(void);    /* it was heeded */
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* talk.h - a model in a VCE of our own, for one verb: start it, ask it, hear the answer.
+ *
+ * Waiting shows a spinner on a terminal and ends when the user asks for it (halt.h):
+ * LLMOS_ECANCELED.  Nothing the engine says is believed: texts are bytes, lengths are bounded
+ * here. */
+#ifndef CLI_TALK_H
+#define CLI_TALK_H
+
+#include "base/opt.h"
+#include "cli/screen.h"
+#include "sched/worker.h"
+
+#define TALK_REPLY_MAX (256u << 20) /* of tokens and JSON: no honest reply comes near */
+
+/* What the options of all verbs that start a VCE fill. */
+struct talk_options {
+    uint32_t threads, context;
+    uint64_t memory;
+    const char *chat_format;
+    struct opt_list require_layers, skip_layers;
+    bool isolation; /* show which layers hold */
+};
+
+#define TALK_LAYERS \
+    "user|mount|pid|net|ipc|uts|cgroup|caps|no_new_privs|landlock|seccomp|mdwe|rlimits|limits"
+
+#define TALK_MODEL_OPTIONS(s, member)                                                          \
+    OPT_GROUP("Model"),                                                                        \
+        OPT_U32('t', "threads", s, member.threads, "N", 1, 1024, "threads that compute",       \
+                .default_text = "one for every usable core"),                                  \
+        OPT_U32('c', "context", s, member.context, "N", 1, 16777216,                           \
+                "longest conversation, in tokens",                                             \
+                .default_text = "what the model was trained with, at most 4096"),              \
+        OPT_STRING(0, "chat-format", s, member.chat_format, "NAME", "how messages are framed", \
+                   .choices = "chatml|llama2|llama3|zephyr|plain",                             \
+                   .default_text = "as the model file says")
+
+#define TALK_ROOM_OPTIONS(s, member)                                                 \
+    OPT_GROUP("Isolation"),                                                          \
+        OPT_FLAG('i', "isolation", s, member.isolation,                              \
+                 "tell on standard error which layers of isolation hold"),           \
+        OPT_LIST(0, "require-layer", s, member.require_layers, "LAYER",              \
+                 "refuse to start unless this layer holds", .choices = TALK_LAYERS), \
+        OPT_LIST(0, "skip-layer", s, member.skip_layers, "LAYER",                    \
+                 "do without this layer, see --require-layer"),                      \
+        OPT_SIZE('m', "memory", s, member.memory, "SIZE", 16u << 20, UINT64_MAX,     \
+                 "most memory of the VCE, weights not counted",                      \
+                 .default_text = "a generous share of what is free")
+
+struct talk {
+    struct worker *worker;
+    uint64_t id;             /* of the last request */
+    double patience_seconds; /* how long an engine may go on after Ctrl-C; then it is ended */
+    struct spinner spinner;
+    /* Of READY. */
+    struct message_ready ready; /* its strings are empty: */
+    char architecture[64], name[128], file_type[32], chat_format[32], backend[32];
+};
+
+/* Starts the VCE and waits until the model is loaded.  On failure *t is to be talk_end'ed all the
+ * same. */
+int talk_start(struct talk *t, const char *model_path, enum message_purpose purpose,
+               const struct talk_options *options, struct llmos_error *err);
+void talk_end(struct talk *t); /* a zeroed one is fine */
+
+/* Pieces of an answer; a negative code from the sink cancels the request and is passed on. */
+typedef int (*talk_sink)(void *cookie, struct str text, struct llmos_error *err);
+
+/* Asks and listens until the answer is complete.  LLMOS_ECANCELED: the user halted it; the engine
+ * has acknowledged, and *done tells what was made until then.  LLMOS_ECLOSED: the engine is gone,
+ * perhaps because it did not heed a Ctrl-C, or the user pressed it again.
+ */
+int talk_generate(struct talk *t, struct message_generate *g, talk_sink sink, void *cookie,
+                  struct message_done *done, struct llmos_error *err);
+
+/* Sends a request that DATA (bytes) or TOKENS (int32 each) frames answer, appended to out. PROGRESS
+ * is drawn as a bar called `what`. */
+int talk_ask(struct talk *t, struct message *question, const char *what, struct buf *out,
+             struct llmos_error *err);
+
+/* Which layers hold, as `llmos ps --isolation` shows them. */
+void talk_put_isolation(const struct talk *t, struct buf *out);
+
+#endif

@@ -1,0 +1,756 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* openai.c - see openai.h */
+#include "daemon/openai.h"
+
+#include "base/near.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAME_MAX_BYTES  256
+#define TEMPERATURE_MAX 2.0
+#define TOP_K_MAX       1000000
+#define MAX_TOKENS_MAX  (1 << 24)
+#define PENALTY_MAX     10.0 /* of repeat_penalty; beyond 2 nothing sensible is left */
+#define PENALTY_MIN     0.01
+#define REPEAT_LAST_MAX 65536
+#define TOP_OLD_MAX     5    /* logprobs of /v1/completions */
+#define DEFAULT_TOKENS  16   /* of /v1/completions, as the dialect says */
+#define TOP_P_LEAST     1e-6 /* top_p 0 keeps the one most likely token, as this does */
+
+struct parse {
+    struct openai_request *r;
+    struct openai_fault *fault;
+    const json_t *in;
+    struct arena *arena;
+    struct message_generate common;
+};
+
+/* --- faults ----------------------------------------------------------------------------------- */
+
+void openai_fault_of(struct openai_fault *fault, int code)
+{
+    fault->status = 400;
+    fault->type = "invalid_request_error";
+    fault->code = NULL;
+    switch (code) {
+    case LLMOS_EINVAL:
+    case LLMOS_EFORMAT:
+    case LLMOS_ELIMIT:
+        break;
+    case LLMOS_EUNSUPPORTED:
+        fault->code = "unsupported_parameter";
+        break;
+    case LLMOS_ECONTEXT:
+        fault->code = "context_length_exceeded";
+        break;
+    case LLMOS_ENOTFOUND:
+        fault->status = 404;
+        fault->code = "model_not_found";
+        break;
+    case LLMOS_EBUSY:
+        fault->status = 429;
+        fault->type = "rate_limit_error";
+        fault->code = "rate_limit_exceeded";
+        break;
+    case LLMOS_ECLOSED:
+        fault->status = 503;
+        fault->type = "server_error";
+        fault->code = "model_unavailable";
+        break;
+    case LLMOS_ENOMEM:
+        fault->status = 503;
+        fault->type = "server_error";
+        fault->code = "out_of_memory";
+        break;
+    default:
+        fault->status = 500;
+        fault->type = "server_error";
+        fault->code = "internal_error";
+        break;
+    }
+}
+
+static int no_memory(struct parse *p)
+{
+    return json_fault(&p->fault->what, LLMOS_ENOMEM, "", "", "no memory for the request");
+}
+
+/* --- fields that are not ours ----------------------------------------------------------------- */
+
+static bool is_neutral_empty(const json_t *v)
+{
+    return (json_is_array(v) && json_array_size(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0) ||
+           (json_is_string(v) && json_string_length(v) == 0);
+}
+
+static bool is_word(const json_t *v, const char *word)
+{
+    return json_is_string(v) && strcmp(json_string_value(v), word) == 0;
+}
+
+static bool is_neutral_choice(const json_t *v)
+{
+    return is_word(v, "none") || is_word(v, "auto");
+}
+
+static bool is_neutral_format(const json_t *v)
+{
+    return json_is_object(v) && json_object_size(v) == 1 &&
+           is_word(json_object_get(v, "type"), "text");
+}
+
+static bool is_neutral_modalities(const json_t *v)
+{
+    return json_is_array(v) && json_array_size(v) == 1 && is_word(json_array_get(v, 0), "text");
+}
+
+static bool is_neutral_effort(const json_t *v)
+{
+    return is_word(v, "none");
+}
+
+static bool is_neutral_verbosity(const json_t *v)
+{
+    return is_word(v, "medium");
+}
+
+static bool is_neutral_false(const json_t *v)
+{
+    return json_is_false(v);
+}
+
+static bool is_never_neutral(const json_t *v)
+{
+    (void)v;
+    return false;
+}
+
+enum { CHAT = 1, TEXT = 2, BOTH = 3 };
+
+struct field {
+    const char *name;
+    unsigned where;
+    bool is_used;                        /* read below */
+    bool (*is_neutral)(const json_t *v); /* NULL: any value is harmless; else others are errors */
+};
+
+static const struct field fields[] = {
+    {"model", BOTH, true, NULL},
+    {"messages", CHAT, true, NULL},
+    {"prompt", TEXT, true, NULL},
+    {"max_tokens", BOTH, true, NULL},
+    {"max_completion_tokens", CHAT, true, NULL},
+    {"temperature", BOTH, true, NULL},
+    {"top_p", BOTH, true, NULL},
+    {"top_k", BOTH, true, NULL},
+    {"min_p", BOTH, true, NULL},
+    {"repeat_penalty", BOTH, true, NULL},
+    {"repetition_penalty", BOTH, true, NULL},
+    {"repeat_last", BOTH, true, NULL},
+    {"frequency_penalty", BOTH, true, NULL},
+    {"presence_penalty", BOTH, true, NULL},
+    {"logit_bias", BOTH, true, NULL},
+    {"logprobs", BOTH, true, NULL},
+    {"top_logprobs", CHAT, true, NULL},
+    {"n", BOTH, true, NULL},
+    {"best_of", TEXT, true, NULL},
+    {"echo", TEXT, true, NULL},
+    {"stop", BOTH, true, NULL},
+    {"seed", BOTH, true, NULL},
+    {"stream", BOTH, true, NULL},
+    {"stream_options", BOTH, true, NULL},
+    {"ignore_eos", BOTH, true, NULL},
+    {"suffix", TEXT, false, is_neutral_empty},
+    {"tools", CHAT, false, is_neutral_empty},
+    {"functions", CHAT, false, is_neutral_empty},
+    {"tool_choice", CHAT, false, is_neutral_choice},
+    {"function_call", CHAT, false, is_neutral_choice},
+    {"response_format", CHAT, false, is_neutral_format},
+    {"modalities", CHAT, false, is_neutral_modalities},
+    {"audio", CHAT, false, is_never_neutral},
+    {"reasoning_effort", CHAT, false, is_neutral_effort},
+    {"verbosity", CHAT, false, is_neutral_verbosity},
+    {"web_search_options", CHAT, false, is_never_neutral},
+    {"moderation", CHAT, false, is_never_neutral},
+    {"store", CHAT, false, is_neutral_false},
+    {"parallel_tool_calls", CHAT, false, NULL},
+    {"prediction", CHAT, false, NULL}, /* a hint for speed; the answer is the same without */
+    {"metadata", CHAT, false, NULL},
+    {"user", BOTH, false, NULL},
+    {"safety_identifier", CHAT, false, NULL},
+    {"prompt_cache_key", CHAT, false, NULL},
+    {"prompt_cache_options", CHAT, false, NULL},
+    {"prompt_cache_retention", CHAT, false, NULL},
+    {"service_tier", CHAT, false, NULL},
+};
+
+static void ignore(struct parse *p, const char *name)
+{
+    char *list = p->r->ignored;
+    size_t n = strlen(list);
+
+    if (!strstr(list, name) && n + strlen(name) + 3 < sizeof(p->r->ignored))
+        snprintf(list + n, sizeof(p->r->ignored) - n, "%s%s", n ? ", " : "", name);
+}
+
+static int unknown_field(struct parse *p, const char *key, unsigned where)
+{
+    struct near near = {.word = key};
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (fields[i].where & where)
+            near_offer(&near, fields[i].name);
+    if (near.best)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", key,
+                          "unknown field '%s'; did you mean '%s'?", key, near.best);
+    return json_fault(&p->fault->what, LLMOS_EINVAL, "", key, "unknown field '%s'", key);
+}
+
+static int check_field(struct parse *p, const char *key, const json_t *value)
+{
+    unsigned where = p->r->is_chat ? CHAT : TEXT;
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const struct field *f = &fields[i];
+
+        if (!(f->where & where) || strcmp(f->name, key) != 0)
+            continue;
+        if (f->is_used || json_is_null(value))
+            return 0;
+        if (f->is_neutral && !f->is_neutral(value))
+            return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, "", key,
+                              "'%s' with this value is not supported", key);
+        ignore(p, f->name);
+        return 0;
+    }
+    return unknown_field(p, key, where);
+}
+
+static int check_fields(struct parse *p)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)p->in, key, value)
+    {
+        int rc = check_field(p, key, value);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- fields that are ours --------------------------------------------------------------------- */
+
+static int take_f32(struct parse *p, const char *key, double min, double max, float *out)
+{
+    double v;
+    int rc = json_take_number(p->in, "", key, min, max, &v, &p->fault->what);
+
+    if (rc == 1)
+        *out = (float)v;
+    return rc;
+}
+
+static int take_u32(struct parse *p, const char *key, int64_t min, int64_t max, uint32_t *out)
+{
+    int64_t v;
+    int rc = json_take_integer(p->in, "", key, min, max, &v, &p->fault->what);
+
+    if (rc == 1)
+        *out = (uint32_t)v;
+    return rc;
+}
+
+static int take_sampling(struct parse *p)
+{
+    struct message_generate *g = &p->common;
+    struct json_fault *fault = &p->fault->what;
+    int64_t seed = 0;
+    int rc;
+
+    if (take_f32(p, "temperature", 0, TEMPERATURE_MAX, &g->temperature) < 0 ||
+        take_f32(p, "top_p", 0, 1, &g->top_p) < 0 ||
+        take_u32(p, "top_k", 0, TOP_K_MAX, &g->top_k) < 0 ||
+        take_f32(p, "min_p", 0, 1, &g->min_p) < 0 ||
+        take_f32(p, "repetition_penalty", PENALTY_MIN, PENALTY_MAX, &g->repeat_penalty) < 0 ||
+        take_f32(p, "repeat_penalty", PENALTY_MIN, PENALTY_MAX, &g->repeat_penalty) < 0 ||
+        take_u32(p, "repeat_last", 0, REPEAT_LAST_MAX, &g->repeat_last) < 0 ||
+        take_f32(p, "presence_penalty", -2, 2, &g->presence_penalty) < 0 ||
+        take_f32(p, "frequency_penalty", -2, 2, &g->frequency_penalty) < 0 ||
+        json_take_bool(p->in, "", "ignore_eos", &g->ignore_eos, fault) < 0)
+        return LLMOS_EINVAL;
+    if (g->top_p < (float)TOP_P_LEAST)
+        g->top_p = (float)TOP_P_LEAST;
+    rc = json_take_integer(p->in, "", "seed", INT64_MIN, INT64_MAX, &seed, fault);
+    g->seed = (uint64_t)seed;
+    p->r->has_seed = rc == 1;
+    return rc < 0 ? rc : 0;
+}
+
+static int take_max_tokens(struct parse *p)
+{
+    uint32_t old = 0, new = 0;
+
+    if (take_u32(p, "max_tokens", 1, MAX_TOKENS_MAX, &old) < 0 ||
+        take_u32(p, "max_completion_tokens", 1, MAX_TOKENS_MAX, &new) < 0)
+        return LLMOS_EINVAL;
+    if (old && new &&old != new)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "max_tokens",
+                          "'max_tokens' and 'max_completion_tokens' differ; give one of them");
+    p->common.max_tokens = new ? new : old ? old : p->r->is_chat ? 0 : DEFAULT_TOKENS;
+    return 0;
+}
+
+static int take_counts(struct parse *p)
+{
+    struct openai_request *r = p->r;
+    int rc;
+
+    r->n = 1;
+    if (take_u32(p, "n", 1, OPENAI_CHOICES_MAX, &r->n) < 0)
+        return LLMOS_EINVAL;
+    r->best_of = r->n;
+    if (r->is_chat)
+        return 0;
+    rc = take_u32(p, "best_of", 1, 20, &r->best_of);
+    if (rc < 0)
+        return rc;
+    if (r->best_of < r->n)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "best_of",
+                          "'best_of' is %u, which is less than 'n', %u", r->best_of, r->n);
+    if (r->best_of > r->n && r->is_stream)
+        return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, "", "best_of",
+                          "'best_of' above 'n' cannot be streamed");
+    p->common.want_logprob |= r->best_of > r->n;
+    return 0;
+}
+
+static int take_logprobs(struct parse *p)
+{
+    struct openai_request *r = p->r;
+    struct message_generate *g = &p->common;
+    int rc;
+
+    if (!r->is_chat) {
+        rc = take_u32(p, "logprobs", 0, TOP_OLD_MAX, &g->top_logprobs);
+        r->want_logprobs = rc == 1;
+        g->want_logprob |= r->want_logprobs;
+        return rc < 0 ? rc : 0;
+    }
+    if (json_take_bool(p->in, "", "logprobs", &r->want_logprobs, &p->fault->what) < 0)
+        return LLMOS_EINVAL;
+    g->want_logprob |= r->want_logprobs;
+    rc = take_u32(p, "top_logprobs", 0, MESSAGE_TOP_MAX, &g->top_logprobs);
+    if (rc == 1 && !r->want_logprobs && g->top_logprobs > 0)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "top_logprobs",
+                          "'top_logprobs' needs 'logprobs': true");
+    return rc < 0 ? rc : 0;
+}
+
+static int take_stream(struct parse *p)
+{
+    static const char prefix[] = "stream_options.";
+    const json_t *options = json_object_get(p->in, "stream_options");
+    struct json_fault *fault = &p->fault->what;
+    const char *key;
+    json_t *value;
+    bool hint;
+
+    if (json_take_bool(p->in, "", "stream", &p->r->is_stream, fault) < 0)
+        return LLMOS_EINVAL;
+    if (!options || json_is_null(options))
+        return 0;
+    if (!json_is_object(options))
+        return json_fault(fault, LLMOS_EINVAL, "", "stream_options",
+                          "'stream_options' must be an object, not %s", json_kind(options));
+    if (!p->r->is_stream)
+        return json_fault(fault, LLMOS_EINVAL, "", "stream_options",
+                          "'stream_options' needs 'stream': true");
+    json_object_foreach((json_t *)(uintptr_t)options, key, value)
+    {
+        if (strcmp(key, "include_obfuscation") == 0)
+            ignore(p, "stream_options.include_obfuscation");
+        else if (strcmp(key, "include_usage") != 0)
+            return json_fault(fault, LLMOS_EINVAL, prefix, key, "unknown field '%s%s'", prefix,
+                              key);
+    }
+    return json_take_bool(options, prefix, "include_obfuscation", &hint, fault) < 0
+               ? LLMOS_EINVAL
+               : json_take_bool(options, prefix, "include_usage", &p->r->include_usage, fault);
+}
+
+/* A copy in the arena. */
+static int keep(struct parse *p, const json_t *string, struct str *out)
+{
+    size_t n = json_string_length(string);
+    char *copy = arena_strndup(p->arena, json_string_value(string), n);
+
+    if (!copy)
+        return no_memory(p);
+    *out = (struct str){copy, n};
+    return 0;
+}
+
+static int take_one_stop(struct parse *p, const json_t *v)
+{
+    struct message_generate *g = &p->common;
+    size_t n = json_string_length(v);
+
+    if (!json_is_string(v) || n == 0 || n > MESSAGE_STOP_BYTES_MAX)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "stop",
+                          "'stop' must be a string of 1 to %d bytes or an array of such strings",
+                          MESSAGE_STOP_BYTES_MAX);
+    if (g->stop_count == MESSAGE_STOPS_MAX)
+        return json_fault(&p->fault->what, LLMOS_ELIMIT, "", "stop",
+                          "'stop' has more than %d strings", MESSAGE_STOPS_MAX);
+    return keep(p, v, &g->stops[g->stop_count++]);
+}
+
+static int take_stops(struct parse *p)
+{
+    const json_t *stop = json_object_get(p->in, "stop");
+    const json_t *one;
+    size_t i;
+
+    if (!stop || json_is_null(stop))
+        return 0;
+    if (!json_is_array(stop))
+        return take_one_stop(p, stop);
+    json_array_foreach(stop, i, one)
+    {
+        int rc = take_one_stop(p, one);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* A token id written as an object key: digits, nothing else. */
+static bool token_of(const char *key, int32_t *token)
+{
+    int64_t v = 0;
+
+    if (!key[0] || strlen(key) > 10)
+        return false;
+    for (const char *c = key; *c; c++) {
+        if (*c < '0' || *c > '9')
+            return false;
+        v = v * 10 + (*c - '0');
+    }
+    *token = (int32_t)v;
+    return v <= INT32_MAX;
+}
+
+static int take_bias(struct parse *p)
+{
+    static const char prefix[] = "logit_bias.";
+    json_t *map = json_object_get(p->in, "logit_bias");
+    struct message_generate *g = &p->common;
+    const char *key;
+    json_t *value;
+    size_t count;
+
+    if (!map || json_is_null(map))
+        return 0;
+    count = json_object_size(map);
+    if (!json_is_object(map) || count > MESSAGE_BIAS_MAX)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "logit_bias",
+                          "'logit_bias' must be an object with at most %d token ids",
+                          MESSAGE_BIAS_MAX);
+    g->bias = arena_calloc(p->arena, count ? count : 1, sizeof(*g->bias));
+    if (!g->bias)
+        return no_memory(p);
+    json_object_foreach(map, key, value)
+    {
+        double bias = 0;
+        int32_t token;
+
+        if (!token_of(key, &token))
+            return json_fault(&p->fault->what, LLMOS_EINVAL, prefix, key,
+                              "'logit_bias' has the key '%s', which is no token id", key);
+        if (json_take_number(map, prefix, key, -100, 100, &bias, &p->fault->what) < 0)
+            return LLMOS_EINVAL;
+        g->bias[g->bias_count].token = token;
+        g->bias[g->bias_count++].bias = (float)bias;
+    }
+    return 0;
+}
+
+/* --- prompts ---------------------------------------------------------------------------------- */
+
+static bool is_tokens(const json_t *v)
+{
+    const json_t *first = json_array_get(v, 0);
+
+    return first && json_is_number(first);
+}
+
+static int set_tokens(struct parse *p, const json_t *array, struct message_generate *g)
+{
+    size_t count = json_array_size(array), i;
+    int32_t *tokens = arena_array(p->arena, int32_t, count ? count : 1);
+    const json_t *one;
+
+    if (!tokens)
+        return no_memory(p);
+    json_array_foreach(array, i, one)
+    {
+        if (!json_is_integer(one) || json_integer_value(one) < 0 ||
+            json_integer_value(one) > INT32_MAX)
+            return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt",
+                              "'prompt' has something that is no token id at place %zu", i);
+        tokens[i] = (int32_t)json_integer_value(one);
+    }
+    g->prompt_kind = PROMPT_TOKENS;
+    g->tokens = tokens;
+    g->count = (uint32_t)count;
+    return 0;
+}
+
+static int set_prompt(struct parse *p, const json_t *v, struct message_generate *g)
+{
+    static const char wanted[] =
+        "'prompt' must be a string, an array of strings, an array of token "
+        "ids, or an array of such arrays";
+
+    if (json_is_string(v) && json_string_length(v) == 0)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "'prompt' is empty");
+    if (json_is_array(v) && is_tokens(v))
+        return set_tokens(p, v, g);
+    if (!json_is_string(v))
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "%s", wanted);
+    g->prompt_kind = PROMPT_TEXT;
+    return keep(p, v, &g->text);
+}
+
+static int take_prompts(struct parse *p)
+{
+    const json_t *v = json_object_get(p->in, "prompt");
+    bool is_list = json_is_array(v) && !is_tokens(v);
+    size_t count = is_list ? json_array_size(v) : 1;
+    struct openai_request *r = p->r;
+
+    if (!v || json_is_null(v))
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "'prompt' is missing");
+    if (count == 0)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "'prompt' is empty");
+    if (count * r->best_of > OPENAI_CHOICES_MAX)
+        return json_fault(&p->fault->what, LLMOS_ELIMIT, "", "prompt",
+                          "%zu prompts with %u answers each, together at most %d are accepted",
+                          count, r->best_of, OPENAI_CHOICES_MAX);
+    r->prompts = arena_array(p->arena, struct message_generate, count);
+    if (!r->prompts)
+        return no_memory(p);
+    for (size_t i = 0; i < count; i++) {
+        int rc;
+
+        r->prompts[i] = p->common;
+        rc = set_prompt(p, is_list ? json_array_get(v, i) : v, &r->prompts[i]);
+        if (rc < 0)
+            return rc;
+    }
+    r->prompt_count = (uint32_t)count;
+    return 0;
+}
+
+/* Text parts are joined; other parts (images, audio, files) change the answer and are refused. */
+static int join_parts(struct parse *p, const json_t *parts, const char *prefix, struct str *out)
+{
+    size_t total = 0, i;
+    const json_t *part;
+    char *at;
+
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+
+        if (!is_word(json_object_get(part, "type"), "text") || !json_is_string(text) ||
+            json_object_size(part) != 2)
+            return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, "content",
+                              "'%scontent' has a part that is not plain text", prefix);
+        total += json_string_length(text);
+    }
+    at = arena_alloc(p->arena, total + 1);
+    if (!at)
+        return no_memory(p);
+    *out = (struct str){at, total};
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+
+        memcpy(at, json_string_value(text), json_string_length(text));
+        at += json_string_length(text);
+    }
+    return 0;
+}
+
+static int take_role(struct parse *p, const json_t *m, const char *prefix, struct str *role)
+{
+    static const char *const known[] = {"system", "user", "assistant"};
+    const json_t *v = json_object_get(m, "role");
+    const char *name = json_is_string(v) ? json_string_value(v) : "";
+
+    if (strcmp(name, "developer") == 0)
+        name = "system"; /* the newer word for the same thing */
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(name, known[i]) == 0) {
+            *role = str_of(known[i]);
+            return 0;
+        }
+    if (strcmp(name, "tool") == 0 || strcmp(name, "function") == 0)
+        return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, "role",
+                          "'%srole' is '%s', which is not supported", prefix, name);
+    return json_fault(&p->fault->what, LLMOS_EINVAL, prefix, "role",
+                      "'%srole' must be system, developer, user or assistant", prefix);
+}
+
+static int check_message_fields(struct parse *p, const json_t *m, const char *prefix)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)m, key, value)
+    {
+        if (strcmp(key, "role") == 0 || strcmp(key, "content") == 0 || json_is_null(value) ||
+            is_neutral_empty(value))
+            continue;
+        if (strcmp(key, "name") == 0)
+            ignore(p, "messages[].name");
+        else if (strcmp(key, "annotations") == 0)
+            ignore(p, "messages[].annotations");
+        else
+            return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, key,
+                              "'%s%s' is not supported", prefix, key);
+    }
+    return 0;
+}
+
+static int take_message(struct parse *p, const json_t *m, size_t index, struct message_chat *out)
+{
+    const json_t *content = json_object_get(m, "content");
+    char prefix[48];
+    int rc;
+
+    snprintf(prefix, sizeof(prefix), "messages[%zu].", index);
+    if (!json_is_object(m))
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "messages",
+                          "'messages[%zu]' must be an object, not %s", index, json_kind(m));
+    rc = take_role(p, m, prefix, &out->role);
+    if (rc == 0)
+        rc = check_message_fields(p, m, prefix);
+    if (rc < 0)
+        return rc;
+    if (json_is_string(content))
+        return keep(p, content, &out->content);
+    if (json_is_array(content) && json_array_size(content) > 0)
+        return join_parts(p, content, prefix, &out->content);
+    return json_fault(&p->fault->what, LLMOS_EINVAL, prefix, "content",
+                      "'%scontent' must be a string or an array of text parts", prefix);
+}
+
+static int take_messages(struct parse *p)
+{
+    const json_t *list = json_object_get(p->in, "messages");
+    size_t count = json_array_size(list), i;
+    struct openai_request *r = p->r;
+    const json_t *m;
+
+    if (!json_is_array(list) || count == 0)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "messages",
+                          "'messages' must be an array with at least one message");
+    if (count > MESSAGE_CHATS_MAX)
+        return json_fault(&p->fault->what, LLMOS_ELIMIT, "", "messages",
+                          "%zu messages, at most %d are accepted", count, MESSAGE_CHATS_MAX);
+    r->prompts = arena_array(p->arena, struct message_generate, 1);
+    if (!r->prompts)
+        return no_memory(p);
+    r->prompts[0] = p->common;
+    r->prompts[0].prompt_kind = PROMPT_CHAT;
+    r->prompts[0].chats = arena_array(p->arena, struct message_chat, count);
+    if (!r->prompts[0].chats)
+        return no_memory(p);
+    json_array_foreach(list, i, m)
+    {
+        int rc = take_message(p, m, i, &r->prompts[0].chats[i]);
+
+        if (rc < 0)
+            return rc;
+    }
+    r->prompts[0].count = (uint32_t)count;
+    r->prompt_count = 1;
+    return 0;
+}
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+static int take_model(struct parse *p)
+{
+    struct str name;
+    int rc = json_take_string(p->in, "", "model", NAME_MAX_BYTES, &name, &p->fault->what);
+
+    if (rc == 0)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "model", "'model' is missing");
+    return rc < 0 ? rc : keep(p, json_object_get(p->in, "model"), &p->r->model);
+}
+
+static int take_echo(struct parse *p)
+{
+    if (p->r->is_chat)
+        return 0;
+    if (json_take_bool(p->in, "", "echo", &p->common.echo, &p->fault->what) < 0)
+        return LLMOS_EINVAL;
+    if (p->common.echo && p->r->want_logprobs)
+        return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, "", "echo",
+                          "'echo' together with 'logprobs' is not supported");
+    return 0;
+}
+
+static int take_all(struct parse *p)
+{
+    static int (*const steps[])(struct parse *) = {
+        take_model,  take_stream, take_sampling, take_max_tokens, take_logprobs,
+        take_counts, take_stops,  take_bias,     take_echo,       check_fields,
+    };
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int rc = steps[i](p);
+
+        if (rc < 0)
+            return rc;
+    }
+    return p->r->is_chat ? take_messages(p) : take_prompts(p);
+}
+
+int openai_parse(struct openai_request *r, bool is_chat, struct str body,
+                 const struct json_limits *limits, struct arena *arena, struct openai_fault *fault)
+{
+    struct openai_request made = {.is_chat = is_chat};
+    struct parse p = {.r = &made, .fault = fault, .arena = arena};
+    json_t *in = NULL;
+    int rc;
+
+    *fault = (struct openai_fault){0};
+    /* The dialect's defaults, not the library's: what a client omits means what OpenAI says. */
+    p.common = (struct message_generate){.temperature = 1, .top_p = 1, .repeat_penalty = 1};
+    rc = json_parse(&in, body, limits, &fault->what.err);
+    if (rc < 0)
+        rc = fail_while(&fault->what.err, rc, "the body is not JSON that this server accepts");
+    else if (!json_is_object(in))
+        rc = json_fault(&fault->what, LLMOS_EINVAL, "", "",
+                        "the body must be a JSON object, not %s", json_kind(in));
+    if (rc == 0) {
+        p.in = in;
+        rc = take_all(&p);
+    }
+    json_decref(in);
+    if (rc < 0)
+        openai_fault_of(fault, rc);
+    else
+        *r = made;
+    return rc;
+}

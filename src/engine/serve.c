@@ -1,0 +1,862 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve.c - see serve.h */
+#include "engine/serve.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "engine/answer.h"
+#include "engine/bench.h"
+#include "infer/sampler.h"
+
+#include <math.h>
+
+#define STATS_EVERY_NS 250000000u
+#define CHUNK_BYTES    (512u << 10) /* of DATA and TOKENS: half of what a frame may hold */
+#define LOGPROB_LEAST  (-9999.0f)   /* what JSON clients know for "impossible" */
+
+struct request {
+    uint64_t id, arrival;
+    struct arena arena; /* what stands here of the message */
+    struct str echo, stops[MESSAGE_STOPS_MAX];
+    int32_t *prompt;
+    uint32_t prompt_count, max_tokens;
+    struct llmos_sampling sampling;
+    bool ignore_eos;
+    struct answer answer;
+    llmos_session *session;          /* NULL while it waits */
+    uint32_t generated, replay_left; /* shown; of these, to be said again unseen */
+    uint64_t queued_ns, begun_ns, first_ns;
+    struct request *next; /* that waits behind it */
+};
+
+/* ---- a request comes ---- */
+
+static void request_destroy(struct request *r)
+{
+    if (!r)
+        return;
+    llmos_session_destroy(r->session);
+    answer_fini(&r->answer);
+    arena_fini(&r->arena);
+    mem_free(r);
+}
+
+/* The tokens of the prompt, into the scratch of s; their number, which may be more than fits. */
+static long tokenize_prompt(struct serve *s, const struct message_generate *g,
+                            struct llmos_error *err)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    size_t room = (size_t)s->context_tokens + 1;
+    struct llmos_message *chats;
+    char *roles;
+    long n;
+
+    if (g->prompt_kind == PROMPT_TEXT)
+        return llmos_tokenize(t, g->text.at, g->text.len, LLMOS_TOKENIZE_ADD_BOS, s->tokens, room,
+                              err);
+    if (g->prompt_kind == PROMPT_TOKENS) {
+        if (g->count)
+            memcpy(s->tokens, g->tokens, (g->count < room ? g->count : room) * sizeof(*g->tokens));
+        return g->count;
+    }
+    chats = arena_array(&s->wire->arena, struct llmos_message, g->count);
+    roles = arena_calloc(&s->wire->arena, g->count, MESSAGE_NAME_BYTES_MAX + 1);
+    if (!chats || !roles)
+        return fail(err, LLMOS_ENOMEM, "no memory for %u messages", g->count);
+    for (uint32_t i = 0; i < g->count; i++) {
+        char *role = roles + (size_t)i * (MESSAGE_NAME_BYTES_MAX + 1);
+
+        memcpy(role, g->chats[i].role.at, g->chats[i].role.len); /* the parser bounds it */
+        chats[i] = (struct llmos_message){role, g->chats[i].content.at, g->chats[i].content.len};
+    }
+    n = llmos_chat_tokenize(t, chats, g->count, s->tokens, room, err);
+    return n;
+}
+
+static long prepare_prompt(struct serve *s, const struct message_generate *g,
+                           struct llmos_error *err)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    long n = tokenize_prompt(s, g, err);
+
+    if (n < 0)
+        return n;
+    if (n == 0 && g->prompt_kind == PROMPT_TEXT && llmos_token_bos(t) >= 0) {
+        s->tokens[0] = llmos_token_bos(t); /* the only way to begin with nothing */
+        n = 1;
+    }
+    if (n == 0)
+        return fail(err, LLMOS_EINVAL,
+                    "the prompt is empty and the model has no token to begin a text with");
+    if (n >= (long)s->context_tokens)
+        return fail(
+            err, LLMOS_ECONTEXT,
+            "the prompt has %ld tokens, the context holds %u and the answer needs at least 1; "
+            "try a shorter prompt or a larger --context",
+            n, s->context_tokens);
+    for (long i = 0; i < n; i++) {
+        if (s->tokens[i] < 0 || s->tokens[i] >= llmos_token_count(t))
+            return fail(err, LLMOS_EINVAL, "token %d of the prompt is outside the vocabulary of %d",
+                        s->tokens[i], llmos_token_count(t));
+    }
+    return n;
+}
+
+static struct str keep(struct request *r, struct str s, bool *failed)
+{
+    char *copy = arena_strndup(&r->arena, s.at, s.len);
+
+    *failed |= !copy;
+    return (struct str){copy, s.len};
+}
+
+static int copy_sampling(struct request *r, const struct serve *s, const struct message_generate *g,
+                         struct llmos_error *err)
+{
+    struct llmos_logit_bias *bias = arena_array(&r->arena, struct llmos_logit_bias, g->bias_count);
+
+    if (g->bias_count && !bias)
+        return fail(err, LLMOS_ENOMEM, "no memory for a request");
+    for (uint32_t i = 0; i < g->bias_count; i++)
+        bias[i] = (struct llmos_logit_bias){g->bias[i].token, g->bias[i].bias};
+    r->sampling = (struct llmos_sampling){
+        .temperature = g->temperature,
+        .top_k = g->top_k,
+        .top_p = g->top_p,
+        .min_p = g->min_p,
+        .repeat_penalty = g->repeat_penalty,
+        .presence_penalty = g->presence_penalty,
+        .frequency_penalty = g->frequency_penalty,
+        .repeat_last = g->repeat_last,
+        .seed = g->seed,
+        .bias = bias,
+        .bias_count = g->bias_count,
+        .logprobs = g->top_logprobs,
+        .want_logprob = g->want_logprob || g->top_logprobs,
+    };
+    return sampler_check(&r->sampling, (size_t)llmos_token_count(llmos_model_tokenizer(s->model)),
+                         err);
+}
+
+/* Everything that outlives the message. */
+static int request_fill(struct request *r, struct serve *s, const struct message_generate *g,
+                        struct llmos_error *err)
+{
+    long n = prepare_prompt(s, g, err);
+    bool failed = false;
+    uint32_t room;
+
+    if (n < 0)
+        return (int)n;
+    r->prompt_count = (uint32_t)n;
+    r->prompt = arena_array(&r->arena, int32_t, r->prompt_count);
+    if (r->prompt)
+        memcpy(r->prompt, s->tokens, r->prompt_count * sizeof(*r->prompt));
+    failed = !r->prompt;
+    for (uint32_t i = 0; i < g->stop_count; i++)
+        r->stops[i] = keep(r, g->stops[i], &failed);
+    if (g->echo && g->prompt_kind == PROMPT_TEXT)
+        r->echo = keep(r, g->text, &failed);
+    if (failed)
+        return fail(err, LLMOS_ENOMEM, "no memory for a request");
+    room = s->context_tokens - r->prompt_count;
+    r->max_tokens = g->max_tokens && g->max_tokens < room ? g->max_tokens : room;
+    r->ignore_eos = g->ignore_eos;
+    answer_init(&r->answer, r->stops, g->stop_count, g->want_logprob || g->top_logprobs);
+    return copy_sampling(r, s, g, err);
+}
+
+/* What the tokenizer puts in front of a text is no part of it: the first space of what begins a
+ * text (nothing but BOS in front) or an assistant's turn. */
+static bool begins_text(const struct serve *s, const struct request *r, uint8_t prompt_kind)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+
+    if (!s->has_space_prefix || prompt_kind == PROMPT_CHAT)
+        return s->has_space_prefix;
+    return r->prompt_count == 1 && r->prompt[0] == llmos_token_bos(t);
+}
+
+static void echo_prompt(const struct serve *s, struct request *r, uint8_t prompt_kind)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    bool is_first = true;
+    struct buf text;
+
+    if (prompt_kind == PROMPT_TEXT) {
+        answer_echo(&r->answer, r->echo);
+        return;
+    }
+    buf_init(&text, 64u << 20);
+    for (uint32_t i = 0; i < r->prompt_count; i++) {
+        const char *piece;
+        size_t n = llmos_token_piece(t, r->prompt[i], false, &piece);
+
+        if (n && is_first && s->has_space_prefix && piece[0] == ' ') {
+            piece++;
+            n--;
+        }
+        is_first &= n == 0;
+        buf_put(&text, piece, n);
+    }
+    r->answer.is_bad |= text.bad;
+    answer_echo(&r->answer, buf_str(&text));
+    buf_fini(&text);
+}
+
+static int request_create(struct request **out, struct serve *s, const struct message *m,
+                          struct llmos_error *err)
+{
+    const struct message_generate *g = &m->generate;
+    struct request *r;
+    int rc;
+
+    if (!s->context)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to answer");
+    if (s->waiting_count >= SERVE_WAITING_MAX || s->waiting_bytes >= SERVE_WAITING_BYTES_MAX)
+        return fail(err, LLMOS_EBUSY, "%u requests wait already; try again later",
+                    s->waiting_count);
+    r = mem_zalloc(1, sizeof(*r));
+    if (!r)
+        return fail(err, LLMOS_ENOMEM, "no memory for a request");
+    r->id = m->id;
+    r->arrival = s->arrivals++;
+    r->queued_ns = clock_ns();
+    arena_init(&r->arena, SERVE_WAITING_BYTES_MAX);
+    rc = request_fill(r, s, g, err);
+    if (rc < 0) {
+        request_destroy(r);
+        return rc;
+    }
+    if (g->echo)
+        echo_prompt(s, r, g->prompt_kind);
+    r->answer.drop_space = begins_text(s, r, g->prompt_kind);
+    *out = r;
+    return 0;
+}
+
+/* ---- waiting and running ---- */
+
+static size_t request_bytes(const struct request *r)
+{
+    return sizeof(*r) + r->arena.used_bytes + r->answer.text.room;
+}
+
+static void wait_behind(struct serve *s, struct request *r)
+{
+    r->next = NULL;
+    *s->waiting_end = r;
+    s->waiting_end = &r->next;
+    s->waiting_count++;
+    s->waiting_bytes += request_bytes(r);
+}
+
+static void wait_in_front(struct serve *s, struct request *r)
+{
+    r->next = s->waiting;
+    s->waiting = r;
+    if (!r->next)
+        s->waiting_end = &r->next;
+    s->waiting_count++;
+    s->waiting_bytes += request_bytes(r);
+}
+
+/* Takes *at, which is s->waiting or the `next` of one that waits, out of the line. */
+static struct request *wait_no_more(struct serve *s, struct request **at)
+{
+    struct request *r = *at;
+
+    *at = r->next;
+    if (!r->next)
+        s->waiting_end = at;
+    r->next = NULL;
+    s->waiting_count--;
+    s->waiting_bytes -= request_bytes(r);
+    return r;
+}
+
+static void refuse_request(struct serve *s, struct request *r, const struct llmos_error *why)
+{
+    wire_put_error(s->wire, r->id, why->code, why->text);
+    request_destroy(r);
+}
+
+static int begin(struct serve *s, struct request *r, struct llmos_error *err)
+{
+    int rc = llmos_session_create(&r->session, s->context, &r->sampling, err);
+
+    if (rc < 0)
+        return rc;
+    rc = llmos_session_append(r->session, r->prompt, r->prompt_count, err);
+    if (rc < 0)
+        return rc;
+    if (!r->begun_ns)
+        r->begun_ns = clock_ns();
+    s->running[s->running_count++] = r;
+    return 0;
+}
+
+static void begin_waiting(struct serve *s)
+{
+    while (s->waiting && s->running_count < s->sessions_max && !s->bench_id &&
+           (!s->is_crowded || s->running_count == 0)) {
+        struct request *r = wait_no_more(s, &s->waiting);
+        struct llmos_error err;
+
+        if (begin(s, r, &err) < 0)
+            refuse_request(s, r, &err);
+    }
+}
+
+static void give_way(struct serve *s, uint32_t at)
+{
+    struct request *r = s->running[at];
+
+    memmove(s->running + at, s->running + at + 1,
+            (--s->running_count - at) * sizeof(struct request *));
+    llmos_session_destroy(r->session);
+    r->session = NULL;
+    r->replay_left = r->generated;
+    wait_in_front(s, r);
+    s->is_crowded = true;
+}
+
+static void make_room(struct serve *s)
+{
+    uint32_t youngest = 0;
+
+    for (uint32_t i = 1; i < s->running_count; i++) {
+        if (s->running[i]->arrival > s->running[youngest]->arrival)
+            youngest = i;
+    }
+    give_way(s, youngest);
+}
+
+/* ---- answering ---- */
+
+static void say_text(struct serve *s, struct request *r, bool is_last)
+{
+    struct message_token_logprobs room[ANSWER_LOGPROBS_MAX];
+    struct message m = {.type = MESSAGE_TEXT, .id = r->id};
+
+    while (answer_take(&r->answer, &m.text, is_last, room))
+        wire_put(s->wire, &m);
+}
+
+static uint64_t us_between(uint64_t start_ns, uint64_t end_ns)
+{
+    return start_ns && end_ns > start_ns ? (end_ns - start_ns) / 1000 : 0;
+}
+
+static void refuse_for_memory(struct serve *s, struct request *r)
+{
+    struct llmos_error why;
+
+    fail(&why, LLMOS_ENOMEM, "no memory for the answer");
+    refuse_request(s, r, &why);
+}
+
+/* The last words about a request that is in no list any more. */
+static void finish(struct serve *s, struct request *r, uint8_t how)
+{
+    uint64_t now = clock_ns(), begun = r->begun_ns ? r->begun_ns : now;
+    uint64_t first = r->first_ns ? r->first_ns : now;
+    struct message m = {.type = MESSAGE_DONE, .id = r->id};
+
+    s->is_crowded = false;
+    answer_end(&r->answer);
+    if (r->answer.is_bad) {
+        refuse_for_memory(s, r);
+        return;
+    }
+    say_text(s, r, true);
+    m.done = (struct message_done){
+        .finish = how,
+        .prompt_tokens = r->prompt_count,
+        .completion_tokens = r->generated,
+        .queue_us = us_between(r->queued_ns, begun),
+        .prompt_us = us_between(begun, first),
+        .generate_us = us_between(first, now),
+    };
+    wire_put(s->wire, &m);
+    request_destroy(r);
+}
+
+static struct message_logprob logprob_of(const struct serve *s, int32_t token, float logprob)
+{
+    struct message_logprob l = {.id = token, .logprob = logprob};
+
+    l.token.len = llmos_token_piece(llmos_model_tokenizer(s->model), token, true, &l.token.at);
+    if (l.token.len > ANSWER_PIECE_MAX)
+        l.token.len = ANSWER_PIECE_MAX;
+    if (!(l.logprob >= LOGPROB_LEAST))
+        l.logprob = LOGPROB_LEAST;
+    if (l.logprob > 0) /* a rounding error above certainty */
+        l.logprob = 0;
+    return l;
+}
+
+static void put_token(struct serve *s, struct request *r, const struct llmos_step_out *out)
+{
+    struct message_token_logprobs l;
+    struct str piece;
+
+    piece.len = llmos_token_piece(llmos_model_tokenizer(s->model), out->token, false, &piece.at);
+    if (!r->answer.want_logprobs) {
+        answer_put(&r->answer, piece, NULL);
+        return;
+    }
+    l.chosen = logprob_of(s, out->token, out->logprob);
+    l.text_offset = 0; /* the answer knows */
+    l.top_count = out->top_count < MESSAGE_TOP_MAX ? out->top_count : MESSAGE_TOP_MAX;
+    for (uint32_t i = 0; i < l.top_count; i++)
+        l.top[i] = logprob_of(s, out->top[i].token, out->top[i].logprob);
+    answer_put(&r->answer, piece, &l);
+}
+
+/* True if the request is over: it is finished and gone. */
+static bool take_out(struct serve *s, struct request *r, const struct llmos_step_out *out)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    int how = -1;
+
+    if (out->token < 0 && !out->context_full)
+        return false;
+    if (out->token >= 0 && r->replay_left > 0) {
+        r->replay_left--;
+        return false;
+    }
+    if (!r->first_ns)
+        r->first_ns = clock_ns();
+    if (out->token < 0) {
+        how = FINISH_LENGTH;
+    } else if (!r->ignore_eos && llmos_token_ends_generation(t, out->token)) {
+        how = FINISH_STOP;
+    } else {
+        put_token(s, r, out);
+        r->generated++;
+        s->stats.generated_tokens++;
+        if (r->answer.is_stopped)
+            how = FINISH_STOP;
+        else if (r->generated == r->max_tokens)
+            how = FINISH_LENGTH;
+    }
+    if (r->answer.is_bad) {
+        refuse_for_memory(s, r);
+        return true;
+    }
+    if (how >= 0)
+        finish(s, r, (uint8_t)how);
+    else
+        say_text(s, r, false);
+    return how >= 0;
+}
+
+/* Time of a step goes to prompts and answers by the tokens computed for each. */
+static void count_step(struct serve *s, uint64_t ns)
+{
+    uint64_t prompt = 0, all = 0;
+
+    for (uint32_t i = 0; i < s->running_count; i++) {
+        const struct request *r = s->running[i];
+
+        all += s->outs[i].computed;
+        if (r->generated == 0 || r->replay_left > 0)
+            prompt += s->outs[i].computed;
+    }
+    s->stats.steps++;
+    s->stats.step_sequences += s->running_count;
+    s->stats.prompt_tokens += prompt;
+    if (all) {
+        s->stats.prompt_us += ns / 1000 * prompt / all;
+        s->stats.generate_us += ns / 1000 * (all - prompt) / all;
+    }
+}
+
+/* The batch failed, which one of them spoils it?  A step that fails changes nothing, so each may be
+ * tried by itself. */
+static void step_alone(struct serve *s)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < s->running_count; i++) {
+        struct request *r = s->running[i];
+        struct llmos_step_out out;
+        struct llmos_error err;
+
+        if (llmos_context_step(s->context, &r->session, 1, &out, &err) < 0)
+            refuse_request(s, r, &err);
+        else if (!take_out(s, r, &out))
+            s->running[kept++] = r;
+    }
+    s->running_count = kept;
+    s->is_crowded = false;
+}
+
+static void step(struct serve *s)
+{
+    uint64_t start = clock_ns();
+    uint32_t kept = 0, count = s->running_count;
+    bool all_starved = true;
+
+    for (uint32_t i = 0; i < count; i++)
+        s->sessions[i] = s->running[i]->session;
+    if (llmos_context_step(s->context, s->sessions, count, s->outs, NULL) < 0) {
+        step_alone(s);
+        return;
+    }
+    count_step(s, clock_ns() - start);
+    for (uint32_t i = 0; i < count; i++) {
+        struct request *r = s->running[i];
+
+        all_starved &= s->outs[i].starved;
+        if (!take_out(s, r, &s->outs[i]))
+            s->running[kept++] = r;
+    }
+    s->running_count = kept;
+    if (all_starved)
+        make_room(s);
+}
+
+/* ---- what the host says ---- */
+
+static void cancel(struct serve *s, uint64_t id)
+{
+    if (id == s->bench_id)
+        s->bench_is_canceled = true;
+    for (uint32_t i = 0; i < s->running_count; i++) {
+        struct request *r = s->running[i];
+
+        if (r->id == id) {
+            memmove(s->running + i, s->running + i + 1,
+                    (--s->running_count - i) * sizeof(struct request *));
+            finish(s, r, FINISH_CANCELED);
+            return;
+        }
+    }
+    for (struct request **at = &s->waiting; *at; at = &(*at)->next) {
+        if ((*at)->id == id) {
+            finish(s, wait_no_more(s, at), FINISH_CANCELED);
+            return;
+        }
+    }
+}
+
+static int generate(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    struct request *r = NULL;
+    int rc = request_create(&r, s, m, err);
+
+    if (rc == 0) {
+        wait_behind(s, r);
+        begin_waiting(s);
+    }
+    return rc;
+}
+
+/* A long answer goes out in chunks, and memory for no more than one stands in the wire. */
+static int say_tokens(struct serve *s, uint64_t id, const int32_t *tokens, size_t count,
+                      struct llmos_error *err)
+{
+    const size_t chunk = CHUNK_BYTES / sizeof(*tokens);
+    size_t at = 0;
+    int rc = 0;
+
+    do {
+        size_t n = count - at < chunk ? count - at : chunk;
+
+        wire_put(s->wire, &(struct message){.type = MESSAGE_TOKENS,
+                                            .id = id,
+                                            .tokens = {tokens + at, (uint32_t)n, at + n == count}});
+        at += n;
+        if (at < count)
+            rc = wire_drain(s->wire, false, err);
+    } while (rc == 0 && at < count);
+    return rc;
+}
+
+static int tokenize(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    const struct message_tokenize *q = &m->tokenize;
+    int flags = (q->add_bos ? LLMOS_TOKENIZE_ADD_BOS : 0) |
+                (q->parse_special ? LLMOS_TOKENIZE_PARSE_SPECIAL : 0);
+    const llmos_tokenizer *t;
+    int32_t *tokens;
+    long n;
+    int rc;
+
+    if (!s->model)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to tokenize");
+    t = llmos_model_tokenizer(s->model);
+    n = llmos_tokenize(t, q->text.at, q->text.len, flags, NULL, 0, err);
+    if (n < 0)
+        return (int)n;
+    tokens = mem_zalloc((size_t)n, sizeof(*tokens));
+    if (!tokens)
+        return fail(err, LLMOS_ENOMEM, "no memory for %ld tokens", n);
+    n = llmos_tokenize(t, q->text.at, q->text.len, flags, tokens, (size_t)n, err);
+    rc = n < 0 ? (int)n : say_tokens(s, m->id, tokens, (size_t)n, err);
+    mem_free(tokens);
+    return rc;
+}
+
+static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
+{
+    size_t length, at = 0;
+    char *json;
+    int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
+
+    if (rc < 0)
+        return rc;
+    do {
+        size_t n = length - at < CHUNK_BYTES ? length - at : CHUNK_BYTES;
+
+        wire_put(s->wire, &(struct message){.type = MESSAGE_DATA,
+                                            .id = id,
+                                            .data = {{json + at, n}, at + n == length}});
+        at += n;
+        if (at < length)
+            rc = wire_drain(s->wire, false, err);
+    } while (rc == 0 && at < length);
+    llmos_free(json);
+    return rc;
+}
+
+static int bench(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    struct message_bench want = m->bench; /* the message goes with the next one that is heard */
+    uint64_t id = m->id;
+    int rc;
+
+    if (!s->context)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to answer");
+    if (s->bench_id || s->running_count || s->waiting)
+        return fail(err, LLMOS_EBUSY,
+                    "a measurement needs the model for itself, it has other work");
+    s->bench_id = id;
+    s->bench_is_canceled = false;
+    rc = bench_run(s, id, &want, err);
+    s->bench_id = 0;
+    begin_waiting(s);
+    return rc;
+}
+
+/* Negative: of this request, except LLMOS_ECLOSED. */
+static int dispatch(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    switch (m->type) {
+    case MESSAGE_GENERATE:
+        return generate(s, m, err);
+    case MESSAGE_CANCEL:
+        cancel(s, m->id);
+        return 0;
+    case MESSAGE_TOKENIZE:
+        return tokenize(s, m, err);
+    case MESSAGE_INSPECT:
+        return inspect(s, m->id, err);
+    case MESSAGE_BENCH:
+        return bench(s, m, err);
+    default:
+        return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
+    }
+}
+
+int serve_hear(struct serve *s, int timeout_ms, struct llmos_error *err)
+{
+    int rc = wire_turn(s->wire, timeout_ms, err);
+
+    while (rc == 0) {
+        struct llmos_error why;
+        struct message m;
+        uint64_t id;
+
+        rc = wire_next(s->wire, &m, &why);
+        if (rc == 0)
+            return 0;
+        id = m.id;
+        if (rc == 1)
+            rc = dispatch(s, &m, &why);
+        if (rc < 0 && (id == 0 || rc == LLMOS_ECLOSED))
+            return fail(err, rc, "%s", why.text);
+        if (rc < 0)
+            wire_put_error(s->wire, id, rc, why.text);
+        rc = 0;
+    }
+    return rc;
+}
+
+/* ---- the whole ---- */
+
+static void say_stats(struct serve *s)
+{
+    struct llmos_context_info info;
+
+    if (!s->context)
+        return;
+    llmos_context_info(s->context, &info);
+    s->stats.running = s->running_count;
+    s->stats.waiting = s->waiting_count;
+    s->stats.kv_tokens_total = info.kv_tokens_total;
+    s->stats.kv_tokens_used = info.kv_tokens_total - info.kv_tokens_free;
+    s->stats_sent_ns = clock_ns();
+    wire_put(s->wire, &(struct message){.type = MESSAGE_STATS, .stats = s->stats});
+}
+
+static struct str short_name(const char *text)
+{
+    struct str s = str_of(text ? text : "");
+
+    if (s.len > MESSAGE_NAME_BYTES_MAX)
+        s.len = MESSAGE_NAME_BYTES_MAX;
+    s.len = utf8_valid_bytes(s);
+    return s;
+}
+
+static void say_ready(struct serve *s)
+{
+    struct message m = {.type = MESSAGE_READY};
+    struct llmos_context_info context = {0};
+    struct llmos_model_info model = {0};
+
+    if (s->model)
+        llmos_model_info(s->model, &model);
+    if (s->context)
+        llmos_context_info(s->context, &context);
+    m.ready = (struct message_ready){
+        .architecture = short_name(model.architecture),
+        .name = short_name(model.name),
+        .file_type = short_name(model.file_type),
+        .chat_format =
+            short_name(s->model ? llmos_chat_format(llmos_model_tokenizer(s->model)) : NULL),
+        .backend = short_name(context.backend),
+        .context_tokens = context.context_tokens,
+        .context_trained = model.context_trained,
+        .vocabulary = model.vocabulary,
+        .threads = context.threads,
+        .parameters = model.parameters,
+        .weight_bytes = model.weight_bytes,
+        .kv_bytes = context.kv_bytes,
+        .scratch_bytes = context.scratch_bytes,
+        .load_us = s->load_us > UINT32_MAX ? UINT32_MAX : (uint32_t)s->load_us,
+    };
+    wire_put(s->wire, &m);
+}
+
+static bool find_space_prefix(const llmos_tokenizer *t)
+{
+    int32_t tokens[8];
+    long n = llmos_tokenize(t, "a", 1, 0, tokens, 8, NULL);
+
+    for (long i = 0; i < n && i < 8; i++) {
+        const char *piece;
+
+        if (llmos_token_piece(t, tokens[i], false, &piece) > 0)
+            return piece[0] == ' ';
+    }
+    return false;
+}
+
+static int set_chat_format(struct serve *s, struct str format, struct llmos_error *err)
+{
+    char name[MESSAGE_NAME_BYTES_MAX + 1];
+
+    if (format.len == 0)
+        return 0;
+    memcpy(name, format.at, format.len);
+    name[format.len] = '\0';
+    /* The model is ours and nobody else looks at it: its tokenizer may be changed. */
+    return llmos_chat_set_format((llmos_tokenizer *)llmos_model_tokenizer(s->model), name, err);
+}
+
+static int create_context(struct serve *s, const struct message_setup *setup,
+                          struct llmos_error *err)
+{
+    const struct llmos_context_options options = {
+        .threads = setup->threads,
+        .context_tokens = setup->context_tokens,
+        .sessions_max = setup->sessions_max,
+        .kv_tokens = setup->kv_tokens,
+        .batch_tokens = setup->batch_tokens,
+        .memory_max_bytes = setup->memory_max_bytes,
+    };
+    struct llmos_context_info info;
+    int rc = llmos_context_create(&s->context, s->model, &options, err);
+
+    if (rc < 0)
+        return rc;
+    llmos_context_info(s->context, &info);
+    s->context_tokens = info.context_tokens;
+    s->sessions_max = setup->sessions_max ? setup->sessions_max : 1;
+    s->running = mem_zalloc(s->sessions_max, sizeof(struct request *));
+    s->sessions = mem_zalloc(s->sessions_max, sizeof(llmos_session *));
+    s->outs = mem_zalloc(s->sessions_max, sizeof(*s->outs));
+    s->tokens = mem_zalloc((size_t)s->context_tokens + 1, sizeof(*s->tokens));
+    if (!s->running || !s->sessions || !s->outs || !s->tokens)
+        return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", s->sessions_max);
+    return 0;
+}
+
+static int load(struct serve *s, const struct message_setup *setup, struct llmos_error *err)
+{
+    int rc = setup->purpose == PURPOSE_RUN
+                 ? llmos_model_open_fd(&s->model, s->model_fd, err)
+                 : llmos_model_open_vocabulary_fd(&s->model, s->model_fd, err);
+
+    if (rc < 0)
+        return rc;
+    s->has_space_prefix = find_space_prefix(llmos_model_tokenizer(s->model));
+    rc = set_chat_format(s, setup->chat_format, err);
+    return rc < 0 || setup->purpose != PURPOSE_RUN ? rc : create_context(s, setup, err);
+}
+
+int serve_init(struct serve *s, struct wire *wire, int model_fd, const struct message_setup *setup,
+               struct llmos_error *err)
+{
+    uint64_t start = clock_ns();
+    int rc = 0;
+
+    *s = (struct serve){.wire = wire, .model_fd = model_fd, .purpose = setup->purpose};
+    s->waiting_end = &s->waiting;
+    if (setup->purpose != PURPOSE_INSPECT)
+        rc = load(s, setup, err);
+    s->load_us = (clock_ns() - start) / 1000;
+    return rc;
+}
+
+void serve_fini(struct serve *s)
+{
+    for (uint32_t i = 0; i < s->running_count; i++)
+        request_destroy(s->running[i]);
+    while (s->waiting)
+        request_destroy(wait_no_more(s, &s->waiting));
+    llmos_context_destroy(s->context);
+    llmos_model_close(s->model);
+    mem_free(s->running);
+    mem_free(s->sessions);
+    mem_free(s->outs);
+    mem_free(s->tokens);
+}
+
+int serve_run(struct serve *s, struct llmos_error *err)
+{
+    bool was_busy = false;
+
+    say_ready(s);
+    for (;;) {
+        bool can_step = s->running_count > 0 && wire_is_calm(s->wire);
+        int rc = serve_hear(s, can_step ? 0 : -1, err);
+
+        if (rc == LLMOS_ECLOSED)
+            return 0;
+        if (rc < 0)
+            return rc;
+        begin_waiting(s);
+        if (s->running_count > 0 && wire_is_calm(s->wire))
+            step(s);
+        begin_waiting(s); /* a place became free: nobody waits for another round */
+        if (s->running_count ? clock_ns() - s->stats_sent_ns > STATS_EVERY_NS : was_busy)
+            say_stats(s);
+        was_busy = s->running_count > 0;
+    }
+}

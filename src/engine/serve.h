@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve.h - requests of one host become sequences that a model advances together.
+ *
+ * Requests wait in the order they came until a sequence is free.  When every sequence waits for
+ * pages of the cache, the youngest gives its pages back and later says its tokens again without
+ * showing them: same seed, same bytes.  One thread. */
+#ifndef ENGINE_SERVE_H
+#define ENGINE_SERVE_H
+
+#include "engine/wire.h"
+#include "llmos/session.h"
+
+#define SERVE_WAITING_MAX 1024
+#define SERVE_WAITING_BYTES_MAX                                       \
+    (32u << 20) /* their prompts: memory that no context accounts for \
+                 */
+
+struct request; /* private to serve.c */
+
+struct serve {
+    struct wire *wire;
+    int model_fd;
+    uint8_t purpose;
+    uint64_t load_us;       /* from SETUP to READY */
+    llmos_model *model;     /* NULL when only inspecting */
+    llmos_context *context; /* NULL unless answering */
+    uint32_t context_tokens, sessions_max;
+    bool has_space_prefix; /* the tokenizer writes a space in front of a text */
+
+    struct request **running; /* in the order they began; sessions_max of them */
+    uint32_t running_count;
+    struct request *waiting, **waiting_end;
+    uint32_t waiting_count;
+    size_t waiting_bytes;
+    uint64_t arrivals;
+    bool is_crowded; /* somebody gave way: nobody begins until somebody is done */
+
+    llmos_session **sessions; /* of one step, with what came of it */
+    struct llmos_step_out *outs;
+    int32_t *tokens; /* scratch: context_tokens + 1 */
+    struct message_stats stats;
+    uint64_t stats_sent_ns;
+    uint64_t bench_id; /* of the BENCH that runs; 0: none */
+    bool bench_is_canceled;
+};
+
+/* The model and the context, as SETUP wants; everything is released by serve_fini, also after a
+ * failure.  fd stays the caller's. */
+int serve_init(struct serve *s, struct wire *wire, int model_fd, const struct message_setup *setup,
+               struct llmos_error *err);
+void serve_fini(struct serve *s);
+
+/* Says READY, then answers until the host is gone (0) or breaks the rules. */
+int serve_run(struct serve *s, struct llmos_error *err);
+
+/* Takes all messages that are there.  For bench.c, which computes for long. */
+int serve_hear(struct serve *s, int timeout_ms, struct llmos_error *err);
+
+#endif
