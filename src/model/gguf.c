@@ -14,6 +14,12 @@
 #define KEY_BYTES_MAX     65535     /* the format's own maximum */
 #define NAME_BYTES_MAX    255       /* the format says 64; some writers are longer */
 
+/* What a sparse file of terabytes could otherwise make us walk and allocate.  Published files have
+ * some thousand tensors, about 50 keys and up to 300 thousand strings. */
+#define VALUES_MAX  (1u << 20)
+#define TENSORS_MAX (1u << 20)
+#define STRINGS_MAX (1u << 24)
+
 /* The fewest bytes that one value and one tensor take in a file: they bound the counts. */
 #define VALUE_BYTES_MIN  (8 + 1 + 4 + 1)
 #define TENSOR_BYTES_MIN (8 + 1 + 4 + 8 + 4 + 8)
@@ -82,15 +88,16 @@ static int check_magic(const unsigned char *at, size_t n, struct llmos_error *er
     return 0;
 }
 
-static int check_count(const char *what, uint64_t count, size_t left, size_t bytes_min,
-                       struct llmos_error *err)
+static int check_count(const char *what, uint64_t count, uint64_t max, size_t left,
+                       size_t bytes_min, struct llmos_error *err)
 {
     if (count > left / bytes_min)
         return fail(err, LLMOS_EFORMAT,
                     "the header promises %" PRIu64 " %s, the %zu bytes behind it hold at most %zu",
                     count, what, left, left / bytes_min);
-    if (count > UINT32_MAX / 2)
-        return fail(err, LLMOS_ELIMIT, "%" PRIu64 " %s are too many", count, what);
+    if (count > max)
+        return fail(err, LLMOS_ELIMIT, "%" PRIu64 " %s, at most %" PRIu64 " are accepted", count,
+                    what, max);
     return 0;
 }
 
@@ -134,6 +141,10 @@ static int read_array(struct gguf *g, struct reader *r, struct str key, struct g
         reader_bytes(r, a->count * types[type].bytes);
         return 0;
     }
+    if (a->count > STRINGS_MAX)
+        return fail(err, LLMOS_ELIMIT,
+                    "key '%.*s' has %" PRIu64 " strings, at most %u are accepted", STR_ARG(key),
+                    a->count, STRINGS_MAX);
     a->string_offsets = offsets = arena_array(&g->arena, uint64_t, a->count);
     if (!offsets)
         return fail(err, LLMOS_ENOMEM, "no memory for the %" PRIu64 " strings of key '%.*s'",
@@ -440,9 +451,9 @@ static int parse(struct gguf *g, struct reader *r, struct llmos_error *err)
     g->version = reader_u32(r);
     tensors = reader_u64(r);
     values = reader_u64(r);
-    rc = check_count("tensors", tensors, reader_left(r), TENSOR_BYTES_MIN, err);
+    rc = check_count("tensors", tensors, TENSORS_MAX, reader_left(r), TENSOR_BYTES_MIN, err);
     if (rc == 0)
-        rc = check_count("keys", values, reader_left(r), VALUE_BYTES_MIN, err);
+        rc = check_count("keys", values, VALUES_MAX, reader_left(r), VALUE_BYTES_MIN, err);
     if (rc < 0)
         return rc;
     g->tensor_count = tensors;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inspect.c - everything that a model file says of itself, as JSON.
+/* inspect.c - see inspect.h: everything that a model file says of itself, as JSON.
  *
  * Works for every file that can be parsed; whether it can be run, and why not, is part of what is
  * told.  Written straight into a buffer: the text stays in proportion to the file. */
+#include "model/inspect.h"
+
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -279,21 +281,28 @@ static int put_all(struct buf *b, const struct gguf *g, struct llmos_error *err)
     return buf_check(b, "the description of the model", err);
 }
 
+int inspect_bytes(const void *bytes, size_t n, struct buf *json, struct llmos_error *err)
+{
+    struct gguf g;
+    int rc = gguf_parse(&g, bytes, n, err);
+
+    if (rc < 0)
+        return rc;
+    rc = put_all(json, &g, err);
+    gguf_fini(&g);
+    return rc;
+}
+
 int llmos_inspect_fd(int fd, char **json, size_t *length, struct llmos_error *err)
 {
     struct file_map map;
-    struct gguf g;
     struct buf b;
     int rc = file_map(&map, fd, err);
 
     if (rc < 0)
         return rc;
     buf_init(&b, JSON_BYTES_MAX);
-    rc = gguf_parse(&g, map.at, map.len, err);
-    if (rc == 0) {
-        rc = put_all(&b, &g, err);
-        gguf_fini(&g);
-    }
+    rc = inspect_bytes(map.at, map.len, &b, err);
     file_unmap(&map);
     if (rc < 0) {
         buf_fini(&b);

@@ -252,6 +252,44 @@ TEST(gguf_refuses_alignments_that_are_none)
     }
 }
 
+/* A sparse file takes no disk, but its length bounds nothing. */
+static void check_sparse(const void *start, size_t n, const char *says)
+{
+    struct llmos_error err = {0};
+    llmos_model *m = NULL;
+    int fd = modelfile_fd(start, n);
+
+    CHECK(ftruncate(fd, (off_t)1 << 40) == 0);
+    CHECK_INT(llmos_model_open_fd(&m, fd, &err), LLMOS_ELIMIT);
+    CHECK_CONTAINS(err.text, says);
+    close(fd);
+}
+
+TEST(gguf_has_a_maximum_for_every_count_even_in_files_of_a_terabyte)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    buf_puts(&b, "GGUF");
+    buf_put_u32(&b, 3);
+    buf_put_u64(&b, (1 << 20) + 1);
+    buf_put_u64(&b, 0);
+    check_sparse(b.at, b.len, "1048577 tensors, at most 1048576 are accepted");
+    b.len = 8;
+    buf_put_u64(&b, 0);
+    buf_put_u64(&b, (1 << 20) + 1);
+    check_sparse(b.at, b.len, "1048577 keys, at most 1048576 are accepted");
+    b.len = 16;
+    buf_put_u64(&b, 1);
+    buf_put_u64(&b, 1);
+    buf_puts(&b, "a");
+    buf_put_u32(&b, GGUF_ARRAY);
+    buf_put_u32(&b, GGUF_STRING);
+    buf_put_u64(&b, 1 << 25);
+    check_sparse(b.at, b.len, "33554432 strings, at most 16777216 are accepted");
+    buf_fini(&b);
+}
+
 TEST(gguf_says_where_a_file_was_cut)
 {
     struct llmos_error err = {0};

@@ -104,7 +104,7 @@ static void naive_round_f16(double *x, size_t n)
 static void naive_attend(const double *q, const double *k, const double *v, size_t last,
                          size_t width, size_t head_dim, double *out)
 {
-    double *p = calloc(last + 1, sizeof(*p)), total = 0, top = -INFINITY;
+    double *p = calloc(last + 1, sizeof(*p)), total = 0, top = -HUGE_VAL;
 
     for (size_t j = 0; j <= last; j++) {
         for (size_t i = 0; i < head_dim; i++)

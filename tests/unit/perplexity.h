@@ -17,7 +17,7 @@
 
 static double perplexity_surprise(const float *logits, size_t n_vocab, int32_t token)
 {
-    double most = -INFINITY, sum = 0;
+    double most = -HUGE_VAL, sum = 0;
 
     for (size_t i = 0; i < n_vocab; i++)
         most = fmax(most, (double)logits[i]);
@@ -81,7 +81,7 @@ static double perplexity_of(const llmos_model *m, const struct backend *b, const
     c = (struct carve){.at = p.block = mem_aligned(c.used)};
     if (!p.block || pool_create(&p.pool, threads, NULL) < 0) {
         mem_free(p.block);
-        return NAN;
+        return (double)NAN;
     }
     perplexity_cut(&p, m, b, threads, &c);
     kv_reset(&p.kv);

@@ -37,12 +37,12 @@ TEST(rope_turns_pair_i_by_base_to_the_minus_2i_over_dims)
     for (int i = 0; i < 4; i++) {
         double angle = 1000 / pow(10, i);
 
-        CHECK_NEAR(table[2 * i], cos(angle), 1e-7);
-        CHECK_NEAR(table[2 * i + 1], sin(angle), 1e-7);
+        CHECK_NEAR((double)table[2 * i], cos(angle), 1e-7);
+        CHECK_NEAR((double)table[2 * i + 1], sin(angle), 1e-7);
     }
     rope_row(&r, 0, table);
-    CHECK_NEAR(table[0], 1, 0);
-    CHECK_NEAR(table[1], 0, 0);
+    CHECK_NEAR((double)table[0], 1, 0);
+    CHECK_NEAR((double)table[1], 0, 0);
     mem_free(block);
 }
 
@@ -55,7 +55,7 @@ TEST(rope_is_exact_at_far_positions)
 
     /* In float, position 2^24 + 1 would turn like 2^24. */
     rope_row(&r, (1 << 24) + 1, table);
-    CHECK_NEAR(table[0], cos(16777217.0), 1e-7);
+    CHECK_NEAR((double)table[0], cos(16777217.0), 1e-7);
     mem_free(block);
 }
 
@@ -71,7 +71,7 @@ TEST(yarn_keeps_fast_pairs_divides_slow_ones_and_lengthens)
 
         CHECK_NEAR(r.frequency[i], f * kept + f / 16 * (1 - kept), 1e-12);
     }
-    CHECK_NEAR(r.length, 0.1 * log(16) + 1, 1e-6);
+    CHECK_NEAR((double)r.length, 0.1 * log(16) + 1, 1e-6);
     mem_free(block);
 }
 
@@ -85,7 +85,7 @@ TEST(yarn_by_a_factor_of_one_changes_nothing)
     block = rope_make(&r, &h, NULL);
     for (int i = 0; i < 64; i++)
         CHECK_NEAR(r.frequency[i], pow(10000, -i / 64.0), 1e-12);
-    CHECK_NEAR(r.length, 1, 0);
+    CHECK_NEAR((double)r.length, 1, 0);
     mem_free(block);
 }
 

@@ -335,12 +335,12 @@ TEST(logprobs_are_of_the_models_own_distribution)
 
     CHECK_INT(pick(&o, logits, 4, &rng, &out), 0);
     CHECK_INT(out.token, 1);
-    CHECK_NEAR(out.logprob, 2 - total, 1e-6);
+    CHECK_NEAR((double)out.logprob, 2 - total, 1e-6);
     CHECK_INT(out.top_count, 3);
     CHECK_INT(out.top[0].token, 2);
     CHECK_INT(out.top[1].token, 1); /* equals: the lower id first */
     CHECK_INT(out.top[2].token, 3);
-    CHECK_NEAR(out.top[0].logprob, 3 - total, 1e-6);
+    CHECK_NEAR((double)out.top[0].logprob, 3 - total, 1e-6);
     o.logprobs = 20; /* more than there are */
     CHECK_INT(pick(&o, logits, 4, &rng, &out), 0);
     CHECK_INT(out.top_count, 4);
@@ -355,12 +355,12 @@ TEST(logprobs_of_huge_logits_do_not_overflow)
 
     CHECK_INT(pick(&o, logits, 3, &rng, &out), 0);
     CHECK_INT(out.token, 0);
-    CHECK_NEAR(out.logprob, log(0.5), 1e-6);
+    CHECK_NEAR((double)out.logprob, log(0.5), 1e-6);
     CHECK_INT(out.top_count, 3);
     CHECK(isfinite(out.top[2].logprob));
     CHECK_INT(pick(&o, logits, 5, &rng, &out), 0);
     CHECK_INT(out.token, 4);
-    CHECK_NEAR(out.logprob, 0, 1e-6);
+    CHECK_NEAR((double)out.logprob, 0, 1e-6);
     CHECK_INT(out.top_count, 4); /* what is not a number is not listed */
     for (uint32_t i = 0; i < out.top_count; i++)
         CHECK(isfinite(out.top[i].logprob));

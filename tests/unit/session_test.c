@@ -2,6 +2,7 @@
 #include "llmos/session.h"
 
 #include "naive_llama.h"
+#include "sanitizer.h"
 #include "test.h"
 #include "tiny_llama.h"
 
@@ -805,14 +806,6 @@ TEST(a_model_that_cannot_be_run_is_refused)
 /* --- system calls
  * --------------------------------------------------------------------------------- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SANITIZER 1
-#endif
-#endif
-
 /* All threads of the process: futex and exit_group, death for anything else. */
 static bool allow_futex_only(void)
 {
@@ -861,9 +854,8 @@ TEST(a_step_makes_no_system_call_but_futex)
     int status = 0;
     pid_t child;
 
-#ifdef HAS_SANITIZER
-    SKIP("a sanitizer makes system calls of its own");
-#endif
+    if (HAS_SANITIZER)
+        SKIP("a sanitizer makes system calls of its own");
     tiny_llama_init(&t, &tiny_hparams, DTYPE_Q8_0, NULL, 4);
     child = fork();
     if (child == 0)

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gguf_fuzz.c - any bytes as a model file: parsed, bound, its vocabulary used, and described. */
+#include "base/json.h"
+#include "base/mem.h"
+#include "model/inspect.h"
+#include "model/vocab.h"
+#include "model/weights.h"
+
+#include <stdlib.h>
+
+#define CLAIM(claim)  \
+    do {              \
+        if (!(claim)) \
+            abort();  \
+    } while (0)
+
+static volatile unsigned char seen;
+
+/* Every tensor's first and last byte, which must be inside the file. */
+static void touch(const struct gguf *g)
+{
+    for (size_t i = 0; i < g->tensor_count; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        const unsigned char *at = t->t.data;
+
+        if (t->bytes)
+            seen = (unsigned char)(at[0] ^ at[t->bytes - 1]);
+        CLAIM(t->dtype < 0 || t->bytes > 0);
+        CLAIM((uintptr_t)at % 4 == 0);
+    }
+}
+
+static void use_vocabulary(const struct gguf *g)
+{
+    static const char text[] = " Hello </s><|im_end|> \xe2\x96\x81\xff 1";
+    struct llmos_message message = {"user", text, sizeof(text) - 1};
+    struct llmos_tokenizer *t = NULL;
+    int32_t ids[64];
+
+    if (vocab_create(&t, g, NULL) < 0)
+        return;
+    for (int flags = 0; flags < 4; flags++) {
+        long n = llmos_tokenize(t, text, sizeof(text) - 1, flags, ids, 64, NULL);
+
+        for (long i = 0; i < n && i < 64; i++) {
+            const char *piece;
+
+            CLAIM(ids[i] >= 0 && ids[i] < llmos_token_count(t));
+            if (llmos_token_piece(t, ids[i], true, &piece) > 0)
+                seen = (unsigned char)piece[0];
+        }
+    }
+    llmos_chat_tokenize(t, &message, 1, ids, 64, NULL);
+    vocab_destroy(t);
+}
+
+static void bind(const struct gguf *g)
+{
+    struct hparams h;
+    struct weights w;
+    struct arena arena;
+
+    if (hparams_read(&h, g, NULL) < 0)
+        return;
+    arena_init(&arena, 1 << 20);
+    if (weights_bind(&w, g, &h, &arena, NULL) == 0)
+        CLAIM(weights_get(&w, h.n_layer - 1, WEIGHT_DOWN)->shape[0] == h.n_ff);
+    arena_fini(&arena);
+}
+
+/* What is told of the file must be JSON that our own reader takes. */
+static void describe(const void *bytes, size_t n)
+{
+    static const struct json_limits limits = {256u << 20, 32, 1u << 24};
+    struct llmos_error err = {0};
+    json_t *value = NULL;
+    struct buf json;
+
+    buf_init(&json, 64 << 20);
+    if (inspect_bytes(bytes, n, &json, &err) == 0) {
+        CLAIM(json_parse(&value, buf_str(&json), &limits, &err) == 0);
+        json_decref(value);
+    }
+    buf_fini(&json);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct llmos_error err = {0};
+    unsigned char *bytes = mem_alloc(size); /* aligned, and its end is watched */
+    struct gguf g;
+
+    if (!bytes)
+        return 0;
+    if (size)
+        memcpy(bytes, data, size);
+    if (gguf_parse(&g, bytes, size, &err) < 0) {
+        CLAIM(err.code < 0 && err.text[0]);
+    } else {
+        CLAIM(g.arena.used_bytes <= 6 * size + 4096);
+        touch(&g);
+        bind(&g);
+        use_vocabulary(&g);
+        gguf_fini(&g);
+        describe(bytes, size);
+    }
+    mem_free(bytes);
+    return 0;
+}
