@@ -335,13 +335,13 @@ void talk_put_isolation(const struct talk *t, struct buf *out)
     table_init(&table);
     table_column(&table, "LAYER", false);
     table_column(&table, "HOLDS", false);
-    table_column(&table, "PROMISE", false);
     table_column(&table, "DETAIL", false);
+    table_column(&table, "PROMISE", false);
     for (unsigned l = 0; l < VCE_LAYER_COUNT; l++) {
         table_cell(&table, str_of(vce_layer_name((enum vce_layer)l)));
         table_cell(&table, str_of(v->layers[l].holds ? "yes" : "NO"));
-        table_cell(&table, str_of(vce_layer_promise((enum vce_layer)l)));
         table_cell(&table, str_of(v->layers[l].detail));
+        table_cell(&table, str_of(vce_layer_promise((enum vce_layer)l)));
     }
     table_put(&table, "", out);
     table_fini(&table);
