@@ -153,6 +153,7 @@ send \n
 expect ... 
 send \c
 expect Ctrl-D leaves
+expect > 
 send \d' "$llmos" chat slow --max-tokens 50
     [ "$code" = 0 ] && [ "$("$tools/json_get" messages.0.content < saved.json)" = héllo ] &&
         [ "$("$tools/json_get" messages.3.role < saved.json)" = assistant ]
