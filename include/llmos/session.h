@@ -33,8 +33,10 @@ struct llmos_context_options {
     uint32_t
         context_tokens;    /* longest sequence; 0: what the model was trained with, at most 4096 */
     uint32_t sessions_max; /* alive at a time; 0: 1 */
-    uint32_t kv_tokens;    /* pool for all sessions together; 0: context_tokens * sessions_max */
-    uint32_t batch_tokens; /* most tokens computed in one step; 0: 512 */
+    uint32_t kv_tokens;    /* pool for all sessions together, at least context_tokens; 0:
+                              context_tokens * sessions_max */
+    uint32_t batch_tokens; /* most tokens computed in one step, but one for every session that
+                              decodes; 0: 512 */
     uint64_t memory_max_bytes; /* everything the context may allocate; 0: no limit */
 };
 #define LLMOS_CONTEXT_OPTIONS_INIT \
@@ -77,7 +79,7 @@ struct llmos_sampling {
     float frequency_penalty; /* 0: none; subtracted per occurrence among the generated tokens */
     uint32_t repeat_last;    /* tokens that repeat_penalty looks back on, prompt included; 0: 64 */
     uint64_t seed;
-    const struct llmos_logit_bias *bias; /* copied */
+    const struct llmos_logit_bias *bias; /* copied; at most LLMOS_BIAS_MAX */
     size_t bias_count;
     uint32_t logprobs; /* most likely alternatives to report, at most LLMOS_LOGPROBS_MAX */
     bool want_logprob; /* report the log-probability of the chosen token (of the model's
@@ -88,6 +90,7 @@ struct llmos_sampling {
         0.8f, 40, 0.95f, 0.05f, 1.0f, 0.0f, 0.0f, 0, 0, NULL, 0, 0, false \
     }
 #define LLMOS_LOGPROBS_MAX 20
+#define LLMOS_BIAS_MAX     1024 /* the usual clients send 300 at most */
 
 /* LLMOS_EINVAL names the option that is out of range (NaN included); LLMOS_EBUSY: sessions_max are
  * alive. */
@@ -109,7 +112,7 @@ struct llmos_token_logprob {
 struct llmos_step_out {
     int32_t token; /* the token that was sampled, or -1: only prompt was computed, or the context is
                       full */
-    bool context_full; /* no room for another token: the sequence has ended */
+    bool context_full; /* no room for another token: the sequence has ended (token is -1) */
     bool starved; /* no KV page was free: nothing was computed for this session; try again later */
     uint32_t computed;  /* tokens of this session that went through the model in this step */
     float logprob;      /* of token, if wanted */
@@ -118,9 +121,11 @@ struct llmos_step_out {
 };
 
 /* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
- * itself: the next step continues behind it.  Prompt chunks share what batch_tokens leaves after
- * one token for every session that decodes, first sessions first; a session that got no share has
- * computed == 0 and token == -1. */
+ * itself: the next step continues behind it.  Every session that decodes gets one token; prompt
+ * chunks share what that leaves of batch_tokens, but at least one token, first sessions first; a
+ * session that got no share has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
+ * which the text names by its place, the model computes no number; no session has changed, and the
+ * others can be stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
                                  size_t count, struct llmos_step_out *out, struct llmos_error *err);
 

@@ -11,8 +11,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* getopt's values: options are numbered past every letter; these two come first. */
-enum { VALUE_HELP = 256, VALUE_VERSION, VALUE_FIRST };
+/* getopt's values: options are numbered past every letter; these come first. */
+enum { VALUE_HELP = 256, VALUE_VERSION, VALUE_MAN, VALUE_COMPLETION, VALUE_FIRST };
 
 static bool takes_value(const struct opt *o)
 {
@@ -204,7 +204,7 @@ int opt_set(const struct opt *o, void *to, const char *text, struct llmos_error 
 
 /* What getopt_long wants to know of a table. */
 struct getopt_tables {
-    struct option longs[OPT_MAX + 3];
+    struct option longs[OPT_MAX + 5];
     char shorts[2 * OPT_MAX + 8];
 };
 
@@ -216,8 +216,11 @@ static void fill_tables(struct getopt_tables *t, const struct opt_command *c)
     *s++ = ':'; /* tell a missing value from an unknown option */
     *s++ = 'h';
     *l++ = (struct option){"help", no_argument, NULL, VALUE_HELP};
-    if (c->has_version)
+    if (c->has_version) {
         *l++ = (struct option){"version", no_argument, NULL, VALUE_VERSION};
+        *l++ = (struct option){"man", no_argument, NULL, VALUE_MAN};
+        *l++ = (struct option){"completion", no_argument, NULL, VALUE_COMPLETION};
+    }
     for (int i = 0; c->options && c->options[i].type != OPT_TYPE_END; i++) {
         const struct opt *o = &c->options[i];
 
@@ -287,8 +290,8 @@ static int refuse(const struct opt_command *c, int value, char **argv, struct ll
     if (o)
         return fail(err, LLMOS_EINVAL, "option '--%s' takes no value", o->name);
     if (optopt >= VALUE_HELP)
-        return fail(err, LLMOS_EINVAL, "option '--%s' takes no value",
-                    optopt == VALUE_HELP ? "help" : "version");
+        return fail(err, LLMOS_EINVAL, "option '%.*s' takes no value",
+                    (int)strcspn(argv[optind - 1], "="), argv[optind - 1]);
     if (optopt)
         return fail(err, LLMOS_EINVAL, "unknown option '-%c'; see %s --help", optopt, c->name);
     return refuse_long(c, argv[optind - 1] + 2, err);
@@ -321,8 +324,8 @@ int opt_parse(const struct opt_command *c, void *to, int argc, char **argv, stru
     while ((value = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
         if (value == 'h' || value == VALUE_HELP)
             return OPT_HELP;
-        if (value == VALUE_VERSION)
-            return OPT_VERSION;
+        if (value > VALUE_HELP && value < VALUE_FIRST)
+            return OPT_VERSION + value - VALUE_VERSION;
         if (value == '?' || value == ':')
             return refuse(c, value, argv, err);
         rc = opt_set(option_of(c, value), to, optarg, err);

@@ -133,7 +133,13 @@ struct opt_command {
     bool has_version;
 };
 
-enum opt_result { OPT_GO, OPT_HELP, OPT_VERSION };
+enum opt_result {
+    OPT_GO,
+    OPT_HELP,
+    OPT_VERSION, /* this and what follows only with has_version */
+    OPT_MAN,     /* --man and --completion are for the build and not shown */
+    OPT_COMPLETION,
+};
 
 struct opt_rest {
     char **at; /* the operands, in argv */
@@ -151,6 +157,9 @@ int opt_set(const struct opt *o, void *to, const char *text, struct llmos_error 
 /* "512M", "1G", "4096": bytes. */
 int opt_size(const char *text, uint64_t *bytes, struct llmos_error *err);
 
+/* The text that a result other than OPT_GO asks for. */
+void opt_show(struct buf *out, const struct opt_command *c, enum opt_result what, unsigned width,
+              const char *version);
 void opt_help(struct buf *out, const struct opt_command *c, unsigned width);
 void opt_man(struct buf *out, const struct opt_command *c, const char *version);
 /* A bash script that completes the options of `program`, and of its verbs if commands has names of

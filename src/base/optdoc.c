@@ -440,3 +440,21 @@ void opt_completion(struct buf *out, const char *program, const struct opt_comma
                "complete -o bashdefault -o default -F _%s_complete %s\n",
                program, program);
 }
+
+void opt_show(struct buf *out, const struct opt_command *c, enum opt_result what, unsigned width,
+              const char *version)
+{
+    switch (what) {
+    case OPT_VERSION:
+        buf_printf(out, "%s %s\n", c->name, version);
+        break;
+    case OPT_MAN:
+        opt_man(out, c, version);
+        break;
+    case OPT_COMPLETION:
+        opt_completion(out, c->name, &c, 1);
+        break;
+    default:
+        opt_help(out, c, width);
+    }
+}

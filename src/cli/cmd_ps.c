@@ -40,7 +40,9 @@ static void text_cell(struct table *t, const json_t *vce, const char *key)
 
     if (json_is_string(v))
         table_cell(t, (struct str){json_string_value(v), json_string_length(v)});
-    else if (json_is_integer(v) && (json_integer_value(v) || strcmp(key, "pid") != 0))
+    else if (json_is_integer(v) && json_integer_value(v) == 0 && strcmp(key, "pid") == 0)
+        table_cell(t, STR("-"));
+    else if (json_is_integer(v))
         table_cellf(t, "%lld", (long long)json_integer_value(v));
     else if (json_is_number(v))
         table_cellf(t, "%.1f", json_number_value(v));
@@ -119,15 +121,15 @@ static void put_layers(const json_t *vce, struct buf *out)
     table_init(&t);
     table_column(&t, "LAYER", false);
     table_column(&t, "HOLDS", false);
-    table_column(&t, "PROMISE", false);
     table_column(&t, "DETAIL", false);
+    table_column(&t, "PROMISE", false);
     for (size_t i = 0; i < json_array_size(layers); i++) {
         const json_t *layer = json_array_get(layers, i);
 
         text_cell(&t, layer, "layer");
         table_cell(&t, json_is_true(json_object_get(layer, "holds")) ? STR("yes") : STR("NO"));
-        text_cell(&t, layer, "promise");
         text_cell(&t, layer, "detail");
+        text_cell(&t, layer, "promise");
     }
     table_put(&t, "  ", out);
     table_fini(&t);

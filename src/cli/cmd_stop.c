@@ -50,9 +50,12 @@ static int run(int argc, char **argv)
     buf_puts(&path, "/admin/v1/vces/");
     client_put_segment(&path, rest.at[0]);
     buf_puts(&path, "/stop");
-    if (buf_check(&path, "the name of the model", &err) < 0 ||
-        admin_call(o.socket, "POST", path.at, &reply, NULL, &err) < 0)
+    if (buf_check(&path, "the name of the model", &err) < 0)
         return cli_error(&err);
+    if (admin_call(o.socket, "POST", path.at, &reply, NULL, &err) < 0) {
+        fail_while(&err, err.code, "cannot stop '%.60s'", rest.at[0]);
+        return cli_error(&err);
+    }
     json_decref(reply);
     return EXIT_OK;
 }

@@ -168,7 +168,8 @@ static int check_layer(const char *name, bool may_be_default, struct llmos_error
 {
     struct near near = {.word = name};
 
-    if (vce_layer_by_name(name) >= 0 || (may_be_default && strcmp(name, "default") == 0))
+    if (vce_layer_by_name(name) >= 0 ||
+        (may_be_default && (strcmp(name, "default") == 0 || strcmp(name, "none") == 0)))
         return 0;
     for (int i = 0; i < VCE_LAYER_COUNT; i++)
         near_offer(&near, vce_layer_name((enum vce_layer)i));
@@ -493,7 +494,7 @@ static void take_layers(struct config *c, const struct yaml_config *y)
 
         if (layer >= 0)
             c->required |= VCE_BIT(layer);
-        else
+        else if (strcmp(y->isolation.required[i], "default") == 0)
             c->require_default = true;
     }
     for (uint32_t i = 0; i < y->isolation.skip_count; i++) {

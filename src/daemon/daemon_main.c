@@ -310,10 +310,7 @@ static int print_text(const struct opt_command *c, int what)
     struct buf out;
 
     buf_init(&out, 1 << 20);
-    if (what == OPT_VERSION)
-        buf_printf(&out, "llmosd %s\n", LLMOS_VERSION);
-    else
-        opt_help(&out, c, OPT_WIDTH_PLAIN);
+    opt_show(&out, c, (enum opt_result)what, OPT_WIDTH_PLAIN, LLMOS_VERSION);
     fputs(buf_str(&out).at, stdout);
     buf_fini(&out);
     return EXIT_SUCCESS;

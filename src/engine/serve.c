@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "engine/answer.h"
 #include "engine/bench.h"
+#include "engine/speech.h"
 #include "infer/sampler.h"
 
 #include <math.h>
@@ -23,7 +23,7 @@ struct request {
     uint32_t prompt_count, max_tokens;
     struct llmos_sampling sampling;
     bool ignore_eos;
-    struct answer answer;
+    struct speech speech;
     llmos_session *session;          /* NULL while it waits */
     uint32_t generated, replay_left; /* shown; of these, to be said again unseen */
     uint64_t queued_ns, begun_ns, first_ns;
@@ -37,7 +37,7 @@ static void request_destroy(struct request *r)
     if (!r)
         return;
     llmos_session_destroy(r->session);
-    answer_fini(&r->answer);
+    speech_fini(&r->speech);
     arena_fini(&r->arena);
     mem_free(r);
 }
@@ -163,7 +163,7 @@ static int request_fill(struct request *r, struct serve *s, const struct message
     room = s->context_tokens - r->prompt_count;
     r->max_tokens = g->max_tokens && g->max_tokens < room ? g->max_tokens : room;
     r->ignore_eos = g->ignore_eos;
-    answer_init(&r->answer, r->stops, g->stop_count, g->want_logprob || g->top_logprobs);
+    speech_init(&r->speech, r->stops, g->stop_count, g->want_logprob || g->top_logprobs);
     return copy_sampling(r, s, g, err);
 }
 
@@ -185,7 +185,7 @@ static void echo_prompt(const struct serve *s, struct request *r, uint8_t prompt
     struct buf text;
 
     if (prompt_kind == PROMPT_TEXT) {
-        answer_echo(&r->answer, r->echo);
+        speech_echo(&r->speech, r->echo);
         return;
     }
     buf_init(&text, 64u << 20);
@@ -200,8 +200,8 @@ static void echo_prompt(const struct serve *s, struct request *r, uint8_t prompt
         is_first &= n == 0;
         buf_put(&text, piece, n);
     }
-    r->answer.is_bad |= text.bad;
-    answer_echo(&r->answer, buf_str(&text));
+    r->speech.is_bad |= text.bad;
+    speech_echo(&r->speech, buf_str(&text));
     buf_fini(&text);
 }
 
@@ -231,7 +231,7 @@ static int request_create(struct request **out, struct serve *s, const struct me
     }
     if (g->echo)
         echo_prompt(s, r, g->prompt_kind);
-    r->answer.drop_space = begins_text(s, r, g->prompt_kind);
+    r->speech.drop_space = begins_text(s, r, g->prompt_kind);
     *out = r;
     return 0;
 }
@@ -240,7 +240,7 @@ static int request_create(struct request **out, struct serve *s, const struct me
 
 static size_t request_bytes(const struct request *r)
 {
-    return sizeof(*r) + r->arena.used_bytes + r->answer.text.room;
+    return sizeof(*r) + r->arena.used_bytes + r->speech.text.room;
 }
 
 static void wait_behind(struct serve *s, struct request *r)
@@ -337,10 +337,10 @@ static void make_room(struct serve *s)
 
 static void say_text(struct serve *s, struct request *r, bool is_last)
 {
-    struct message_token_logprobs room[ANSWER_LOGPROBS_MAX];
+    struct message_token_logprobs room[SPEECH_LOGPROBS_MAX];
     struct message m = {.type = MESSAGE_TEXT, .id = r->id};
 
-    while (answer_take(&r->answer, &m.text, is_last, room))
+    while (speech_take(&r->speech, &m.text, is_last, room))
         wire_put(s->wire, &m);
 }
 
@@ -365,8 +365,8 @@ static void finish(struct serve *s, struct request *r, uint8_t how)
     struct message m = {.type = MESSAGE_DONE, .id = r->id};
 
     s->is_crowded = false;
-    answer_end(&r->answer);
-    if (r->answer.is_bad) {
+    speech_end(&r->speech);
+    if (r->speech.is_bad) {
         refuse_for_memory(s, r);
         return;
     }
@@ -388,8 +388,8 @@ static struct message_logprob logprob_of(const struct serve *s, int32_t token, f
     struct message_logprob l = {.id = token, .logprob = logprob};
 
     l.token.len = llmos_token_piece(llmos_model_tokenizer(s->model), token, true, &l.token.at);
-    if (l.token.len > ANSWER_PIECE_MAX)
-        l.token.len = ANSWER_PIECE_MAX;
+    if (l.token.len > SPEECH_PIECE_MAX)
+        l.token.len = SPEECH_PIECE_MAX;
     if (!(l.logprob >= LOGPROB_LEAST))
         l.logprob = LOGPROB_LEAST;
     if (l.logprob > 0) /* a rounding error above certainty */
@@ -403,8 +403,8 @@ static void put_token(struct serve *s, struct request *r, const struct llmos_ste
     struct str piece;
 
     piece.len = llmos_token_piece(llmos_model_tokenizer(s->model), out->token, false, &piece.at);
-    if (!r->answer.want_logprobs) {
-        answer_put(&r->answer, piece, NULL);
+    if (!r->speech.want_logprobs) {
+        speech_put(&r->speech, piece, NULL);
         return;
     }
     l.chosen = logprob_of(s, out->token, out->logprob);
@@ -412,7 +412,7 @@ static void put_token(struct serve *s, struct request *r, const struct llmos_ste
     l.top_count = out->top_count < MESSAGE_TOP_MAX ? out->top_count : MESSAGE_TOP_MAX;
     for (uint32_t i = 0; i < l.top_count; i++)
         l.top[i] = logprob_of(s, out->top[i].token, out->top[i].logprob);
-    answer_put(&r->answer, piece, &l);
+    speech_put(&r->speech, piece, &l);
 }
 
 /* True if the request is over: it is finished and gone. */
@@ -437,12 +437,12 @@ static bool take_out(struct serve *s, struct request *r, const struct llmos_step
         put_token(s, r, out);
         r->generated++;
         s->stats.generated_tokens++;
-        if (r->answer.is_stopped)
+        if (r->speech.is_stopped)
             how = FINISH_STOP;
         else if (r->generated == r->max_tokens)
             how = FINISH_LENGTH;
     }
-    if (r->answer.is_bad) {
+    if (r->speech.is_bad) {
         refuse_for_memory(s, r);
         return true;
     }

@@ -17,7 +17,7 @@ struct span {
     size_t begin, end;
 };
 
-/* --- the plan: operations into stages ------------------------------------------------------- */
+/* --- the plan: operations into stages --- */
 
 static bool made_here(const struct stage *s, enum arch_slot slot)
 {
@@ -93,7 +93,7 @@ static void plan(struct stages *stages, const struct arch_ops *ops, size_t head_
     }
 }
 
-/* --- sizes ---------------------------------------------------------------------------------- */
+/* --- sizes --- */
 
 static size_t most(size_t a, size_t b)
 {
@@ -199,7 +199,7 @@ void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
     rope_init(&f->rope, f->h, weights_get(f->w, 0, WEIGHT_ROPE_FREQS));
 }
 
-/* --- stages --------------------------------------------------------------------------------- */
+/* --- stages --- */
 
 static float *row_of(const struct forward *f, enum arch_slot slot, size_t t)
 {
@@ -370,9 +370,10 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
         local_op(f, &s->local[i], own);
 }
 
-/* --- attention: items are (head, row), one head's rows together, so that a thread stays with the
- * keys of one head; split where the work is split evenly, since later rows look back further --- */
+/* --- attention --- */
 
+/* Items are (head, row), all rows of one head together, so that a thread stays with the keys of one
+ * head.  Threads get equal work, not equal numbers of items: later rows look back further. */
 struct attention {
     struct forward *f;
     const uint16_t **k_pages, **v_pages;
@@ -450,7 +451,7 @@ static void attend_part(void *arg, unsigned part, unsigned parts)
         attend_item(&a, i / f->n, i % f->n);
 }
 
-/* --- a run ---------------------------------------------------------------------------------- */
+/* --- a run --- */
 
 static void sum_work(struct forward *f)
 {

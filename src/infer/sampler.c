@@ -9,7 +9,7 @@
 #define REPEAT_LAST_DEFAULT 64
 #define BIAS_BANS           (-100.0f)
 
-/* --- options -------------------------------------------------------------------------------- */
+/* --- options --- */
 
 static int check_range(const char *name, float value, float low, float high,
                        struct llmos_error *err)
@@ -30,9 +30,9 @@ static bool is_banned(const struct llmos_sampling *o, size_t token)
 
 static int check_bias(const struct llmos_sampling *o, size_t n_vocab, struct llmos_error *err)
 {
-    if (o->bias_count > SAMPLER_BIAS_MAX)
+    if (o->bias_count > LLMOS_BIAS_MAX)
         return fail(err, LLMOS_EINVAL, "logit_bias has %zu entries, at most %d are accepted",
-                    o->bias_count, SAMPLER_BIAS_MAX);
+                    o->bias_count, LLMOS_BIAS_MAX);
     if (o->bias_count > 0 && !o->bias)
         return fail(err, LLMOS_EINVAL, "logit_bias has %zu entries and no list", o->bias_count);
     for (size_t i = 0; i < o->bias_count; i++) {
@@ -77,7 +77,7 @@ int sampler_check(const struct llmos_sampling *o, size_t n_vocab, struct llmos_e
     return check_bias(o, n_vocab, err);
 }
 
-/* --- the most likely, without sorting the rest ----------------------------------------------- */
+/* --- the most likely, without sorting the rest --- */
 
 /* Not a number: impossible.  Infinite: the largest number, so that differences exist. */
 static float sane(float logit)
@@ -157,7 +157,7 @@ static int32_t select_one(const float *logits, size_t n)
     return best;
 }
 
-/* --- what the model itself says -------------------------------------------------------------- */
+/* --- what the model itself says --- */
 
 /* Both relative to the largest logit: nothing overflows, and huge logits lose no digits. */
 static double log_sum_exp(const float *logits, size_t n, float most)
@@ -194,7 +194,7 @@ static void report_logprobs(const struct llmos_sampling *o, const float *logits,
                                                    logprob_of(scratch[i].logit, most, log_sum)};
 }
 
-/* --- bias and penalties ----------------------------------------------------------------------- */
+/* --- bias and penalties --- */
 
 static void apply_bias(const struct llmos_sampling *o, float *logits)
 {
@@ -239,7 +239,7 @@ static void apply_presence_and_frequency(const struct llmos_sampling *o,
     }
 }
 
-/* --- the draw --------------------------------------------------------------------------------- */
+/* --- the draw --- */
 
 static double weight_of(const struct llmos_sampling *o, float logit, float most)
 {

@@ -12,8 +12,6 @@
 #include "infer/carve.h"
 #include "llmos/session.h"
 
-#define SAMPLER_BIAS_MAX 1024 /* more than any client of the usual APIs sends (300) */
-
 /* 0, or LLMOS_EINVAL with the option that is out of range. */
 int sampler_check(const struct llmos_sampling *options, size_t n_vocab, struct llmos_error *err);
 

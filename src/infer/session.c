@@ -62,7 +62,7 @@ struct llmos_context {
     uint64_t step;
 };
 
-/* --- sizes ------------------------------------------------------------------------------------ */
+/* --- sizes --- */
 
 static uint32_t smaller(uint64_t a, uint64_t b)
 {
@@ -97,7 +97,7 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
         s.tokens = carve_array(carve, int32_t, c->context_tokens);
         s.generated = carve_array(carve, uint8_t, c->context_tokens);
         s.pages = carve_array(carve, uint32_t, kv_pages_for(c->context_tokens));
-        s.bias = carve_array(carve, struct llmos_logit_bias, SAMPLER_BIAS_MAX);
+        s.bias = carve_array(carve, struct llmos_logit_bias, LLMOS_BIAS_MAX);
         if (c->sessions)
             c->sessions[i] = s;
     }
@@ -192,7 +192,7 @@ static int too_large(const llmos_model *model, const struct llmos_context_option
                 c->context_tokens, c->sessions_max, c->rows_max, need.text, have.text);
 }
 
-/* --- contexts --------------------------------------------------------------------------------- */
+/* --- contexts --- */
 
 static int check_options(const struct llmos_context_options *o, uint32_t context_tokens,
                          struct llmos_error *err)
@@ -300,7 +300,7 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
     };
 }
 
-/* --- sessions --------------------------------------------------------------------------------- */
+/* --- sessions --- */
 
 int llmos_session_create(llmos_session **session, llmos_context *c,
                          const struct llmos_sampling *sampling, struct llmos_error *err)
@@ -381,7 +381,7 @@ const float *llmos_session_logits(const llmos_session *s)
     return s->logits_step == s->context->step ? s->logits : NULL;
 }
 
-/* --- a step ----------------------------------------------------------------------------------- */
+/* --- a step --- */
 
 static int begin_turns(llmos_context *c, llmos_session *const *sessions, size_t count,
                        struct llmos_error *err)

@@ -155,7 +155,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #define GROUP    16 /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define STREAM_T 4  /* up to so many vectors it does not pay to keep transposed weights */
+#define STREAM_T 8  /* vectors in one pass over streamed weights; more get panels */
 #define PANEL    16 /* blocks transposed at a time for many vectors: 18 KiB of stack */
 
 /* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
@@ -317,11 +317,12 @@ struct panel {
 };
 
 INLINE void panel_fill(enum dtype type, const struct rows16 rows[2], size_t b, size_t count,
-                       struct panel *p)
+                       const char *next, struct panel *p)
 {
     for (size_t i = 0; i < count; i++) {
         size_t offset = (b + i) * block_bytes(type);
 
+        fetch(next + 2 * GROUP * offset, 2 * GROUP * block_bytes(type));
         for (unsigned g = 0; g < 2; g++) {
             __m512i w[8];
 
@@ -378,6 +379,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 {
     struct rows16 rows[2] = {sixteen_rows(j->w, r, j->row_end),
                              sixteen_rows(j->w, r + GROUP, j->row_end)};
+    const char *next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     struct panel p;
 
@@ -385,7 +387,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         size_t count = blocks - b < PANEL ? blocks - b : PANEL, t = 0;
         const char *x = j->x + b * sizeof(struct x_q8);
 
-        panel_fill(type, rows, b, count, &p);
+        panel_fill(type, rows, b, count, next, &p);
         for (; t + Q_TILE_T <= n; t += Q_TILE_T)
             panel_tile(Q_TILE_T, type, &p, count, x + t * j->x_bytes, j->x_bytes,
                        j->out + t * j->out_stride, j->out_stride, rows, b == 0);
@@ -399,7 +401,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     } while (b < blocks);
 }
 
-/* The vectors [t, t + 4) or as many as there are. */
+/* The first n vectors, STREAM_T at most. */
 INLINE void stream_some(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
     if (n == 1)
@@ -408,24 +410,35 @@ INLINE void stream_some(enum dtype type, const struct quant_job *j, size_t r, si
         stream_rows(2, type, j, r);
     else if (n == 3)
         stream_rows(3, type, j, r);
-    else
+    else if (n == 4)
         stream_rows(4, type, j, r);
+    else if (n == 5)
+        stream_rows(5, type, j, r);
+    else if (n == 6)
+        stream_rows(6, type, j, r);
+    else if (n == 7)
+        stream_rows(7, type, j, r);
+    else
+        stream_rows(8, type, j, r);
 }
 
 INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t row_begin, size_t n)
 {
     struct quant_job j = *job;
+    size_t rows = j.w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
+    size_t r = row_begin;
 
-    if (n > STREAM_T && j.w->shape[1] >= GROUP) {
-        for (size_t r = row_begin; r < j.row_end; r += 2 * GROUP)
+    if (n > STREAM_T && rows == GROUP) {
+        for (; r < j.row_end; r += 2 * GROUP)
             panel_rows(type, &j, r, n);
         return;
     }
-    for (size_t t = 0; t < n; t += STREAM_T) {
-        j.x = job->x + t * j.x_bytes;
-        j.out = job->out + t * j.out_stride;
-        for (size_t r = row_begin; r < j.row_end; r += j.w->shape[1] < GROUP ? 1 : GROUP)
+    for (; r < j.row_end; r += rows) {
+        for (size_t t = 0; t < n; t += STREAM_T) {
+            j.x = job->x + t * j.x_bytes;
+            j.out = job->out + t * j.out_stride;
             stream_some(type, &j, r, n - t);
+        }
     }
 }
 

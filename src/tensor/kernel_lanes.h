@@ -28,8 +28,9 @@
  * l, l + LANES, ... in order, and v_sum4 adds the lanes.  A chunk of TILE_T vectors stays in the
  * level-1 cache while ROW_BLOCK rows pass, and those rows' chunks stay in level 2 for all vectors.
  */
-#define CHUNK     1024
-#define ROW_BLOCK 64
+#define CHUNK      1024
+#define ROW_BLOCK  64
+#define STREAM_MAX 16 /* vectors; with more the time goes into arithmetic */
 
 /* Brings weights that are streamed nearer.  Rows are read several at a time, each
  * of them too short for the processor to notice a stream; the rows that come next are one piece of
@@ -131,6 +132,7 @@ struct float_job {
     const float *x;
     float *out;
     size_t x_stride, out_stride, row_end;
+    bool streams; /* few vectors: rows are taken to their end, and the next ones fetched */
 };
 
 INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job *j, size_t r,
@@ -142,7 +144,7 @@ INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job
 
     four_rows(j->w, r, j->row_end, rows);
     /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
-    if (T <= 2 && r + 4 < j->row_end)
+    if (j->streams && t == 0 && r + 4 < j->row_end)
         next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
     dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next, sums);
     for (unsigned i = 0; i < T; i++) {
@@ -152,27 +154,39 @@ INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job
     }
 }
 
-/* All vectors of one chunk of the rows [r, r_end). */
-INLINE void float_block(enum dtype type, const struct float_job *j, size_t r_begin, size_t r_end,
+/* T vectors, from t on, of one chunk of the rows [r, r_end). */
+INLINE void float_rows(const unsigned T, enum dtype type, const struct float_job *j, size_t r,
+                       size_t r_end, size_t t, size_t begin, size_t end)
+{
+    for (; r < r_end; r += 4)
+        float_tile(T, type, j, r, t, begin, end);
+}
+
+#define UP_TO_TILE(t) ((t) < TILE_T ? (t) : TILE_T)
+
+INLINE void float_block(enum dtype type, const struct float_job *j, size_t r, size_t r_end,
                         size_t n, size_t begin, size_t end)
 {
     size_t t = 0;
 
     for (; t + TILE_T <= n; t += TILE_T)
-        for (size_t r = r_begin; r < r_end; r += 4)
-            float_tile(TILE_T, type, j, r, t, begin, end);
-    for (; t + 2 <= n; t += 2)
-        for (size_t r = r_begin; r < r_end; r += 4)
-            float_tile(2, type, j, r, t, begin, end);
-    if (t < n)
-        for (size_t r = r_begin; r < r_end; r += 4)
-            float_tile(1, type, j, r, t, begin, end);
+        float_rows(TILE_T, type, j, r, r_end, t, begin, end);
+    if (n - t == 1)
+        float_rows(1, type, j, r, r_end, t, begin, end);
+    else if (n - t == 2)
+        float_rows(2, type, j, r, r_end, t, begin, end);
+    else if (n - t == 3)
+        float_rows(UP_TO_TILE(3), type, j, r, r_end, t, begin, end);
+    else if (n - t == 4)
+        float_rows(UP_TO_TILE(4), type, j, r, r_end, t, begin, end);
+    else if (n - t == 5)
+        float_rows(UP_TO_TILE(5), type, j, r, r_end, t, begin, end);
 }
 
 INLINE void float_matmul(enum dtype type, const struct float_job *j, size_t row_begin, size_t n)
 {
     size_t inner = j->w->shape[0];
-    size_t block = n > 2 ? ROW_BLOCK : 4; /* few vectors: rows are streamed to their end */
+    size_t block = j->streams ? 4 : ROW_BLOCK;
 
     for (size_t r = row_begin; r < j->row_end; r += block) {
         size_t r_end = j->row_end - r < block ? j->row_end : r + block;
@@ -205,7 +219,7 @@ static void matmul_bf16(const struct float_job *j, size_t row_begin, size_t n)
 static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                           size_t x_bytes, size_t n, float *out, size_t out_stride)
 {
-    struct float_job j = {w, x, out, x_bytes / sizeof(float), out_stride, row_end};
+    struct float_job j = {w, x, out, x_bytes / sizeof(float), out_stride, row_end, n <= STREAM_MAX};
 
     if (w->type == DTYPE_F32)
         matmul_f32(&j, row_begin, n);

@@ -135,7 +135,7 @@ TEST(babyllama_f32_continues_as_expected)
                           "models/babyllama/babyllama105-F32.expected.jsonl");
 }
 
-/* --- perplexity ------------------------------------------------------------------------------- */
+/* --- perplexity --- */
 
 /* The best back end on the whole text, each other one on its beginning against it. */
 static void check_perplexity(const char *model, const char *text, double expected, double tolerance)

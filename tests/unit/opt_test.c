@@ -293,6 +293,28 @@ TEST(opt_completion_knows_verbs_options_and_choices)
     CHECK(!strstr(b.at, "force-sync"));
 }
 
+TEST(opt_a_program_has_a_version_a_man_page_and_a_completion)
+{
+    struct opt_command c = {.name = "tool", .summary = "do", .section = 8, .has_version = true};
+    static const char *const words[] = {"--help", "--version", "--man", "--completion"};
+    static const char *const texts[] = {
+        "usage: tool", "tool 1.2\n", ".TH TOOL 8",
+        "complete -o bashdefault -o default -F _tool_complete tool"};
+
+    for (int i = 0; i < 4; i++) {
+        char word[40], *argv[] = {"tool", word, NULL};
+        CLEANUP(buf) struct buf b = {.limit_bytes = 100000};
+        struct opt_rest rest;
+        int what;
+
+        snprintf(word, sizeof(word), "%s", words[i]);
+        what = opt_parse(&c, NULL, 2, argv, &rest, NULL);
+        CHECK_INT(what, OPT_HELP + i);
+        opt_show(&b, &c, (enum opt_result)what, 80, "1.2");
+        CHECK_CONTAINS(b.at, texts[i]);
+    }
+}
+
 TEST(opt_texts_survive_every_failed_allocation)
 {
     const struct opt_command *const all[] = {&copy_command};

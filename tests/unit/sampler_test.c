@@ -96,8 +96,7 @@ TEST(logits_without_any_number_are_an_error_and_change_nothing)
     CHECK_INT(out.token, -1);
 }
 
-/* --- against the obvious way: sort everything --------------------------------------------------
- */
+/* --- against the obvious way: sort everything --- */
 
 static const float *sorted_by;
 
@@ -226,8 +225,7 @@ TEST(a_temperature_of_nearly_nothing_is_greedy_and_never_divides_by_zero)
     }
 }
 
-/* --- bias and penalties ------------------------------------------------------------------------
- */
+/* --- bias and penalties --- */
 
 /* The largest logit after the changes, found by probing: greedy with a rival that is raised. */
 static int32_t greedy_after(const struct llmos_sampling *o, const float *logits, size_t n,
@@ -315,8 +313,7 @@ TEST(presence_counts_once_frequency_every_time_and_the_prompt_not_at_all)
     CHECK_INT(greedy_after(&o, (const float[]){5, 6.9f}, 2, tokens, generated, 4), 0);
 }
 
-/* --- log-probabilities --------------------------------------------------------------------------
- */
+/* --- log-probabilities --- */
 
 TEST(logprobs_are_of_the_models_own_distribution)
 {
@@ -366,8 +363,7 @@ TEST(logprobs_of_huge_logits_do_not_overflow)
         CHECK(isfinite(out.top[i].logprob));
 }
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options --- */
 
 static void refused(const struct llmos_sampling *o, const char *why)
 {
@@ -401,7 +397,7 @@ TEST(options_out_of_range_are_named)
 
 TEST(options_with_bad_lists_are_named)
 {
-    struct llmos_logit_bias bias[SAMPLER_BIAS_MAX] = {{50, 1}};
+    struct llmos_logit_bias bias[LLMOS_BIAS_MAX] = {{50, 1}};
     struct llmos_sampling o = LLMOS_SAMPLING_INIT;
 
     o.repeat_penalty = 0;
@@ -419,7 +415,7 @@ TEST(options_with_bad_lists_are_named)
     refused(&o, "token 3");
     bias[0].bias = INFINITY;
     refused(&o, "token 3");
-    o.bias_count = SAMPLER_BIAS_MAX + 1;
+    o.bias_count = LLMOS_BIAS_MAX + 1;
     refused(&o, "1025 entries");
     o.bias = NULL;
     o.bias_count = 3;

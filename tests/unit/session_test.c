@@ -141,7 +141,7 @@ TEST(session_computes_every_scaling_of_rope)
     CHECK_NEAR(error_with(&h, DTYPE_F32, NULL, N), 0, 1e-3);
 }
 
-/* --- same seed, same bytes -------------------------------------------------------------------- */
+/* --- same seed, same bytes --- */
 
 #define SEQUENCES 8
 #define NEW       24
@@ -253,8 +253,90 @@ TEST(session_gives_the_same_bytes_whatever_threads_batch_and_chunks_q4_0)
     same_bytes(DTYPE_Q4_0);
 }
 
-/* --- what a step does, and what it refuses -----------------------------------------------------
- */
+/* --- any company, any order --- */
+
+struct player {
+    llmos_session *s;
+    size_t which, made;
+};
+
+static void player_start(struct player *p, llmos_context *c, size_t which)
+{
+    struct llmos_sampling o = sampling_of(which);
+    int32_t tokens[N];
+
+    *p = (struct player){.which = which};
+    random_tokens(tokens, prompt_length(which), 101, 50 + which);
+    CHECK_INT(llmos_session_create(&p->s, c, &o, NULL), 0);
+    CHECK_INT(llmos_session_append(p->s, tokens, prompt_length(which), NULL), 0);
+}
+
+/* Random members of four, in random order, step together; who is done makes room for the next. */
+static size_t random_step(llmos_context *c, struct player *players, struct rng *rng,
+                          const struct run *alone, bool *starved)
+{
+    llmos_session *s[4];
+    struct player *of[4];
+    struct llmos_step_out out[4];
+    size_t n = 0, first = rng_below(rng, 4), members = 1 + rng_below(rng, 15), finished = 0;
+
+    for (size_t i = 0; i < 4; i++) {
+        struct player *p = &players[(first + i * (1 + 2 * (members & 1))) % 4];
+
+        if (p->s && members >> i & 1) {
+            of[n] = p;
+            s[n++] = p->s;
+        }
+    }
+    CHECK_INT(llmos_context_step(c, s, n, out, NULL), 0);
+    for (size_t i = 0; i < n; i++) {
+        *starved |= out[i].starved;
+        if (out[i].token < 0)
+            continue;
+        CHECK_INT(out[i].token, alone->tokens[of[i]->which][of[i]->made++]);
+        if (of[i]->made < NEW)
+            continue;
+        CHECK(memcmp(llmos_session_logits(s[i]), alone->logits[of[i]->which],
+                     sizeof(alone->logits[0])) == 0);
+        llmos_session_destroy(s[i]);
+        of[i]->s = NULL;
+        finished++;
+    }
+    return finished;
+}
+
+TEST(sessions_in_any_company_and_order_with_too_few_pages_give_the_same_bytes)
+{
+    /* A sequence needs two pages at most, so four of them with five cannot all wait. */
+    struct llmos_context_options o = {.threads = 2,
+                                      .context_tokens = 128,
+                                      .sessions_max = 4,
+                                      .kv_tokens = 320,
+                                      .batch_tokens = 11};
+    static struct run alone;
+    struct player players[4] = {{0}};
+    struct tiny_llama t;
+    llmos_context *c;
+    struct rng rng;
+    bool starved = false;
+
+    tiny_llama_init(&t, &tiny_hparams, DTYPE_Q8_0, NULL, 2);
+    for (size_t i = 0; i < SEQUENCES; i++)
+        run_sequences(&t, 1, 512, i, 1, &alone);
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, NULL), 0);
+    rng_seed(&rng, 12);
+    for (size_t begun = 0, finished = 0; finished < 60;) {
+        for (size_t i = 0; i < 4; i++)
+            if (!players[i].s && begun < 60)
+                player_start(&players[i], c, begun++ % SEQUENCES);
+        finished += random_step(c, players, &rng, &alone, &starved);
+    }
+    CHECK(starved);
+    llmos_context_destroy(c);
+    tiny_llama_fini(&t);
+}
+
+/* --- what a step does, and what it refuses --- */
 
 struct bench {
     struct tiny_llama t;
@@ -668,8 +750,7 @@ TEST(the_seed_decides_what_is_sampled)
     bench_fini(&b);
 }
 
-/* --- memory
- * --------------------------------------------------------------------------------------- */
+/* --- memory --- */
 
 TEST(a_step_allocates_nothing)
 {
@@ -803,8 +884,7 @@ TEST(a_model_that_cannot_be_run_is_refused)
     tiny_llama_fini(&t);
 }
 
-/* --- system calls
- * --------------------------------------------------------------------------------- */
+/* --- system calls --- */
 
 /* All threads of the process: futex and exit_group, death for anything else. */
 static bool allow_futex_only(void)

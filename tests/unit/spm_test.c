@@ -193,6 +193,93 @@ TEST(spm_never_lets_a_chat_mark_be_typed_even_if_the_file_calls_it_user_defined)
     llmos_model_close(s.m);
 }
 
+TEST(spm_prefers_the_control_token_where_a_file_has_two_of_a_name)
+{
+    struct small s = VOCABULARY(false, {"<word>", 4, 0}, {"<word>", 3, 0}, {"<word>", 4, 0});
+
+    CHECK_IDS(s.t, "<word>", 0, "0 0 0 0 0 0");
+    CHECK_IDS(s.t, "<word>", LLMOS_TOKENIZE_PARSE_SPECIAL, "4");
+    llmos_model_close(s.m);
+}
+
+/* As many scores and kinds as given, for 3 tokens. */
+static int open_uneven(uint64_t scores, uint64_t kinds, struct llmos_error *err)
+{
+    llmos_model *m = NULL;
+    struct ggufwrite w;
+    int fd = modelfile_fd("", 0), rc;
+
+    ggufwrite_init(&w, fd);
+    ggufwrite_str(&w, "tokenizer.ggml.model", STR("llama"));
+    ggufwrite_array(&w, "tokenizer.ggml.tokens", GGUF_STRING, 3);
+    for (int i = 0; i < 3; i++)
+        ggufwrite_put_str(&w, STR("x"));
+    ggufwrite_array(&w, "tokenizer.ggml.scores", GGUF_F32, scores);
+    for (uint64_t i = 0; i < scores; i++)
+        ggufwrite_put_f32(&w, 0);
+    ggufwrite_array(&w, "tokenizer.ggml.token_type", GGUF_I32, kinds);
+    for (uint64_t i = 0; i < kinds; i++)
+        ggufwrite_put_i32(&w, 1);
+    CHECK_INT(ggufwrite_begin(&w, NULL), 0);
+    CHECK_INT(ggufwrite_end(&w, NULL), 0);
+    ggufwrite_fini(&w);
+    rc = llmos_model_open_vocabulary_fd(&m, fd, err);
+    llmos_model_close(m);
+    close(fd);
+    return rc;
+}
+
+TEST(spm_refuses_arrays_of_another_length_than_the_vocabulary)
+{
+    static const uint64_t wrong[] = {0, 2, 4};
+    struct llmos_error err = {0};
+
+    CHECK_INT(open_uneven(3, 3, &err), 0);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_INT(open_uneven(wrong[i], 3, &err), LLMOS_EFORMAT);
+        CHECK_CONTAINS(err.text, "'tokenizer.ggml.scores' has");
+        CHECK_INT(open_uneven(3, wrong[i], &err), LLMOS_EFORMAT);
+        CHECK_CONTAINS(err.text, "'tokenizer.ggml.token_type' has");
+        CHECK_CONTAINS(err.text, "the vocabulary has 3 tokens");
+    }
+}
+
+/* A file with one token of n letters. */
+static int open_long(size_t n, struct llmos_error *err)
+{
+    llmos_model *m = NULL;
+    struct ggufwrite w;
+    char *text = malloc(n);
+    int fd = modelfile_fd("", 0), rc;
+
+    CHECK(text);
+    memset(text, 'a', n);
+    ggufwrite_init(&w, fd);
+    ggufwrite_str(&w, "tokenizer.ggml.model", STR("llama"));
+    ggufwrite_array(&w, "tokenizer.ggml.tokens", GGUF_STRING, 1);
+    ggufwrite_put_str(&w, (struct str){text, n});
+    ggufwrite_array(&w, "tokenizer.ggml.scores", GGUF_F32, 1);
+    ggufwrite_put_f32(&w, 0);
+    CHECK_INT(ggufwrite_begin(&w, NULL), 0);
+    CHECK_INT(ggufwrite_end(&w, NULL), 0);
+    ggufwrite_fini(&w);
+    free(text);
+    rc = llmos_model_open_vocabulary_fd(&m, fd, err);
+    llmos_model_close(m);
+    close(fd);
+    return rc;
+}
+
+TEST(spm_refuses_a_piece_that_is_too_long)
+{
+    struct llmos_error err = {0};
+
+    CHECK_INT(open_long(1024, &err), 0);
+    CHECK_INT(open_long(1025, &err), LLMOS_ELIMIT);
+    CHECK_STR(err.text, "token 0 is 1025 bytes long, at most 1024 are accepted");
+    CHECK_INT(open_long(10 << 20, &err), LLMOS_ELIMIT);
+}
+
 TEST(spm_takes_unused_pieces_apart_again)
 {
     struct small s =

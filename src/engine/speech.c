@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answer.c - see answer.h */
-#include "engine/answer.h"
+/* speech.c - see speech.h */
+#include "engine/speech.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"
 
 #define TEXT_LIMIT (64u << 20) /* a prompt of 16 MiB, echoed, every byte of it broken */
 
-void answer_init(struct answer *a, const struct str *stops, uint32_t stop_count, bool want_logprobs)
+void speech_init(struct speech *a, const struct str *stops, uint32_t stop_count, bool want_logprobs)
 {
-    *a = (struct answer){.stops = stops, .stop_count = stop_count, .want_logprobs = want_logprobs};
+    *a = (struct speech){.stops = stops, .stop_count = stop_count, .want_logprobs = want_logprobs};
     buf_init(&a->text, TEXT_LIMIT);
 }
 
-void answer_fini(struct answer *a)
+void speech_fini(struct speech *a)
 {
     buf_fini(&a->text);
     mem_free(a->queue);
@@ -52,7 +52,7 @@ static size_t open_bytes(struct str s)
     return 0;
 }
 
-static void put_bytes(struct answer *a, struct str bytes)
+static void put_bytes(struct speech *a, struct str bytes)
 {
     /* The open bytes and enough to close them, as one run. */
     while (bytes.len > 0 && a->open_count > 0) {
@@ -85,7 +85,7 @@ static void put_bytes(struct answer *a, struct str bytes)
 /* ---- stop strings ---- */
 
 /* Cuts the text before the stop string that is complete first. */
-static bool cut_at_stop(struct answer *a)
+static bool cut_at_stop(struct speech *a)
 {
     size_t best_at = 0, best_end = SIZE_MAX;
     struct str rest = {a->text.at + a->certain, a->text.len - a->certain};
@@ -107,7 +107,7 @@ static bool cut_at_stop(struct answer *a)
 }
 
 /* Bytes at the end of s that are the beginning of a stop string. */
-static size_t held_bytes(const struct answer *a, struct str s)
+static size_t held_bytes(const struct speech *a, struct str s)
 {
     size_t held = 0;
 
@@ -122,7 +122,7 @@ static size_t held_bytes(const struct answer *a, struct str s)
     return held;
 }
 
-static void settle(struct answer *a)
+static void settle(struct speech *a)
 {
     if (a->text.len == a->certain)
         return;
@@ -139,7 +139,7 @@ static void settle(struct answer *a)
 
 /* ---- putting ---- */
 
-static void drop_given(struct answer *a)
+static void drop_given(struct speech *a)
 {
     buf_drop(&a->text, a->given);
     a->certain -= a->given;
@@ -147,7 +147,7 @@ static void drop_given(struct answer *a)
     a->given = 0;
 }
 
-static struct str without_space(struct answer *a, struct str bytes)
+static struct str without_space(struct speech *a, struct str bytes)
 {
     if (a->drop_space && bytes.len > 0) {
         a->drop_space = false;
@@ -157,18 +157,18 @@ static struct str without_space(struct answer *a, struct str bytes)
     return bytes;
 }
 
-static uint64_t put_so_far(const struct answer *a)
+static uint64_t put_so_far(const struct speech *a)
 {
     return a->taken + a->text.len;
 }
 
-static void queue_put(struct answer *a, const struct message_token_logprobs *l, uint64_t begin)
+static void queue_put(struct speech *a, const struct message_token_logprobs *l, uint64_t begin)
 {
-    struct answer_logprobs *q;
+    struct speech_logprobs *q;
 
     if (a->queue_count == a->queue_room) {
         size_t room = a->queue_room ? 2 * a->queue_room : 8;
-        struct answer_logprobs *grown = mem_resize(a->queue, room, sizeof(*grown));
+        struct speech_logprobs *grown = mem_resize(a->queue, room, sizeof(*grown));
 
         if (!grown) {
             a->is_bad = true;
@@ -184,7 +184,7 @@ static void queue_put(struct answer *a, const struct message_token_logprobs *l, 
     q->end = put_so_far(a);
 }
 
-void answer_echo(struct answer *a, struct str text)
+void speech_echo(struct speech *a, struct str text)
 {
     put_bytes(a, text);
     if (a->open_count) /* the answer's first byte does not complete the prompt */
@@ -194,7 +194,7 @@ void answer_echo(struct answer *a, struct str text)
     a->is_bad |= a->text.bad;
 }
 
-void answer_put(struct answer *a, struct str bytes, const struct message_token_logprobs *l)
+void speech_put(struct speech *a, struct str bytes, const struct message_token_logprobs *l)
 {
     uint64_t begin;
 
@@ -209,7 +209,7 @@ void answer_put(struct answer *a, struct str bytes, const struct message_token_l
     a->is_bad |= a->text.bad;
 }
 
-void answer_end(struct answer *a)
+void speech_end(struct speech *a)
 {
     drop_given(a);
     if (a->open_count && !a->is_stopped) {
@@ -224,7 +224,7 @@ void answer_end(struct answer *a)
 /* ---- taking ---- */
 
 /* A token leaves when all of its text has; in a stopped answer, if it began before the stop. */
-static bool may_leave(const struct answer *a, const struct answer_logprobs *q, uint64_t certain,
+static bool may_leave(const struct speech *a, const struct speech_logprobs *q, uint64_t certain,
                       bool is_last)
 {
     if (a->is_stopped)
@@ -233,13 +233,13 @@ static bool may_leave(const struct answer *a, const struct answer_logprobs *q, u
     return is_last || q->end <= certain || a->queue_count > MESSAGE_LOGPROBS_MAX;
 }
 
-static void take_logprobs(struct answer *a, struct message_text *m, bool is_last,
+static void take_logprobs(struct speech *a, struct message_text *m, bool is_last,
                           struct message_token_logprobs *room)
 {
     uint64_t certain = a->taken + a->certain;
     size_t n = 0;
 
-    while (n < a->queue_count && n < ANSWER_LOGPROBS_MAX &&
+    while (n < a->queue_count && n < SPEECH_LOGPROBS_MAX &&
            may_leave(a, &a->queue[n], certain, is_last))
         n++;
     for (size_t i = 0; i < n; i++)
@@ -250,13 +250,13 @@ static void take_logprobs(struct answer *a, struct message_text *m, bool is_last
     a->queue_count -= n;
     memmove(a->queue, a->queue + n, a->queue_count * sizeof(*a->queue));
     if (is_last && a->is_stopped &&
-        n < ANSWER_LOGPROBS_MAX) { /* the rest lies in the stop string */
+        n < SPEECH_LOGPROBS_MAX) { /* the rest lies in the stop string */
         m->tokens += (uint32_t)a->queue_count;
         a->queue_count = 0;
     }
 }
 
-bool answer_take(struct answer *a, struct message_text *m, bool is_last,
+bool speech_take(struct speech *a, struct message_text *m, bool is_last,
                  struct message_token_logprobs *room)
 {
     size_t n;
@@ -264,8 +264,8 @@ bool answer_take(struct answer *a, struct message_text *m, bool is_last,
     drop_given(a);
     n = a->certain;
     *m = (struct message_text){.text = {"", 0}};
-    if (n > ANSWER_TEXT_MAX) {
-        n = ANSWER_TEXT_MAX;
+    if (n > SPEECH_TEXT_MAX) {
+        n = SPEECH_TEXT_MAX;
         while (((unsigned char)a->text.at[n] & 0xc0) == 0x80) /* not in the middle of a character */
             n--;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answer.h - from tokens to text that may be shown: whole characters, and no part of a stop string.
+/* speech.h - from tokens to text that may be shown: whole characters, and no part of a stop string.
  *
  * Bytes of tokens go in, text comes out as early as it is certain: a character that is not complete
  * waits for its rest, and an end that could still become a stop string waits until it does or
@@ -7,12 +7,12 @@
  * found wherever token boundaries fall; of several, the one that is complete first counts, and of
  * those the one that began first.  Log-probabilities wait with the text of their token; tokens that
  * lie in the stop string are dropped. */
-#ifndef ENGINE_ANSWER_H
-#define ENGINE_ANSWER_H
+#ifndef ENGINE_SPEECH_H
+#define ENGINE_SPEECH_H
 
 #include "net/message.h"
 
-struct answer {
+struct speech {
     const struct str *stops; /* the caller's */
     uint32_t stop_count;
     bool drop_space; /* the next byte, if it is a space, belongs to the tokenizer, not the text */
@@ -26,7 +26,7 @@ struct answer {
     bool is_stopped; /* a stop string is complete: the answer has ended */
     bool is_bad;     /* no memory */
     bool want_logprobs;
-    struct answer_logprobs {
+    struct speech_logprobs {
         struct message_token_logprobs l;
         uint64_t begin, end; /* in bytes of the answer */
     } * queue;
@@ -34,29 +34,29 @@ struct answer {
 };
 
 /* Nothing is allocated yet. */
-void answer_init(struct answer *a, const struct str *stops, uint32_t stop_count,
+void speech_init(struct speech *a, const struct str *stops, uint32_t stop_count,
                  bool want_logprobs);
-void answer_fini(struct answer *a);
+void speech_fini(struct speech *a);
 
 /* Text that is no token's: the prompt, when it is echoed.  No stop string is looked for. */
-void answer_echo(struct answer *a, struct str text);
+void speech_echo(struct speech *a, struct str text);
 
 /* One token: its bytes, and its log-probabilities (NULL unless wanted; copied, what they point at
  * must stay).  Nothing may be put behind a stop. */
-void answer_put(struct answer *a, struct str bytes, const struct message_token_logprobs *l);
+void speech_put(struct speech *a, struct str bytes, const struct message_token_logprobs *l);
 
 /* No more tokens: an open character becomes U+FFFD and all text is certain. */
-void answer_end(struct answer *a);
+void speech_end(struct speech *a);
 
-#define ANSWER_TEXT_MAX     (128u << 10) /* of one TEXT frame */
-#define ANSWER_LOGPROBS_MAX 32           /* likewise: 32 * 21 pieces of 1024 bytes fit a frame */
-#define ANSWER_PIECE_MAX    1024         /* bytes shown of a token beside its log-probability */
+#define SPEECH_TEXT_MAX     (128u << 10) /* of one TEXT frame */
+#define SPEECH_LOGPROBS_MAX 32           /* likewise: 32 * 21 pieces of 1024 bytes fit a frame */
+#define SPEECH_PIECE_MAX    1024         /* bytes shown of a token beside its log-probability */
 
 /* True if something can be sent: *m is that, valid until the next call; `room` is the caller's, for
- * ANSWER_LOGPROBS_MAX of them.  Call until it is false.
+ * SPEECH_LOGPROBS_MAX of them.  Call until it is false.
  * Tokens without text do not make a message of their own, except at the end (`is_last`): then the
  * last message also counts the tokens that gave none. */
-bool answer_take(struct answer *a, struct message_text *m, bool is_last,
+bool speech_take(struct speech *a, struct message_text *m, bool is_last,
                  struct message_token_logprobs *room);
 
 #endif

@@ -1,0 +1,906 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "with_worker.h"
+
+#include "base/json.h"
+#include "base/utf8.h"
+#include "llmos/model.h"
+#include "model/synth.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <sys/socket.h>
+
+static const struct {
+    const char *model, *expected;
+} real_models[] = {
+    {"models/stories260K/stories260K.gguf", "models/stories260K/stories260K.expected.jsonl"},
+    {"models/stories260K/stories260K-F16.gguf",
+     "models/stories260K/stories260K-F16.expected.jsonl"},
+    {"models/babyllama/babyllama105-F32.gguf", "models/babyllama/babyllama105-F32.expected.jsonl"},
+};
+#define REAL_MODELS (sizeof(real_models) / sizeof(real_models[0]))
+
+/* A small model that needs no file of others. */
+static const char *synth_model(void)
+{
+    static char path[512];
+    struct synth_options o;
+    int fd;
+
+    if (path[0])
+        return path;
+    snprintf(path, sizeof(path), "%s", work_path("synth.gguf"));
+    CHECK(synth_shape(&o, "tiny"));
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    CHECK(fd >= 0);
+    CHECK_INT(synth_write(fd, &o, NULL), 0);
+    close(fd);
+    return path;
+}
+
+static struct worker *start_engine(const char *model, const struct message_setup *setup)
+{
+    struct worker_options o = worker_options_for("llmos-engine", model);
+
+    if (setup)
+        o.setup = *setup;
+    if (!o.setup.threads)
+        o.setup.threads = 1;
+    return start_ready(&o);
+}
+
+/* Asks one thing and takes the whole answer; *a is zero or an older answer, its text the caller's
+ * to fini. */
+static void ask(struct worker *w, const struct message *m, struct answer *a)
+{
+    buf_fini(&a->text);
+    answer_init(a);
+    send_ok(w, m);
+    if (answer_wait(a, w, m->id) != 1)
+        TEST_FAIL("the engine ended: %s", a->err.text);
+}
+
+static void check_ok(const struct answer *a)
+{
+    if (a->err.code)
+        TEST_FAIL("%s", a->err.text);
+}
+
+/* ---- the right text ---- */
+
+struct expected {
+    struct buf file;
+    json_t *line[64];
+    size_t count;
+};
+
+static void expected_read(struct expected *e, const char *path)
+{
+    struct json_limits limits = JSON_LIMITS_INIT;
+    char *at, *end;
+
+    buf_init(&e->file, 1 << 20);
+    e->count = 0;
+    CHECK_INT(file_read(path, &e->file, NULL), 0);
+    for (at = e->file.at; (end = strchr(at, '\n')) && e->count < 64; at = end + 1)
+        CHECK_INT(
+            json_parse(&e->line[e->count++], (struct str){at, (size_t)(end - at)}, &limits, NULL),
+            0);
+    CHECK(e->count > 0);
+}
+
+static const char *expected_prompt(const struct expected *e, size_t i)
+{
+    return json_string_value(json_object_get(e->line[i], "prompt"));
+}
+
+static const char *expected_text(const struct expected *e, size_t i)
+{
+    return json_string_value(json_object_get(e->line[i], "text"));
+}
+
+static void expected_fini(struct expected *e)
+{
+    for (size_t i = 0; i < e->count; i++)
+        json_decref(e->line[i]);
+    buf_fini(&e->file);
+}
+
+static void check_expected(size_t model, uint32_t threads)
+{
+    const char *path = shared_path(real_models[model].model);
+    /* 160 tokens are more than one of them was trained for. */
+    struct message_setup setup = {.threads = threads, .context_tokens = 256};
+    struct expected e;
+    struct worker *w;
+
+    if (!path)
+        SKIP("no ../shared/models");
+    expected_read(&e, shared_path(real_models[model].expected));
+    w = start_engine(path, &setup);
+    for (size_t i = 0; i < e.count; i++) {
+        struct message m = generate_request(i + 1, expected_prompt(&e, i), 160);
+        struct answer a = {0};
+
+        ask(w, &m, &a);
+        check_ok(&a);
+        CHECK_STR(buf_str(&a.text).at, expected_text(&e, i));
+        CHECK_INT(a.done.completion_tokens, 160);
+        CHECK_INT(a.tokens, 160);
+        buf_fini(&a.text);
+    }
+    worker_destroy(w);
+    expected_fini(&e);
+}
+
+TEST(engine_continues_stories260k_as_expected)
+{
+    check_expected(0, 1);
+}
+
+TEST(engine_continues_stories260k_in_f16_as_expected)
+{
+    check_expected(1, 1);
+}
+
+TEST(engine_continues_babyllama_as_expected)
+{
+    check_expected(2, 1);
+}
+
+TEST(engine_says_the_same_with_two_threads)
+{
+    check_expected(0, 2);
+}
+
+TEST(engine_says_the_same_with_four_threads)
+{
+    check_expected(2, 4);
+}
+
+/* Everything at once and compared with each alone. */
+static void check_together(struct worker *alone, struct worker *together, uint32_t count,
+                           uint32_t tokens)
+{
+    struct answer single[16] = {{{0}}}, joint[16];
+    struct message m;
+    uint32_t over = 0;
+
+    for (uint32_t i = 0; i < 2 * count; i++) {
+        char prompt[64];
+
+        snprintf(prompt, sizeof(prompt), "%s %u", i % 2 ? "Once upon a time" : "The cat",
+                 i % count);
+        m = generate_request(1 + i % count, prompt, tokens - i % count);
+        m.generate.temperature = (float)(i % count) * 0.25f; /* the first is greedy */
+        m.generate.seed = i % count;
+        m.generate.text = str_of(prompt + (i % count) % 3);
+        if (i < count) {
+            ask(alone, &m, &single[i]);
+            check_ok(&single[i]);
+        } else {
+            answer_init(&joint[i - count]);
+            send_ok(together, &m);
+        }
+    }
+    while (over < count) {
+        struct llmos_error err = {0};
+
+        if (worker_receive(together, &m, 60000, &err) != 1)
+            TEST_FAIL("%s", err.text);
+        if (m.id)
+            over += answer_take(&joint[m.id - 1], &m);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        check_ok(&joint[i]);
+        CHECK(single[i].text.len > 0);
+        CHECK_STR(buf_str(&joint[i].text).at, buf_str(&single[i].text).at);
+        CHECK_INT(joint[i].tokens, single[i].tokens);
+        buf_fini(&single[i].text);
+        buf_fini(&joint[i].text);
+    }
+}
+
+TEST(engine_gives_eight_at_once_the_bytes_of_each_alone)
+{
+    struct message_setup one = {.sessions_max = 1}, eight = {.sessions_max = 8, .threads = 2};
+    const char *real = shared_path(real_models[0].model);
+    struct worker *alone = start_engine(real ? real : synth_model(), &one);
+    struct worker *together = start_engine(real ? real : synth_model(), &eight);
+
+    check_together(alone, together, 8, 60);
+    worker_destroy(alone);
+    worker_destroy(together);
+}
+
+TEST(engine_gives_the_same_bytes_when_the_cache_is_short)
+{
+    /* Eight sequences of up to 90 tokens, and pages for little more than one. */
+    struct message_setup one = {.sessions_max = 1, .context_tokens = 128};
+    struct message_setup eight = {.sessions_max = 8, .context_tokens = 128, .kv_tokens = 128};
+    struct worker *alone = start_engine(synth_model(), &one);
+    struct worker *together = start_engine(synth_model(), &eight);
+
+    check_together(alone, together, 8, 90);
+    worker_destroy(alone);
+    worker_destroy(together);
+}
+
+TEST(engine_repeats_itself_for_the_same_seed_only)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once", 30);
+    struct answer a[3] = {{{0}}};
+
+    m.generate.temperature = 1;
+    for (int i = 0; i < 3; i++) {
+        m.generate.seed = i == 2 ? 8 : 7;
+        m.id++;
+        ask(w, &m, &a[i]);
+        check_ok(&a[i]);
+    }
+    CHECK_STR(a[0].text.at, a[1].text.at);
+    CHECK(strcmp(a[0].text.at, a[2].text.at) != 0);
+    for (int i = 0; i < 3; i++)
+        buf_fini(&a[i].text);
+    worker_destroy(w);
+}
+
+/* ---- the parts of an answer ---- */
+
+TEST(engine_stops_at_a_string_wherever_it_lies)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once", 40);
+    struct answer whole = {0}, cut = {0};
+
+    ask(w, &m, &whole);
+    check_ok(&whole);
+    CHECK(whole.text.len > 30);
+    /* Every string of 7 bytes of the first 30: token boundaries lie everywhere in them. */
+    for (size_t at = 0; at + 7 < 30; at++) {
+        struct str stop = {whole.text.at + at, 7};
+        const char *first;
+
+        while (((unsigned char)stop.at[0] & 0xc0) == 0x80)
+            stop.at++;
+        while (stop.len && utf8_valid_bytes(stop) != stop.len)
+            stop.len--;
+        if (!stop.len)
+            continue;
+        first = memmem(whole.text.at, whole.text.len, stop.at, stop.len);
+        m.id++;
+        m.generate.stop_count = 1;
+        m.generate.stops[0] = stop;
+        ask(w, &m, &cut);
+        check_ok(&cut);
+        CHECK_INT(cut.done.finish, FINISH_STOP);
+        CHECK(str_eq(buf_str(&cut.text),
+                     (struct str){whole.text.at, (size_t)(first - whole.text.at)}));
+        CHECK_INT(cut.tokens, cut.done.completion_tokens);
+        buf_fini(&cut.text);
+    }
+    buf_fini(&whole.text);
+    worker_destroy(w);
+}
+
+TEST(engine_echoes_the_prompt_first)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once  upon\xc3\xa9", 5);
+    struct answer plain = {0}, echo = {0};
+
+    ask(w, &m, &plain);
+    m.id = 2;
+    m.generate.echo = true;
+    ask(w, &m, &echo);
+    check_ok(&echo);
+    CHECK(str_starts(buf_str(&echo.text), m.generate.text));
+    CHECK_STR(echo.text.at + m.generate.text.len, buf_str(&plain.text).at);
+    CHECK_INT(echo.done.completion_tokens, 5);
+    buf_fini(&plain.text);
+    buf_fini(&echo.text);
+    worker_destroy(w);
+}
+
+/* What one token's report must be, whatever the model says. */
+static void check_logprobs(const struct message_token_logprobs *l)
+{
+    double sum = 0;
+
+    CHECK_INT(l->top_count, 20);
+    CHECK_INT(l->top[0].id, l->chosen.id); /* greedy takes the most likely */
+    CHECK(l->top[0].logprob == l->chosen.logprob);
+    for (uint32_t i = 0; i < l->top_count; i++) {
+        sum += exp((double)l->top[i].logprob);
+        CHECK(i == 0 || l->top[i].logprob <= l->top[i - 1].logprob);
+    }
+    CHECK(sum > 0 && sum <= 1.0001);
+}
+
+TEST(engine_reports_logprobs_of_every_token)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once", 60);
+    struct answer a;
+    struct buf pieces;
+    uint32_t offsets[60], starts[61] = {0}, seen = 0, found = 0;
+
+    answer_init(&a);
+    buf_init(&pieces, 1 << 16);
+    m.generate.want_logprob = true;
+    m.generate.top_logprobs = 20;
+    send_ok(w, &m);
+    do {
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+        for (uint32_t i = 0; m.type == MESSAGE_TEXT && i < m.text.logprob_count; i++) {
+            check_logprobs(&m.text.logprobs[i]);
+            CHECK(seen < 60);
+            offsets[seen] = m.text.logprobs[i].text_offset;
+            buf_put(&pieces, m.text.logprobs[i].chosen.token.at,
+                    m.text.logprobs[i].chosen.token.len);
+            starts[++seen] = (uint32_t)pieces.len;
+        }
+    } while (!answer_take(&a, &m));
+    CHECK_INT(seen, a.done.completion_tokens);
+    /* A token that is text by itself stands in the answer where its offset says. */
+    for (uint32_t i = 0; i < seen; i++) {
+        struct str piece = {pieces.at + starts[i], starts[i + 1] - starts[i]};
+
+        CHECK(offsets[i] <= a.text.len && (i == 0 || offsets[i] >= offsets[i - 1]));
+        /* control tokens ("<s>") have a name, but say nothing */
+        if (piece.len == 0 || piece.at[0] == '<' || (unsigned char)piece.at[0] >= 0x80 ||
+            utf8_valid_bytes(piece) != piece.len)
+            continue;
+        CHECK(offsets[i] + piece.len <= a.text.len);
+        /* behind a character that was never completed stands U+FFFD */
+        CHECK(memcmp(a.text.at + offsets[i], piece.at, piece.len) == 0 ||
+              memcmp(a.text.at + offsets[i], "\xef\xbf\xbd", 3) == 0);
+        found++;
+    }
+    CHECK(found > 5);
+    buf_fini(&pieces);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_bans_and_forces_tokens_by_bias)
+{
+    __typeof__(*((struct message_generate *)0)->bias) bias[1];
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once", 1);
+    struct answer a = {0};
+    int32_t first = -1, second = -1;
+
+    m.generate.want_logprob = true;
+    for (int round = 0; round < 2; round++) {
+        struct message got;
+
+        send_ok(w, &m);
+        do {
+            CHECK_INT(worker_receive(w, &got, 10000, NULL), 1);
+            if (got.type == MESSAGE_TEXT && got.text.logprob_count) {
+                second = got.text.logprobs[0].chosen.id;
+                if (round == 0)
+                    first = second;
+            }
+        } while (got.type != MESSAGE_DONE);
+        m.id++;
+        bias[0].token = first;
+        bias[0].bias = -100;
+        m.generate.bias = bias;
+        m.generate.bias_count = 1;
+    }
+    CHECK(first != second);
+    bias[0].token = 1 << 30;
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_answers_as_much_as_fits_when_no_length_is_given)
+{
+    struct message_setup setup = {.context_tokens = 32};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct message m = generate_request(1, "Once", 0);
+    struct answer a = {0};
+
+    m.generate.ignore_eos = true;
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.finish, FINISH_LENGTH);
+    CHECK_INT(a.done.prompt_tokens + a.done.completion_tokens, 32);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+/* ---- bad requests ---- */
+
+TEST(engine_names_both_lengths_of_a_prompt_too_long)
+{
+    struct message_setup setup = {.context_tokens = 32};
+    struct worker *w = start_engine(synth_model(), &setup);
+    char *big = mem_zalloc(1, 1 << 20);
+    struct message m = generate_request(1, "", 1);
+    struct answer a = {0};
+    unsigned long prompt = 0;
+
+    memset(big, 'a', 1 << 20);
+    m.generate.text = (struct str){big, 1 << 20};
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_ECONTEXT);
+    CHECK(sscanf(a.err.text, "the prompt has %lu tokens", &prompt) == 1);
+    CHECK(prompt > 10000);
+    CHECK_CONTAINS(a.err.text, "the context holds 32");
+    m = generate_request(2, "a b", 1); /* and it goes on */
+    ask(w, &m, &a);
+    check_ok(&a);
+    buf_fini(&a.text);
+    worker_destroy(w);
+    mem_free(big);
+}
+
+TEST(engine_refuses_what_makes_no_sense_and_goes_on)
+{
+    static const int32_t outside[] = {1, 1 << 30}, negative[] = {-1};
+    static struct message_chat chat[] = {{STR("emperor"), STR("hello")}};
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message bad[6], m;
+    struct answer a = {0};
+
+    for (int i = 0; i < 6; i++)
+        bad[i] = generate_request((uint64_t)i + 1, "Once", 3);
+    bad[0].generate.temperature = -1;
+    bad[1].generate.top_p = 2;
+    bad[2].generate.prompt_kind = bad[3].generate.prompt_kind = PROMPT_TOKENS;
+    bad[2].generate.tokens = outside;
+    bad[2].generate.count = 2;
+    bad[3].generate.tokens = negative;
+    bad[3].generate.count = 1;
+    bad[4].generate.prompt_kind = PROMPT_CHAT;
+    bad[4].generate.chats = chat;
+    bad[4].generate.count = 1;
+    bad[5].generate.temperature = NAN; /* does not even pass as a message */
+    for (int i = 0; i < 6; i++) {
+        ask(w, &bad[i], &a);
+        CHECK(a.err.code == LLMOS_EINVAL || a.err.code == LLMOS_EFORMAT);
+        CHECK(strlen(a.err.text) > 10);
+    }
+    m = generate_request(100, "Once", 3);
+    ask(w, &m, &a);
+    check_ok(&a);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_begins_an_empty_prompt_with_the_first_token)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "", 3);
+    struct answer a = {0};
+
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.prompt_tokens, 1);
+    m.id = 2;
+    m.generate.prompt_kind = PROMPT_TOKENS; /* no tokens at all */
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    CHECK_CONTAINS(a.err.text, "the prompt is empty");
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_bounds_its_queue)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    uint32_t busy = 0, done = 0, sent = 1100;
+    struct message m;
+
+    for (uint32_t i = 0; i < sent; i++) {
+        m = generate_request(i + 1, "Once", 20);
+        send_ok(w, &m);
+    }
+    while (busy + done < sent) {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        done += m.type == MESSAGE_DONE;
+        if (m.type == MESSAGE_ERROR) {
+            busy++;
+            CHECK_INT(m.error.code, LLMOS_EBUSY);
+        }
+    }
+    CHECK(done >= 1024);
+    CHECK(busy > 0);
+    worker_destroy(w);
+}
+
+TEST(engine_answers_in_the_order_of_asking)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m;
+    uint64_t next = 1;
+
+    for (uint64_t id = 1; id <= 5; id++) {
+        m = generate_request(id, "Once", 5);
+        send_ok(w, &m);
+    }
+    while (next <= 5) {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        if (m.type == MESSAGE_DONE)
+            CHECK_INT(m.id, next++);
+    }
+    worker_destroy(w);
+}
+
+TEST(engine_cancels_what_runs_and_what_waits)
+{
+    struct message_setup setup = {.context_tokens = 256};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct message m, first = generate_request(1, "Once", 0),
+                      second = generate_request(2, "Once", 0);
+    uint32_t canceled = 0;
+
+    first.generate.ignore_eos = second.generate.ignore_eos = true;
+    send_ok(w, &first);
+    send_ok(w, &second); /* one sequence only: it waits */
+    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 2});
+    do
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    while (m.type != MESSAGE_DONE);
+    if (m.id == 1)
+        SKIP("the machine was faster than the test");
+    CHECK_INT(m.id, 2);
+    CHECK_INT(m.done.finish, FINISH_CANCELED);
+    CHECK_INT(m.done.completion_tokens, 0);
+    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 1});
+    do {
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+        canceled += m.type == MESSAGE_DONE && m.done.finish == FINISH_CANCELED;
+    } while (m.type != MESSAGE_DONE);
+    CHECK_INT(m.id, 1);
+    CHECK(canceled == 1 || m.done.completion_tokens > 200);
+    worker_destroy(w);
+}
+
+/* Processor time of the engine so far, in ticks. */
+static unsigned long ticks_of(const struct worker *w)
+{
+    unsigned long user = 0, kernel = 0;
+    struct buf text;
+    char path[64];
+
+    buf_init(&text, 4096);
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)worker_vce(w)->pid);
+    CHECK_INT(file_read(path, &text, NULL), 0);
+    CHECK_INT(sscanf(strrchr(text.at, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                     &user, &kernel),
+              2);
+    buf_fini(&text);
+    return user + kernel;
+}
+
+TEST(engine_stops_working_for_a_host_that_does_not_read)
+{
+    struct message_setup setup = {.sessions_max = 8, .context_tokens = 512};
+    struct worker *w = start_engine(synth_model(), &setup);
+    uint32_t over = 0, canceled = 0;
+    unsigned long before, now;
+    struct message m;
+
+    /* 19200 tokens with about 6 MiB of log-probabilities: more than socket and engine keep. */
+    for (uint64_t id = 1; id <= 64; id++) {
+        m = generate_request(id, "Once", 300);
+        m.generate.want_logprob = m.generate.ignore_eos = true;
+        m.generate.top_logprobs = 20;
+        send_ok(w, &m);
+    }
+    now = ticks_of(w);
+    do {
+        before = now;
+        usleep(200000);
+        now = ticks_of(w);
+    } while (now != before);
+    /* It rests, but not because all is done; and it listens. */
+    for (uint64_t id = 1; id <= 64; id++)
+        send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = id});
+    while (over < 64) {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        over += m.type == MESSAGE_DONE;
+        canceled += m.type == MESSAGE_DONE && m.done.finish == FINISH_CANCELED;
+    }
+    CHECK(canceled > 16);
+    worker_destroy(w);
+}
+
+/* ---- hosts that break the rules, and hosts that go ---- */
+
+/* Writes raw bytes on the socket of a worker that is ready; what the engine says to that. */
+static void check_ends(const struct buf *bytes, const char *says)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct llmos_error err = {0};
+    struct message m;
+
+    CHECK(!bytes->bad);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, bytes->at, bytes->len), 0);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.id, 0);
+    fail(&err, m.error.code, "%.*s", STR_ARG(m.error.text));
+    CHECK_CONTAINS(err.text, says);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), LLMOS_ECLOSED);
+    CHECK_CONTAINS(err.text, "exited with 1");
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_breaks_the_rules)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    message_put(&b, &(struct message){.type = MESSAGE_SETUP});
+    check_ends(&b, "SETUP came a second time");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, 999, 1));
+    check_ends(&b, "a frame of type 999, which a host may not send");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, MESSAGE_TEXT, 1));
+    check_ends(&b, "which a host may not send");
+    buf_clear(&b);
+    buf_put_u32(&b, FRAME_TO_ENGINE_MAX + 1);
+    buf_put_u32(&b, MESSAGE_GENERATE);
+    buf_put_u64(&b, 1);
+    check_ends(&b, "a frame of 16777217 bytes, at most 16777216 are accepted");
+    buf_fini(&b);
+}
+
+TEST(engine_forgives_a_malformed_request)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(7, "Once", 0);
+    struct answer a = {0};
+    struct buf b;
+
+    /* The worker expects answers to what it sent itself: so 7 runs, and the broken frame is about 7
+     * too. */
+    buf_init(&b, 1000);
+    message_put(&b, &m);
+    b.at[FRAME_HEAD_BYTES] = 9; /* the kind of prompt */
+    m.generate.ignore_eos = true;
+    send_ok(w, &m);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, b.at, b.len), 0);
+    answer_init(&a);
+    CHECK_INT(answer_wait(&a, w, 7), 1);
+    CHECK_INT(a.err.code, LLMOS_EFORMAT);
+    CHECK_STR(a.err.text, "GENERATE frame: field 'prompt_kind' is 9, at most 2 is allowed");
+    buf_fini(&b);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_goes)
+{
+    for (int is_busy = 0; is_busy < 2; is_busy++) {
+        struct worker *w = start_engine(synth_model(), NULL);
+        struct message m = generate_request(1, "Once", 0);
+        struct llmos_error err = {0};
+        int rc;
+
+        m.generate.ignore_eos = true;
+        if (is_busy)
+            send_ok(w, &m);
+        CHECK_INT(shutdown(worker_vce(w)->socket, SHUT_WR), 0);
+        while ((rc = worker_receive(w, &m, 10000, &err)) == 1)
+            CHECK(m.type != MESSAGE_DONE || m.done.completion_tokens > 0);
+        CHECK_INT(rc, LLMOS_ECLOSED);
+        CHECK_CONTAINS(err.text, "exited with 0");
+        worker_destroy(w);
+    }
+}
+
+/* ---- other questions ---- */
+
+TEST(engine_tokenizes_as_the_library_does)
+{
+    const char *path = synth_model();
+    struct message_setup setup = {.purpose = PURPOSE_TOKENIZE};
+    struct worker *w = start_engine(path, &setup);
+    struct message m = {
+        .type = MESSAGE_TOKENIZE, .id = 1, .tokenize = {STR("Once upon \xff</s>"), true, true}};
+    llmos_model *model;
+    struct answer a = {0};
+    int32_t tokens[64];
+    long n;
+
+    CHECK_INT(llmos_model_open(&model, path, NULL), 0);
+    for (int flags = 0; flags < 4; flags++) {
+        m.id++;
+        m.type = MESSAGE_TOKENIZE;
+        m.tokenize = (struct message_tokenize){STR("Once upon \xff</s>"), flags & 1, flags & 2};
+        n = llmos_tokenize(llmos_model_tokenizer(model), m.tokenize.text.at, m.tokenize.text.len,
+                           flags, tokens, 64, NULL);
+        CHECK(n > 2 && n < 64);
+        send_ok(w, &m);
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+        CHECK_INT(m.type, MESSAGE_TOKENS);
+        CHECK(m.tokens.last);
+        CHECK_INT(m.tokens.count, n);
+        CHECK(memcmp(m.tokens.tokens, tokens, (size_t)n * sizeof(*tokens)) == 0);
+    }
+    m = generate_request(100, "Once", 3);
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    CHECK_CONTAINS(a.err.text, "was not started to answer");
+    buf_fini(&a.text);
+    llmos_model_close(model);
+    worker_destroy(w);
+}
+
+TEST(engine_tokenizes_more_than_a_frame_of_tokens)
+{
+    struct message_setup setup = {.purpose = PURPOSE_TOKENIZE};
+    struct worker *w = start_engine(synth_model(), &setup);
+    char *big = mem_alloc(2 << 20);
+    struct message m = {.type = MESSAGE_TOKENIZE, .id = 1};
+    uint64_t count = 0, frames = 0;
+
+    for (size_t i = 0; i < 2 << 20; i++)
+        big[i] = (char)('a' + i * i % 26);
+    m.tokenize.text = (struct str){big, 2 << 20};
+    send_ok(w, &m);
+    do {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        CHECK_INT(m.type, MESSAGE_TOKENS);
+        count += m.tokens.count;
+        frames++;
+    } while (!m.tokens.last);
+    CHECK(count > 200000);
+    CHECK(frames > 1);
+    worker_destroy(w);
+    mem_free(big);
+}
+
+TEST(engine_inspects_without_running)
+{
+    struct message_setup setup = {.purpose = PURPOSE_INSPECT};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct json_limits limits = JSON_LIMITS_INIT;
+    struct message m = {.type = MESSAGE_INSPECT, .id = 1};
+    struct answer a = {0};
+    json_t *json;
+
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(json_parse(&json, buf_str(&a.text), &limits, NULL), 0);
+    json_decref(json);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_measures_itself)
+{
+    static const char *const positive[] = {"prefill_tokens_per_second",
+                                           "decode_tokens_per_second",
+                                           "time_to_first_token_ms",
+                                           "load_ms",
+                                           "rss_bytes",
+                                           "threads"};
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct json_limits limits = JSON_LIMITS_INIT;
+    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 10, 3}};
+    struct answer a = {0};
+    json_t *json;
+
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(json_parse(&json, buf_str(&a.text), &limits, NULL), 0);
+    for (size_t i = 0; i < sizeof(positive) / sizeof(positive[0]); i++)
+        CHECK(json_number_value(json_object_get(json, positive[i])) > 0);
+    CHECK_INT(json_number_value(json_object_get(json, "repeat")), 3);
+    json_decref(json);
+    m.id = 2;
+    m.bench.prompt = 1u << 29;
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_ECONTEXT);
+    m.id = 3;
+    m.bench = (struct message_bench){0, 1, 1};
+    ask(w, &m, &a);
+    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_stops_measuring_when_told)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 1000}};
+    struct answer a = {0};
+
+    answer_init(&a);
+    send_ok(w, &m);
+    m = generate_request(2, "Once", 3); /* waits for its end */
+    send_ok(w, &m);
+    m = (struct message){.type = MESSAGE_CANCEL, .id = 1};
+    send_ok(w, &m);
+    CHECK_INT(answer_wait(&a, w, 1), 1);
+    CHECK_INT(a.err.code, LLMOS_ECANCELED);
+    a.err.code = 0;
+    CHECK_INT(answer_wait(&a, w, 2), 1);
+    check_ok(&a);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+/* ---- bad models ---- */
+
+/* The sentence with which the engine refuses a file. */
+static void check_refused(const char *path, const char *says)
+{
+    struct worker_options o = worker_options_for("llmos-engine", path);
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    if (worker_start(&w, &o, &err) < 0) {
+        CHECK_CONTAINS(err.text, says);
+        return;
+    }
+    CHECK_INT(worker_receive(w, &m, 10000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.id, 0);
+    fail(&err, m.error.code, "%.*s", STR_ARG(m.error.text));
+    printf("# %s\n", err.text);
+    CHECK_CONTAINS(err.text, says);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), LLMOS_ECLOSED);
+    CHECK_CONTAINS(err.text, "exited with 1");
+    worker_destroy(w);
+}
+
+TEST(engine_says_what_is_wrong_with_a_model)
+{
+    struct buf bytes;
+    const char *link = work_path("loop"), *fifo = work_path("fifo");
+
+    buf_init(&bytes, 64 << 20);
+    CHECK_INT(file_read(synth_model(), &bytes, NULL), 0);
+    check_refused(work_file("empty", "", 0), "");
+    check_refused(work_file("text", "Once upon a time there was no model", 35), "GGUF");
+    check_refused(work_file("half", bytes.at, bytes.len / 2), "ends at byte");
+    check_refused(work_file("four", bytes.at, 4), "");
+    CHECK_INT(symlink(link, link), 0);
+    check_refused(link, "Too many levels of symbolic links");
+    CHECK_INT(mkfifo(fifo, 0600), 0);
+    check_refused(fifo, "it is a pipe");
+    check_refused("/dev/random", "it is a character device");
+    check_refused("/tmp", "it is a directory");
+    check_refused(work_path("nothing"), "No such file or directory");
+    buf_fini(&bytes);
+}
+
+TEST(engine_says_how_much_memory_a_context_needs)
+{
+    struct worker_options o = worker_options_for("llmos-engine", synth_model());
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    o.setup.memory_max_bytes = 1 << 20;
+    o.setup.context_tokens = 100000;
+    CHECK_INT(worker_start(&w, &o, &err), 0);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.error.code, LLMOS_ENOMEM);
+    fail(&err, m.error.code, "%.*s", STR_ARG(m.error.text));
+    CHECK_CONTAINS(err.text, "100000 tokens of context need");
+    worker_destroy(w);
+}
+
+TEST(engine_is_small)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+
+    CHECK(ROOM_SKIP || worker_memory_bytes(w) < 24u << 20);
+    printf("# %llu bytes\n", (unsigned long long)worker_memory_bytes(w));
+    worker_destroy(w);
+}
