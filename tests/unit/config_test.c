@@ -148,6 +148,7 @@ TEST(config_example_is_right)
     if (!source)
         SKIP("LLMOS_SOURCE does not say where the example is");
     snprintf(path, sizeof(path), "%s/packaging/llmos.yaml", source);
+    config_fini(&c);
     config_init(&c);
     CHECK_INT(config_load_file(&c, path, &err), 0);
     CHECK_INT(c.model_count, 1);
