@@ -8,8 +8,6 @@
 #include "cli/table.h"
 #include "cli/talk.h"
 
-#include <stdlib.h>
-
 struct bench {
     bool json;
     uint32_t prompt, generate, repeat;
@@ -117,7 +115,7 @@ static int show(const struct bench *o, json_t *result)
         out.bad = !text;
         buf_puts(&out, text ? text : "");
         buf_putc(&out, '\n');
-        free(text); /* the library's own malloc */
+        mem_free(text); /* json.c gave the library our allocator */
     } else {
         put_figures(result, &out);
     }

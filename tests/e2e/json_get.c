@@ -17,22 +17,25 @@ int main(int argc, char **argv)
     json_t *whole;
     struct buf text;
     char *at;
+    int code;
 
     buf_init(&text, 64u << 20);
     if (argc != 2 || file_read("-", &text, &err) < 0 ||
         json_parse(&whole, buf_str(&text), &limits, &err) < 0) {
         fprintf(stderr, "json_get: %s\n", err.text);
+        buf_fini(&text);
         return 1;
     }
     value = whole;
     for (char *part = strtok_r(argv[1], ".", &at); part && value; part = strtok_r(NULL, ".", &at))
         value = json_is_array(value) ? json_array_get(value, (size_t)atol(part))
                                      : json_object_get(value, part);
-    if (!value)
-        return 1;
+    code = value ? 0 : 1;
     if (json_is_string(value))
         fwrite(json_string_value(value), 1, json_string_length(value), stdout);
-    else
+    else if (value)
         json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
-    return 0;
+    json_decref(whole);
+    buf_fini(&text);
+    return code;
 }
