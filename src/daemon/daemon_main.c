@@ -305,19 +305,12 @@ static int run(struct daemon *d)
     return code;
 }
 
-enum { SHOW_MAN = OPT_VERSION + 1 };
-
-static int show(int what)
+static int print_text(const struct opt_command *c, int what)
 {
     struct buf out;
 
     buf_init(&out, 1 << 20);
-    if (what == OPT_VERSION)
-        buf_printf(&out, "llmosd %s\n", LLMOS_VERSION);
-    else if (what == SHOW_MAN)
-        opt_man(&out, &command, LLMOS_VERSION);
-    else
-        opt_help(&out, &command, OPT_WIDTH_PLAIN);
+    opt_show(&out, c, (enum opt_result)what, OPT_WIDTH_PLAIN, LLMOS_VERSION);
     fputs(buf_str(&out).at, stdout);
     buf_fini(&out);
     return EXIT_SUCCESS;
@@ -329,13 +322,11 @@ int main(int argc, char **argv)
     struct flags flags = defaults;
     struct llmos_error err = {0};
     struct opt_rest rest;
-    int code = EXIT_FAILURE, rc;
+    int rc = opt_parse(&command, &flags, argc, argv, &rest, &err);
+    int code = EXIT_FAILURE;
 
-    if (argc > 1 && strcmp(argv[1], "--man") == 0) /* for the build */
-        return show(SHOW_MAN);
-    rc = opt_parse(&command, &flags, argc, argv, &rest, &err);
     if (rc > OPT_GO)
-        return show(rc);
+        return print_text(&command, rc);
     if (rc < 0) {
         fprintf(stderr, "llmosd: %s\n", err.text);
         return OPT_EXIT_USAGE;
