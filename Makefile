@@ -7,7 +7,7 @@ export LLMOS_ROOT := $(CURDIR)
 all: $(BUILD)/build.ninja ; @ninja -C $(BUILD)
 $(BUILD)/build.ninja: ; @tools/install-packages build && $(MESON) $(BUILD)
 test: packages-test all ; @tools/run-tests $(BUILD)
-demo: all ; @tools/demo $(BUILD)
+demo: $(BUILD)/build.ninja ; @ninja -C $(BUILD) programs && tools/demo $(BUILD)
 bench: all ; @tools/bench $(BUILD)
 asan: ; @tools/install-packages build test && CC=gcc tools/sanitized build-asan address,undefined
 tsan: ; @tools/install-packages build test check && CC=clang-14 tools/sanitized build-tsan thread
