@@ -142,7 +142,9 @@ static int make_folder(struct making *m, const char *folder)
     }
     if (mkdir(folder, 0755) < 0)
         return -1;
-    snprintf(m->folders + used, CGROUP_FOLDERS_SIZE - used, "%s%s", used ? "\n" : "", folder);
+    /* It fits: checked above. */
+    memcpy(m->folders + used, used ? "\n" : "", used ? 1 : 0);
+    memcpy(m->folders + used + (used > 0), folder, strlen(folder) + 1);
     return 0;
 }
 
