@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <sys/socket.h>
 
 static const struct {
     const char *model, *expected;
@@ -693,29 +694,140 @@ TEST(engine_cancels_what_runs_and_what_waits)
     worker_destroy(w);
 }
 
+/* Processor time of the engine so far, in ticks. */
+static unsigned long ticks_of(const struct worker *w)
+{
+    unsigned long user = 0, kernel = 0;
+    struct buf text;
+    char path[64];
+
+    buf_init(&text, 4096);
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)worker_vce(w)->pid);
+    CHECK_INT(file_read(path, &text, NULL), 0);
+    CHECK_INT(sscanf(strrchr(text.at, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                     &user, &kernel),
+              2);
+    buf_fini(&text);
+    return user + kernel;
+}
+
 TEST(engine_stops_working_for_a_host_that_does_not_read)
 {
     struct message_setup setup = {.sessions_max = 8, .context_tokens = 512};
     struct worker *w = start_engine(synth_model(), &setup);
+    uint32_t over = 0, canceled = 0;
+    unsigned long before, now;
     struct message m;
-    uint32_t done = 0;
 
-    /* About 3 MiB of log-probabilities, ten times what the socket holds. */
-    for (uint64_t id = 1; id <= 16; id++) {
-        m = generate_request(id, "Once", 200);
+    /* 19200 tokens with about 6 MiB of log-probabilities: more than socket and engine keep. */
+    for (uint64_t id = 1; id <= 64; id++) {
+        m = generate_request(id, "Once", 300);
         m.generate.want_logprob = m.generate.ignore_eos = true;
         m.generate.top_logprobs = 20;
         send_ok(w, &m);
     }
-    usleep(300000);
-    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 16}); /* it listens all the same */
-    while (done < 16) {
+    now = ticks_of(w);
+    do {
+        before = now;
+        usleep(200000);
+        now = ticks_of(w);
+    } while (now != before);
+    /* It rests, but not because all is done; and it listens. */
+    for (uint64_t id = 1; id <= 64; id++)
+        send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = id});
+    while (over < 64) {
         CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
-        done += m.type == MESSAGE_DONE;
-        if (m.type == MESSAGE_DONE && m.id == 16)
-            CHECK(m.done.finish == FINISH_CANCELED || m.done.completion_tokens == 200);
+        over += m.type == MESSAGE_DONE;
+        canceled += m.type == MESSAGE_DONE && m.done.finish == FINISH_CANCELED;
     }
+    CHECK(canceled > 16);
     worker_destroy(w);
+}
+
+/* ---- hosts that break the rules, and hosts that go ---- */
+
+/* Writes raw bytes on the socket of a worker that is ready; what the engine says to that. */
+static void check_ends(const struct buf *bytes, const char *says)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct llmos_error err = {0};
+    struct message m;
+
+    CHECK(!bytes->bad);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, bytes->at, bytes->len), 0);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.id, 0);
+    fail(&err, m.error.code, "%.*s", STR_ARG(m.error.text));
+    CHECK_CONTAINS(err.text, says);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), LLMOS_ECLOSED);
+    CHECK_CONTAINS(err.text, "exited with 1");
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_breaks_the_rules)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    message_put(&b, &(struct message){.type = MESSAGE_SETUP});
+    check_ends(&b, "SETUP came a second time");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, 999, 1));
+    check_ends(&b, "a frame of type 999, which a host may not send");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, MESSAGE_TEXT, 1));
+    check_ends(&b, "which a host may not send");
+    buf_clear(&b);
+    buf_put_u32(&b, FRAME_TO_ENGINE_MAX + 1);
+    buf_put_u32(&b, MESSAGE_GENERATE);
+    buf_put_u64(&b, 1);
+    check_ends(&b, "a frame of 16777217 bytes, at most 16777216 are accepted");
+    buf_fini(&b);
+}
+
+TEST(engine_forgives_a_malformed_request)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(7, "Once", 0);
+    struct answer a = {0};
+    struct buf b;
+
+    /* The worker expects answers to what it sent itself: so 7 runs, and the broken frame is about 7
+     * too. */
+    buf_init(&b, 1000);
+    message_put(&b, &m);
+    b.at[FRAME_HEAD_BYTES] = 9; /* the kind of prompt */
+    m.generate.ignore_eos = true;
+    send_ok(w, &m);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, b.at, b.len), 0);
+    answer_init(&a);
+    CHECK_INT(answer_wait(&a, w, 7), 1);
+    CHECK_INT(a.err.code, LLMOS_EFORMAT);
+    CHECK_STR(a.err.text, "GENERATE frame: field 'prompt_kind' is 9, at most 2 is allowed");
+    buf_fini(&b);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_goes)
+{
+    for (int is_busy = 0; is_busy < 2; is_busy++) {
+        struct worker *w = start_engine(synth_model(), NULL);
+        struct message m = generate_request(1, "Once", 0);
+        struct llmos_error err = {0};
+        int rc;
+
+        m.generate.ignore_eos = true;
+        if (is_busy)
+            send_ok(w, &m);
+        CHECK_INT(shutdown(worker_vce(w)->socket, SHUT_WR), 0);
+        while ((rc = worker_receive(w, &m, 10000, &err)) == 1)
+            CHECK(m.type != MESSAGE_DONE || m.done.completion_tokens > 0);
+        CHECK_INT(rc, LLMOS_ECLOSED);
+        CHECK_CONTAINS(err.text, "exited with 0");
+        worker_destroy(w);
+    }
 }
 
 /* ---- other questions ---- */
