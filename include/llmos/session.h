@@ -140,7 +140,8 @@ struct llmos_step_out {
 /* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
  * itself: the next step continues behind it.  Every session that decodes gets one token; prompt
  * chunks share what that leaves of batch_tokens, but at least one token, first sessions first; a
- * session that got no share has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
+ * session that got no share, or waits for a page of its domain that another computes in this step,
+ * has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
  * which the text names by its place, the model computes no number; no session has changed, and the
  * others can be stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,

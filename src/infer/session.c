@@ -550,6 +550,26 @@ static void take_share(llmos_context *c, struct turn *t, uint32_t wanted)
     t->out.computed = t->share;
 }
 
+/* Does somebody compute, in this step, the page with which s would go on?  Then s waits for it: to
+ * compute it twice would take as long and help nobody. */
+static bool is_underway(const llmos_context *c, const struct llmos_session *s)
+{
+    size_t end = (size_t)(s->tree_pages + 1) * KV_PAGE_TOKENS;
+
+    if (wanted_from_tree(s) < KV_PAGE_TOKENS)
+        return false;
+    for (size_t i = 0; i < c->turn_count; i++) {
+        const struct llmos_session *o = c->turns[i].session;
+
+        if (c->turns[i].share > 0 && o->domain == s->domain && o->tree_pages == s->tree_pages &&
+            o->count >= end && last_tree_page(o) == last_tree_page(s) &&
+            memcmp(o->tokens + s->computed, s->tokens + s->computed,
+                   KV_PAGE_TOKENS * sizeof(*s->tokens)) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool decodes(const struct llmos_session *s)
 {
     return s->count - s->computed == 1;
@@ -572,7 +592,7 @@ static void share_batch(llmos_context *c)
     for (size_t i = 0; i < c->turn_count && left > 0; i++) {
         struct llmos_session *s = c->turns[i].session;
 
-        if (s->count - s->computed > 1) {
+        if (s->count - s->computed > 1 && !is_underway(c, s)) {
             copy_beginning(c, s);
             take_share(c, &c->turns[i], smaller(s->count - s->computed, left));
             left -= c->turns[i].share;

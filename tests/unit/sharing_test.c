@@ -312,6 +312,47 @@ TEST(sessions_find_the_pages_of_one_that_still_runs)
     tiny_llama_fini(&model);
 }
 
+TEST(choices_of_one_prompt_compute_it_once)
+{
+    struct llmos_step_out out[4];
+    struct answer expected[2], a[4] = {{.made = 0}};
+    int32_t tokens[200], others[200];
+    llmos_session *s[4];
+    llmos_context *c;
+
+    model_init(DTYPE_F32);
+    prompt_of(tokens, 200, 1, 200, 0);
+    prompt_of(others, 200, 1, 70, 0);
+    ask_afresh(tokens, 200, &expected[0]);
+    ask_afresh(others, 200, &expected[1]);
+    c = context_of(2, 512, 4, 0);
+    for (int i = 0; i < 4; i++)
+        s[i] = session_of(c, i == 3 ? 2 : 1, i == 2 ? others : tokens, 200);
+    CHECK_INT(llmos_context_step(c, s, 4, out, NULL), 0);
+    CHECK_INT(out[0].computed, 200);
+    CHECK_INT(out[1].computed, 0); /* waits */
+    CHECK_INT(out[2].computed, 0);
+    CHECK(!out[1].starved && out[1].token < 0);
+    CHECK_INT(out[3].computed, 200); /* of another domain */
+    answer_add(&a[0], s[0], &out[0]);
+    answer_add(&a[3], s[3], &out[3]);
+    CHECK_INT(llmos_context_step(c, s, 4, out, NULL), 0);
+    CHECK_INT(out[1].computed, 8);
+    CHECK_INT(out[2].computed, 130);
+    CHECK_INT(llmos_session_cached(s[2]), 70);
+    for (int i = 0; i < 4; i++)
+        answer_add(&a[i], s[i], &out[i]);
+    for (int i = 0; i < 4; i++) {
+        run_to_end(c, s[i], &a[i]);
+        check_same(&a[i], &expected[i == 2]);
+        check_sound(c);
+    }
+    for (int i = 0; i < 4; i++)
+        llmos_session_destroy(s[i]);
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
 TEST(a_canceled_session_leaves_what_it_has_computed)
 {
     int32_t tokens[200];
