@@ -411,6 +411,85 @@ TEST(a_step_that_fails_puts_nothing_into_the_cache)
     tiny_llama_fini(&model);
 }
 
+TEST(pages_of_a_step_that_failed_make_room_for_those_that_others_have_computed)
+{
+    struct answer expected, a = {.made = 0};
+    int32_t tokens[200];
+    struct llmos_step_out out;
+    llmos_session *s;
+    llmos_context *c;
+    float *row, before[64];
+
+    model_init(DTYPE_F32);
+    row = (float *)(uintptr_t)tensor_row(weights_get(&model.model.weights, 0, WEIGHT_EMBED), 42);
+    memcpy(before, row, sizeof(before));
+    prompt_of(tokens, 200, 1, 200, 0);
+    tokens[150] = 42;
+    ask_afresh(tokens, 200, &expected);
+    c = context_of(1, 512, 2, 0);
+    s = session_of(c, 1, tokens, 200);
+    row[3] = NAN;
+    CHECK_INT(llmos_context_step(c, &s, 1, &out, NULL), LLMOS_EFORMAT);
+    memcpy(row, before, sizeof(before));
+    ask(c, 1, tokens, 190, &a); /* leaves two full pages and more */
+    a.made = 0;
+    run_to_end(c, s, &a);
+    CHECK_INT(llmos_session_cached(s), 190);
+    check_same(&a, &expected);
+    check_sound(c);
+    llmos_session_destroy(s);
+    check_sound(c);
+    CHECK_INT(free_tokens(c, NULL), 2 * CONTEXT);
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
+TEST(only_the_same_page_behind_the_same_past_is_waited_for)
+{
+    int32_t tokens[2][200];
+    struct llmos_step_out out[2];
+    llmos_session *s[2];
+    struct answer a;
+    llmos_context *c;
+
+    model_init(DTYPE_F32);
+    c = context_of(1, 512, 2, 0);
+    for (int i = 0; i < 2; i++) {
+        prompt_of(tokens[i], 200, 5, 200, 0);
+        tokens[i][3] = i; /* in the first page */
+        ask(c, 1, tokens[i], 65, &a);
+    }
+    for (int i = 0; i < 2; i++)
+        s[i] = session_of(c, 1, tokens[i], 200);
+    CHECK_INT(llmos_context_step(c, s, 2, out, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(llmos_session_cached(s[i]), 65);
+        CHECK_INT(out[i].computed, 135);
+        llmos_session_destroy(s[i]);
+    }
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
+TEST(sharing_allocates_nothing)
+{
+    int32_t tokens[300];
+    struct answer a;
+    llmos_context *c;
+
+    model_init(DTYPE_F32);
+    c = context_of(2, 512, 1, CONTEXT);
+    for (uint64_t i = 0; i < 12; i++) { /* found, copied, given up */
+        prompt_of(tokens, 300, 1, 140, i % 3);
+        mem_fail_at(1);
+        CHECK((ask(c, 1 + i / 8, tokens, 300, &a) > 0) == (i != 0 && i != 8));
+        CHECK(!mem_failed());
+        mem_fail_at(0);
+    }
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
 /* --- anything in any order --- */
 
 #define PLAYERS 4
