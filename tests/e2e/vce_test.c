@@ -48,21 +48,23 @@ static struct {
     const char *problem; /* why nothing can be tested */
 } world = {.model_fd = -1, .shm_id = -1};
 
-static void copy(const char *from, const char *to)
+static void load(struct buf *program, const char *build, const char *name)
 {
-    struct buf bytes;
-    FILE *f;
+    char path[4096];
 
-    buf_init(&bytes, 256 << 20);
-    if (file_read(from, &bytes, NULL) < 0) {
+    snprintf(path, sizeof(path), "%s/%s", build, name);
+    buf_init(program, 256 << 20);
+    if (file_read(path, program, NULL) < 0)
         world.problem = "a program to test was not built";
-        buf_fini(&bytes);
-        return;
-    }
-    f = fopen(to, "we");
-    if (!f || fwrite(bytes.at, 1, bytes.len, f) != bytes.len || fclose(f) != 0 || chmod(to, 0755))
+}
+
+static void put_program(const struct buf *program, const char *to)
+{
+    FILE *f = fopen(to, "we");
+
+    if (!f || fwrite(program->at, 1, program->len, f) != program->len || fclose(f) != 0 ||
+        chmod(to, 0755))
         world.problem = "cannot copy the programs to test";
-    buf_fini(&bytes);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
@@ -174,7 +176,7 @@ static void name_things(void)
 __attribute__((constructor(101))) static void make_world(void)
 {
     const char *build = getenv("LLMOS_BUILD");
-    char path[4096];
+    struct buf launcher, probe;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     world.problem = "with a sanitizer the engine is linked dynamically and cannot live in an empty "
@@ -185,7 +187,11 @@ __attribute__((constructor(101))) static void make_world(void)
         world.problem = "LLMOS_BUILD does not name the build folder";
         return;
     }
-    become_nobody();
+    /* While we still may: nobody cannot look into a build folder below /root. */
+    load(&launcher, build, "llmos-vce");
+    load(&probe, build, "tests/e2e/vce_probe");
+    if (!world.problem)
+        become_nobody();
     if (world.problem)
         return;
     world.owner = getpid();
@@ -193,12 +199,12 @@ __attribute__((constructor(101))) static void make_world(void)
     umask(0022);
     atexit(clean_world);
     name_things();
-    snprintf(path, sizeof(path), "%s/llmos-vce", build);
-    copy(path, world.launcher);
-    snprintf(path, sizeof(path), "%s/tests/e2e/vce_probe", build);
-    copy(path, world.engine);
-    copy(path, world.model);
-    copy(path, world.outside_engine);
+    put_program(&launcher, world.launcher);
+    put_program(&probe, world.engine);
+    put_program(&probe, world.model);
+    put_program(&probe, world.outside_engine);
+    buf_fini(&launcher);
+    buf_fini(&probe);
     world.model_fd = open(world.model, O_RDONLY | O_CLOEXEC);
     listen_inet(SOCK_STREAM, world.port);
     listen_inet(SOCK_DGRAM, world.udp_port);

@@ -131,6 +131,33 @@ static uint64_t fake_memory(const struct worker *w)
 static const struct runner_ops fake_ops = {fake_start,   fake_send, fake_receive, fake_stop,
                                            fake_destroy, fake_vce,  fake_memory};
 
+static unsigned seen(const unsigned *count)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&fake.lock);
+    n = *count;
+    pthread_mutex_unlock(&fake.lock);
+    return n;
+}
+
+static struct message sent(unsigned i)
+{
+    struct message one;
+
+    pthread_mutex_lock(&fake.lock);
+    one = fake.sent[i];
+    pthread_mutex_unlock(&fake.lock);
+    return one;
+}
+
+static void forget_sent(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.sent_count = 0;
+    pthread_mutex_unlock(&fake.lock);
+}
+
 /* --- one who asks ----------------------------------------------------------------------------- */
 
 struct asker {
@@ -224,7 +251,7 @@ static void begin(unsigned stall_seconds)
 static void end(void)
 {
     supervise_destroy(s);
-    CHECK_INT(fake.alive, 0);
+    CHECK_INT(seen(&fake.alive), 0);
     CHECK_INT(held, 0);
     log_set_sink(NULL, NULL);
 }
@@ -268,7 +295,7 @@ TEST(supervise_asks_and_hears)
     CHECK(str_is(m->ready.name, "fake"));
     ask(&k);
     CHECK_INT(m->asks, 1);
-    CHECK(BECOMES(fake.sent_count == 1));
+    CHECK(BECOMES(seen(&fake.sent_count) == 1));
     say_done(99999); /* nobody asked that */
     say_done(k.ask.id);
     CHECK(BECOMES(k.dones == 1));
@@ -314,8 +341,8 @@ TEST(supervise_refuses_more_than_its_queue)
     supervise_cancel(&k[0].ask); /* again, and one that never was */
     supervise_cancel(&k[4].ask);
     CHECK_INT(m->asks, 0);
-    CHECK(BECOMES(fake.sent_count == 8));
-    CHECK_INT(fake.sent[4].type, MESSAGE_CANCEL);
+    CHECK(BECOMES(seen(&fake.sent_count) == 8));
+    CHECK_INT(sent(4).type, MESSAGE_CANCEL);
     CHECK_INT((long long)m->cancels, 4);
     end();
 }
@@ -335,9 +362,9 @@ TEST(supervise_restarts_and_asks_again_once)
     CHECK_STR(once.why, "killed by SIGTEST");
     CHECK_INT(m->asks, 1);
     CHECK(supervise_retry_seconds(m) >= 1);
-    fake.sent_count = 0;
-    CHECK(BECOMES(m->state == MODEL_READY && fake.sent_count == 1));
-    CHECK_INT(fake.sent[0].id, again.ask.id);
+    forget_sent();
+    CHECK(BECOMES(m->state == MODEL_READY && seen(&fake.sent_count) == 1));
+    CHECK_INT(sent(0).id, again.ask.id);
     CHECK_INT(m->restarts, 1);
     CHECK_INT(m->retries, 1);
     set(&fake.must_die, true);
@@ -386,7 +413,7 @@ TEST(supervise_says_when_a_model_never_came_up)
     CHECK_STR(m->why, "no room today");
     usleep(300000); /* it is not tried again by itself */
     supervise_turn(s);
-    CHECK_INT(fake.starts, 1);
+    CHECK_INT(seen(&fake.starts), 1);
     set(&fake.refuses_start, false);
     supervise_start(m);
     CHECK(BECOMES(m->state == MODEL_READY));
@@ -460,10 +487,10 @@ TEST(supervise_stops_and_starts_as_told)
     CHECK_INT(m->state, MODEL_STOPPED);
     supervise_start(m);
     CHECK(BECOMES(m->state == MODEL_READY));
-    starts = fake.starts;
+    starts = seen(&fake.starts);
     supervise_stop(m);
     supervise_start(m); /* before it has ended */
-    CHECK(BECOMES(fake.starts == starts + 1 && m->state == MODEL_READY));
+    CHECK(BECOMES(seen(&fake.starts) == starts + 1 && m->state == MODEL_READY));
     end();
 }
 
