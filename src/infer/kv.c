@@ -52,3 +52,14 @@ void kv_give(struct kv *kv, uint32_t page)
     assert(page < kv->page_count && kv->free_count < kv->page_count);
     kv->free_list[kv->free_count++] = page;
 }
+
+void kv_copy(const struct kv *kv, uint32_t to, uint32_t from, uint32_t count)
+{
+    size_t run = (size_t)KV_PAGE_TOKENS * kv->head_dim;
+    const uint16_t *source = kv->data + from * kv->page_elements;
+    uint16_t *out = kv->data + to * kv->page_elements;
+
+    assert(count <= KV_PAGE_TOKENS);
+    for (size_t at = 0; at < kv->page_elements; at += run)
+        memcpy(out + at, source + at, (size_t)count * kv->head_dim * sizeof(*out));
+}

@@ -246,6 +246,137 @@ TEST(engine_repeats_itself_for_the_same_seed_only)
     worker_destroy(w);
 }
 
+/* ---- prompts that begin alike ---- */
+
+static void check_same_answer(const struct answer *a, const struct answer *b)
+{
+    check_ok(a);
+    check_ok(b);
+    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
+    CHECK_INT(a->tokens, b->tokens);
+    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
+}
+
+static struct message tokens_request(uint64_t id, const int32_t *tokens, uint32_t count)
+{
+    struct message m = generate_request(id, "", 20);
+
+    m.generate.prompt_kind = PROMPT_TOKENS;
+    m.generate.tokens = tokens;
+    m.generate.count = count;
+    m.generate.temperature = 0.9f;
+    m.generate.seed = 5;
+    m.generate.ignore_eos = true;
+    return m;
+}
+
+/* Prompts of 330 tokens that share the first 300. */
+static void sharing_prompts(int32_t one[330], int32_t other[330])
+{
+    for (int i = 0; i < 330; i++) {
+        one[i] = 5 + i * 7 % 200;
+        other[i] = i < 300 ? one[i] : one[i] + 1;
+    }
+}
+
+TEST(engine_does_not_compute_a_beginning_twice)
+{
+    struct message_setup setup = {.context_tokens = 512, .sessions_max = 2};
+    struct worker *used = start_engine(synth_model(), &setup);
+    struct worker *fresh = start_engine(synth_model(), &setup);
+    struct answer a = {0}, expected = {0};
+    int32_t one[330], other[330];
+    struct message m;
+
+    sharing_prompts(one, other);
+    m = tokens_request(1, one, 330);
+    ask(used, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.cached_tokens, 0);
+    m = tokens_request(2, other, 330);
+    ask(used, &m, &a);
+    ask(fresh, &m, &expected);
+    check_same_answer(&a, &expected);
+    CHECK_INT(a.done.cached_tokens, 300);
+    CHECK_INT(expected.done.cached_tokens, 0);
+    m.id = 3;
+    ask(used, &m, &a);
+    check_same_answer(&a, &expected);
+    CHECK_INT(a.done.cached_tokens, 329);
+    buf_fini(&a.text);
+    buf_fini(&expected.text);
+    worker_destroy(used);
+    worker_destroy(fresh);
+}
+
+TEST(engine_keeps_what_a_canceled_request_has_computed)
+{
+    struct message_setup setup = {.context_tokens = 2048};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct answer a = {0};
+    int32_t one[330], other[330];
+    struct message m;
+
+    sharing_prompts(one, other);
+    m = tokens_request(1, one, 330);
+    m.generate.max_tokens = 0;
+    send_ok(w, &m);
+    do { /* its prompt is done when it says something */
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    } while (m.type != MESSAGE_TEXT);
+    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 1});
+    do {
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    } while (m.type != MESSAGE_DONE);
+    m = tokens_request(2, other, 330);
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.cached_tokens, 300);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_gives_the_same_bytes_to_many_that_begin_alike_when_the_cache_is_short)
+{
+    /* Six that share 300 tokens with one another, pages for little more than one. */
+    struct message_setup setup = {.context_tokens = 384, .sessions_max = 6, .kv_tokens = 448};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct answer expected = {0}, a[12];
+    int32_t one[330], other[330];
+    struct message m;
+    uint32_t over = 0, cached = 0;
+
+    sharing_prompts(one, other);
+    for (uint64_t i = 0; i < 12; i++) {
+        answer_init(&a[i]);
+        m = tokens_request(i + 1, i % 2 ? other : one, 330);
+        m.generate.max_tokens = 40;
+        send_ok(w, &m);
+    }
+    while (over < 12) {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        if (m.id)
+            over += answer_take(&a[m.id - 1], &m);
+    }
+    worker_destroy(w);
+    for (uint64_t i = 0; i < 12; i++) {
+        if (i < 2) {
+            w = start_engine(synth_model(), &setup);
+            m = tokens_request(1, i % 2 ? other : one, 330);
+            m.generate.max_tokens = 40;
+            ask(w, &m, &expected);
+            worker_destroy(w);
+            for (uint64_t k = i; k < 12; k += 2)
+                check_same_answer(&a[k], &expected);
+        }
+        CHECK(a[i].done.cached_tokens < 330);
+        cached += a[i].done.cached_tokens > 0;
+        buf_fini(&a[i].text);
+    }
+    CHECK(cached >= 6); /* those that came later */
+    buf_fini(&expected.text);
+}
+
 /* ---- the parts of an answer ---- */
 
 TEST(engine_stops_at_a_string_wherever_it_lies)
