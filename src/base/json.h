@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json.h - JSON from strangers, read under limits, and JSON for strangers, always well-formed.
+/* json.h - JSON from strangers, read under limits.
  *
  * json_parse looks at the bytes with a loop of its own (size, depth, number of values, no
  * recursion) before the library behind it sees one of them.  Duplicate keys, trailing garbage, NaN,
@@ -52,11 +52,5 @@ int json_take_string(const json_t *object, const char *prefix, const char *key, 
 
 /* "a string", "a number", ... for sentences. */
 const char *json_kind(const json_t *value);
-
-/* Appends a string in quotes; broken UTF-8 becomes U+FFFD. */
-void json_put_string(struct buf *out, struct str s);
-/* Appends a number; what JSON cannot say (NaN, infinity) becomes the nearest thing: -9999 for
- * minus infinity and NaN, which is what clients of log-probabilities expect, and 9999. */
-void json_put_number(struct buf *out, double v);
 
 #endif

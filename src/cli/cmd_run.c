@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_run.c - llmos run: ask a model once */
 #include "base/file.h"
-#include "base/json.h"
+#include "base/jsontext.h"
 #include "base/mem.h"
 #include "cli/ask.h"
 #include "cli/cli.h"

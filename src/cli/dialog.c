@@ -2,7 +2,7 @@
 /* dialog.c - see dialog.h */
 #include "cli/dialog.h"
 
-#include "base/json.h"
+#include "base/jsontext.h"
 #include "base/mem.h"
 
 #include <assert.h>

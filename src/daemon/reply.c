@@ -2,6 +2,8 @@
 /* reply.c - see reply.h */
 #include "daemon/reply.h"
 
+#include "base/jsontext.h"
+
 #include "net/sse.h"
 
 /* --- log-probabilities ------------------------------------------------------------------------ */

@@ -2,6 +2,8 @@
 /* route.c - see route.h */
 #include "daemon/route.h"
 
+#include "base/jsontext.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"

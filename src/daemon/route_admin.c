@@ -2,6 +2,8 @@
 /* route_admin.c - VCEs seen and handled by their owner, over the Unix socket */
 #include "daemon/route.h"
 
+#include "base/jsontext.h"
+
 #include "base/clock.h"
 
 #include <stdio.h>

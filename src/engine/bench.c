@@ -3,7 +3,7 @@
 #include "engine/bench.h"
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/jsontext.h"
 #include "base/mem.h"
 #include "base/rng.h"
 

@@ -6,7 +6,7 @@
 #include "model/inspect.h"
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/jsontext.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "llmos/model.h"

@@ -146,20 +146,24 @@ closed() {
 claim 'when nobody reads on, run ends without a word' closed
 converses() {
     pty 'expect > 
+ready
 send héllo\n
 expect one two
 send \c
 expect > 
+ready
 send again\n
 expect three
 send \c
 expect > 
+ready
 send /rset\n
 expect did you mean /reset
 send /retry\n
 expect one
 send \c
 expect > 
+ready
 send /save saved.json\n
 expect saved 4 messages
 send /save saved.json\n
@@ -171,6 +175,7 @@ expect ...
 send \c
 expect Ctrl-D leaves
 expect > 
+ready
 send \d' "$llmos" chat slow --max-tokens 50
     [ "$code" = 0 ] && [ "$("$tools/json_get" messages.0.content < saved.json)" = héllo ] &&
         [ "$("$tools/json_get" messages.3.role < saved.json)" = assistant ]

@@ -3,6 +3,7 @@
  *
  * Runs the command on a pseudo-terminal and prints what appears there.  Lines of SCRIPT:
  *     expect TEXT    waits until TEXT has appeared behind what was expected before
+ *     ready          waits until the command reads key by key, as a line editor does
  *     send TEXT      types TEXT; \n is Return, \c Ctrl-C, \d Ctrl-D
  * Behind the last line it waits for the command to end and returns its exit code (128 + signal);
  * 99: something expected did not come, or it did not end. */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,6 +76,20 @@ static void send(const char *text)
     }
 }
 
+/* Until the program reads key by key: what is typed before goes through the terminal's line mode,
+ * which keeps an end of file (Ctrl-D) for itself. */
+static bool ready(void)
+{
+    time_t end = time(NULL) + SECONDS;
+    struct termios mode;
+
+    while (time(NULL) <= end && look(10))
+        if (tcgetattr(master, &mode) == 0 && !(mode.c_lflag & ICANON))
+            return true;
+    fprintf(stderr, "pty: the command does not read key by key\n");
+    return false;
+}
+
 static bool play(FILE *script)
 {
     char line[1024];
@@ -82,7 +98,10 @@ static bool play(FILE *script)
         line[strcspn(line, "\n")] = '\0';
         if (strncmp(line, "send ", 5) == 0)
             send(line + 5);
-        else if (strncmp(line, "expect ", 7) != 0 || !expect(line + 7))
+        else if (strcmp(line, "ready") == 0) {
+            if (!ready())
+                return false;
+        } else if (strncmp(line, "expect ", 7) != 0 || !expect(line + 7))
             return false;
     }
     return true;

@@ -2,6 +2,7 @@
 /* json_fuzz.c - any bytes as JSON: refused with a sentence, or a value whose strings can be written
  * and read again. */
 #include "base/json.h"
+#include "base/jsontext.h"
 #include "base/utf8.h"
 
 #include <stdint.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json_test.c - claims about json.h */
 #include "base/json.h"
+#include "base/jsontext.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"
