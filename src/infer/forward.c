@@ -314,14 +314,17 @@ static struct span columns_of(const struct stage *s, const struct span *own, enu
     return (struct span){0, 0};
 }
 
+static bool follows(const struct forward_row *row, const struct forward_row *before)
+{
+    return row->pages == before->pages && row->position == before->position + 1;
+}
+
 /* How many rows from t on follow each other in one page. */
 static size_t rows_of_page(const struct forward *f, size_t t)
 {
-    const struct forward_row *row = &f->rows[t];
-    size_t n = 1, room = KV_PAGE_TOKENS - row->position % KV_PAGE_TOKENS;
+    size_t n = 1, room = KV_PAGE_TOKENS - f->rows[t].position % KV_PAGE_TOKENS;
 
-    while (n < room && t + n < f->n && row[n].pages == row->pages &&
-           row[n].position == row->position + n)
+    while (n < room && t + n < f->n && follows(&f->rows[t + n], &f->rows[t + n - 1]))
         n++;
     return n;
 }
@@ -499,27 +502,18 @@ static size_t tile_at_work(const struct forward *f, uint64_t work)
     return low;
 }
 
-/* Where a part of the work begins: at the first tile, or block of a shared tile, whose beginning is
- * at or behind the even share. */
+/* Where a part of the work begins: in a shared tile at the first block at or behind the even share,
+ * else at the beginning of the tile in which that lies. */
 static struct point attend_begin(const struct forward *f, unsigned part, unsigned parts)
 {
     uint64_t of_head = f->work[f->tile_count];
     uint64_t work = of_head * f->h->n_head_kv * part / parts;
-    struct point p = {.kv_head = (size_t)(work / of_head)};
     uint64_t rest = work % of_head, size;
+    struct point p = {.kv_head = (size_t)(work / of_head), .tile = tile_at_work(f, rest)};
 
-    p.tile = tile_at_work(f, rest);
     rest -= f->work[p.tile];
     size = f->work[p.tile + 1] - f->work[p.tile];
     p.block = (size_t)((rest * f->tiles[p.tile].blocks + size - 1) / size);
-    if (rest > 0 && p.block >= f->tiles[p.tile].blocks) {
-        p.block = 0;
-        p.tile++;
-    }
-    if (p.tile == f->tile_count) {
-        p.tile = 0;
-        p.kv_head++;
-    }
     return p;
 }
 
@@ -578,11 +572,6 @@ static void share_tiles(struct forward *f)
         tile->partials = f->head_partials;
         f->head_partials += floats;
     }
-}
-
-static bool follows(const struct forward_row *row, const struct forward_row *before)
-{
-    return row->pages == before->pages && row->position == before->position + 1;
 }
 
 /* Rows into tiles.  Few rows make small tiles, so that there are some for every thread. */

@@ -474,7 +474,11 @@ struct row_tile {
     const float *q[ROW_TILE];
     size_t keys[ROW_TILE]; /* of this block, at least one; never fewer than the row before */
     const uint16_t *const *k_pages, *const *v_pages; /* of this block */
-    bool streams; /* no other rows follow: what comes next is fetched while this is used */
+    /* No other rows follow: the page that comes next is fetched while one is used.  The values of
+     * the block come after its keys, and the keys of the next one (NULL: there are none) after
+     * those. */
+    bool streams;
+    const uint16_t *next_block;
 
     float *out[ROW_TILE];
     bool joins; /* out is multiplied by `mine` and what is new by `its`; else out is set */
@@ -519,8 +523,10 @@ INLINE void score_block(const unsigned T, const struct row_tile *r, size_t head_
         const uint16_t *k = r->k_pages[page] + at;
         const char *next = NULL;
 
-        if (r->streams && (page + 1) * ATTEND_PAGE < keys)
-            next = (const char *)(r->k_pages[page + 1] + at);
+        if (r->streams)
+            next = (const char *)(((page + 1) * ATTEND_PAGE < keys ? r->k_pages[page + 1]
+                                                                   : r->v_pages[0]) +
+                                  at);
         if (keys - j > ATTEND_VECS / 2 * LANES)
             score_keys(T, ATTEND_VECS, r, k, head_dim, scale, next, p + j);
         else
@@ -607,13 +613,13 @@ INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile
         size_t page_end = begin + ATTEND_PAGE, end = page_end < most ? page_end : most;
         size_t j = begin;
 
-        if (r->streams && page_end < most)
-            next = page[1] + from;
+        if (r->streams)
+            next = page_end < most ? page[1] : r->next_block;
         for (; j < end && j < all; j++, v += head_dim) {
             vec vc[ATTEND_VECS];
 
             if (next)
-                fetch((const char *)(next + (j - begin) * head_dim), 2 * C * LANES);
+                fetch((const char *)(next + (j - begin) * head_dim + from), 2 * C * LANES);
             load_values(C, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
                 vec w = v_set1(p[t * ATTEND_BLOCK + j]);
@@ -707,6 +713,9 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
     struct row_tile r = {.k_pages = a->k_pages + block * BLOCK_PAGES,
                          .v_pages = a->v_pages + block * BLOCK_PAGES,
                          .streams = tiles == 1,
+                         .next_block = block + 1 < attention_blocks(a)
+                                           ? a->k_pages[(block + 1) * BLOCK_PAGES]
+                                           : NULL,
                          .joins = !partial && block > 0};
 
     for (; tiles > 0; tiles--) {
