@@ -7,7 +7,7 @@ export LLMOS_ROOT := $(CURDIR)
 all: $(BUILD)/build.ninja ; @ninja -C $(BUILD)
 $(BUILD)/build.ninja: ; @tools/install-packages build && $(MESON) $(BUILD)
 test: packages-test all ; @tools/run-tests $(BUILD)
-demo: all ; @tools/demo $(BUILD)
+demo: $(BUILD)/build.ninja ; @ninja -C $(BUILD) programs && tools/demo $(BUILD)
 bench: all ; @tools/bench $(BUILD)
 asan: ; @tools/install-packages build test && CC=gcc tools/sanitized build-asan address,undefined
 tsan: ; @tools/install-packages build test check && CC=clang-14 tools/sanitized build-tsan thread
@@ -15,7 +15,7 @@ fuzz: ; @tools/install-packages build check && tools/fuzz
 check: packages-check test asan tsan ; @tools/check
 format: packages-check ; @clang-format-14 -i $$(git ls-files '*.c' '*.h')
 install: all ; @meson configure $(BUILD) -Dprefix=$(PREFIX) && DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
-dist: all ; @meson dist -C $(BUILD) --include-subprojects --no-tests --allow-dirty
+dist: all ; @meson dist -C $(BUILD) --no-tests --allow-dirty
 packages-%: ; @tools/install-packages build test $*
 clean: ; @rm -rf build build-asan build-tsan build-fuzz
 .PHONY: all test demo bench asan tsan fuzz check format install dist clean

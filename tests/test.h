@@ -78,7 +78,7 @@ static int test_number, test_failures;
 
 #define CHECK_NEAR(actual, expected, tolerance)                                \
     do {                                                                       \
-        double a_ = (actual), e_ = (expected), t_ = (tolerance);               \
+        double a_ = (double)(actual), e_ = (expected), t_ = (tolerance);       \
         if (!(fabs(a_ - e_) <= t_))                                            \
             TEST_FAIL("%s is %.9g, expected %.9g +- %g", #actual, a_, e_, t_); \
     } while (0)

@@ -13,7 +13,8 @@
  *     }
  *
  * Same seed, same bytes: what a session samples depends on its tokens and its options alone, not on
- * the sessions beside it, the number of threads, or how its prompt was cut into chunks.
+ * the sessions beside it, the number of threads, how its prompt was cut into chunks, or how much of
+ * it was found in the cache.
  *
  * One thread at a time drives a context and its sessions. */
 #ifndef LLMOS_SESSION_H
@@ -56,8 +57,10 @@ llmos_context_destroy(llmos_context *context); /* its sessions must be gone; NUL
 struct llmos_context_info {
     uint32_t context_tokens, threads;
     uint64_t kv_bytes, scratch_bytes;
-    uint32_t kv_tokens_total, kv_tokens_free;
-    const char *backend; /* "avx512vnni" */
+    uint32_t kv_tokens_total, kv_tokens_free; /* free: can be had at once */
+    uint32_t kv_tokens_cached; /* of the free ones, those that hold beginnings for sessions to come
+                                */
+    const char *backend;       /* "avx512vnni" */
 };
 LLMOS_API void llmos_context_info(const llmos_context *context, struct llmos_context_info *info);
 
@@ -99,6 +102,20 @@ LLMOS_API int llmos_session_create(llmos_session **session, llmos_context *conte
 LLMOS_API void
 llmos_session_destroy(llmos_session *session); /* gives its pages back; NULL is fine */
 
+/* With whom the session shares: sessions of one domain go on behind each other's pages where their
+ * tokens begin alike, also those of sessions that have ended, as long as nobody needs the memory.
+ *
+ * LLMOS_DOMAIN_PRIVATE, the default, shares with nobody: how soon an answer comes tells whether
+ * somebody has asked something that begins like it, and a library cannot know who may learn that of
+ * whom.  A program that works for one person, or for people who may know, gives all its sessions
+ * LLMOS_DOMAIN_COMMON; one that works for several gives each a number of its own.
+ *
+ * Only before the first token is queued, else LLMOS_EINVAL. */
+#define LLMOS_DOMAIN_PRIVATE 0
+#define LLMOS_DOMAIN_COMMON  1
+LLMOS_API int llmos_session_set_domain(llmos_session *session, uint64_t domain,
+                                       struct llmos_error *err);
+
 /* Queues tokens behind what the session has seen.  LLMOS_ECONTEXT: they do not fit; the text names
  * both lengths and nothing is queued.  LLMOS_EINVAL: an id outside the vocabulary. */
 LLMOS_API int llmos_session_append(llmos_session *session, const int32_t *tokens, size_t count,
@@ -123,7 +140,8 @@ struct llmos_step_out {
 /* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
  * itself: the next step continues behind it.  Every session that decodes gets one token; prompt
  * chunks share what that leaves of batch_tokens, but at least one token, first sessions first; a
- * session that got no share has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
+ * session that got no share, or waits for a page of its domain that another computes in this step,
+ * has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
  * which the text names by its place, the model computes no number; no session has changed, and the
  * others can be stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
@@ -131,6 +149,11 @@ LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *s
 
 LLMOS_API size_t llmos_session_length(const llmos_session *session);  /* tokens seen and queued */
 LLMOS_API size_t llmos_session_pending(const llmos_session *session); /* queued, not yet computed */
+
+/* Tokens that were not computed, because the cache had them: never the last one that was appended.
+ * They are found when a step comes to them, so the number is final when the first token is sampled.
+ */
+LLMOS_API size_t llmos_session_cached(const llmos_session *session);
 
 /* Logits of the last computed position, llmos_token_count floats, valid until the next step; NULL
  * before. For evaluation (perplexity) and tests. */

@@ -29,7 +29,7 @@ void buf_put(struct buf *b, const void *bytes, size_t n);
 void buf_puts(struct buf *b, const char *text);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *format, va_list args);
+void buf_vprintf(struct buf *b, const char *format, va_list args) PRINTF_LIKE(2, 0);
 /* Room for n more bytes, to be filled by the caller, who then adds n to len; NULL if bad. */
 char *buf_reserve(struct buf *b, size_t n);
 void buf_drop(struct buf *b, size_t n); /* removes the first n bytes */

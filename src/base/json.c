@@ -55,7 +55,7 @@ static int scan(struct scan *s, struct llmos_error *err)
         case '{':
             if (++s->depth > s->limits->depth_max)
                 return refuse(s, i, err, LLMOS_ELIMIT, "nested too deeply", s->limits->depth_max);
-            /* fall through */
+            __attribute__((fallthrough));
         case ',':
         case ':':
             if (++s->values > s->limits->values_max)

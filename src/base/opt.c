@@ -198,7 +198,7 @@ int opt_set(const struct opt *o, void *to, const char *text, struct llmos_error 
     case OPT_TYPE_GROUP:
         break;
     }
-    assert(!"a heading has no value");
+    assert(o->type != OPT_TYPE_END && o->type != OPT_TYPE_GROUP);
     return fail(err, LLMOS_EINTERNAL, "'%s' is not an option", o->name);
 }
 

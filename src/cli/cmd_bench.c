@@ -4,10 +4,9 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/halt.h"
+#include "cli/render.h"
 #include "cli/table.h"
 #include "cli/talk.h"
-
-#include <stdlib.h>
 
 struct bench {
     bool json;
@@ -48,20 +47,12 @@ static const struct opt_command bench_command = {
     .defaults = &bench_defaults,
 };
 
-/* What the engine measured and what we saw from outside, as one object. */
-static int join(const struct bench *o, const struct talk *t, uint64_t memory_bytes,
-                json_t *measured, struct llmos_error *err)
+/* What the engine says of itself is completed by what is seen from outside. */
+static int join(uint64_t memory_bytes, json_t *measured, struct llmos_error *err)
 {
-    json_t *ours = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:I}", "model", t->name, "architecture",
-        t->architecture, "file_type", t->file_type, "backend", t->backend, "threads",
-        (json_int_t)t->ready.threads, "prompt_tokens", (json_int_t)o->prompt, "generate_tokens",
-        (json_int_t)o->generate, "repeat", (json_int_t)o->repeat, "load_seconds",
-        (double)t->ready.load_us * 1e-6, "rss_bytes", (json_int_t)memory_bytes);
-    int rc = ours ? json_object_update(measured, ours) : -1;
-
-    json_decref(ours);
-    return rc < 0 ? fail(err, LLMOS_ENOMEM, "no memory for the result") : 0;
+    if (json_object_set_new(measured, "memory_bytes", json_integer((json_int_t)memory_bytes)) < 0)
+        return fail(err, LLMOS_ENOMEM, "no memory for the result");
+    return 0;
 }
 
 static void put_rate(struct table *t, const char *what, const json_t *value, double factor,
@@ -76,28 +67,39 @@ static void put_rate(struct table *t, const char *what, const json_t *value, dou
     table_cell(t, str_of(unit));
 }
 
+static void put_word(struct buf *out, const json_t *result, const char *key, const char *what)
+{
+    const json_t *value = json_object_get(result, key);
+
+    if (!value)
+        return;
+    buf_puts(out, what);
+    render_cell(key, value, out);
+}
+
 static void put_figures(const json_t *r, struct buf *out)
 {
     struct table t;
 
-    buf_printf(out, "%s  %s %s  backend %s  %lld threads  prompt %lld  generate %lld  x %lld\n",
-               json_string_value(json_object_get(r, "model")),
-               json_string_value(json_object_get(r, "architecture")),
-               json_string_value(json_object_get(r, "file_type")),
-               json_string_value(json_object_get(r, "backend")),
-               (long long)json_integer_value(json_object_get(r, "threads")),
-               (long long)json_integer_value(json_object_get(r, "prompt_tokens")),
-               (long long)json_integer_value(json_object_get(r, "generate_tokens")),
-               (long long)json_integer_value(json_object_get(r, "repeat")));
+    put_word(out, r, "model", "");
+    put_word(out, r, "architecture", "  ");
+    put_word(out, r, "file_type", " ");
+    put_word(out, r, "backend", "  backend ");
+    put_word(out, r, "threads", "  threads ");
+    put_word(out, r, "prompt_tokens", "  prompt ");
+    put_word(out, r, "generated_tokens", "  generate ");
+    put_word(out, r, "repeat", "  repeat ");
+    buf_putc(out, '\n');
     table_init(&t);
     table_column(&t, NULL, false);
     table_column(&t, NULL, true);
     table_column(&t, NULL, false);
     put_rate(&t, "prefill", json_object_get(r, "prefill_tokens_per_second"), 1, "tokens/s");
     put_rate(&t, "decode", json_object_get(r, "decode_tokens_per_second"), 1, "tokens/s");
-    put_rate(&t, "first token", json_object_get(r, "time_to_first_token_seconds"), 1e3, "ms");
-    put_rate(&t, "load", json_object_get(r, "load_seconds"), 1e3, "ms");
-    put_rate(&t, "memory", json_object_get(r, "rss_bytes"), 1.0 / (1 << 20), "MiB");
+    put_rate(&t, "first token", json_object_get(r, "time_to_first_token_ms"), 1, "ms");
+    put_rate(&t, "load", json_object_get(r, "load_ms"), 1, "ms");
+    put_rate(&t, "memory, weights included", json_object_get(r, "rss_bytes"), 1.0 / (1 << 20),
+             "MiB");
     table_put(&t, "  ", out);
     table_fini(&t);
 }
@@ -113,7 +115,7 @@ static int show(const struct bench *o, json_t *result)
         out.bad = !text;
         buf_puts(&out, text ? text : "");
         buf_putc(&out, '\n');
-        free(text); /* the library's own malloc */
+        mem_free(text); /* json.c gave the library our allocator */
     } else {
         put_figures(result, &out);
     }
@@ -129,9 +131,9 @@ static int measure(const struct bench *o, const char *model_path, struct talk *t
     CLEANUP(buf) struct buf json = {.at = NULL};
     int rc;
 
-    /* No more memory than the work asks for, unless the user says so. */
+    /* No more memory than the work asks for, unless the user says so; one more for the last. */
     if (!room.context)
-        room.context = o->prompt + o->generate;
+        room.context = o->prompt + o->generate + 1;
     buf_init(&json, limits.bytes_max);
     rc = talk_start(t, model_path, PURPOSE_RUN, &room, err);
     if (rc == 0)
@@ -141,7 +143,7 @@ static int measure(const struct bench *o, const char *model_path, struct talk *t
     rc = json_parse(result, buf_str(&json), &limits, err);
     if (rc < 0)
         return fail_while(err, rc, "what the engine measured");
-    rc = json_is_object(*result) ? join(o, t, worker_memory_bytes(t->worker), *result, err)
+    rc = json_is_object(*result) ? join(worker_memory_bytes(t->worker), *result, err)
                                  : fail(err, LLMOS_EFORMAT, "what the engine measured is a list");
     if (rc < 0)
         json_decref(*result);

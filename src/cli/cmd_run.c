@@ -13,6 +13,9 @@
 #define PROMPT_MAX (8u << 20)  /* past every context, and within a frame */
 #define ANSWER_MAX (64u << 20) /* of --json, which must hold it whole */
 
+#define CHAT_TOKENS        64   /* what a chat format adds around two messages */
+#define CONTEXT_RAISED_MAX 4096 /* the default for models that were trained with more */
+
 struct run {
     bool raw, json;
     const char *system;
@@ -181,6 +184,63 @@ static int answer(struct talk *t, const struct run *r, struct message_generate *
     return EXIT_OK;
 }
 
+/* Whatever the vocabulary, a byte is at most three tokens: then nothing needs to be counted. */
+static bool surely_fits(const struct talk *t, const struct run *r, struct str prompt)
+{
+    uint64_t bytes = prompt.len + (r->system ? strlen(r->system) : 0);
+
+    return 3 * bytes + CHAT_TOKENS + r->ask.max_tokens <= t->ready.context_tokens;
+}
+
+/* Tokens of the prompt; a generous guess of what a chat format adds. */
+static int count_tokens(struct talk *t, const struct run *r, struct str prompt, uint64_t *count,
+                        struct llmos_error *err)
+{
+    const char *system = r->system ? r->system : "";
+    CLEANUP(buf) struct buf text = {.limit_bytes = (size_t)2 * PROMPT_MAX};
+    CLEANUP(buf) struct buf tokens = {.limit_bytes = TALK_REPLY_MAX};
+    struct message q = {.type = MESSAGE_TOKENIZE, .tokenize.add_bos = true};
+    int rc;
+
+    buf_puts(&text, system);
+    buf_put(&text, prompt.at, prompt.len);
+    rc = buf_check(&text, "the prompt", err);
+    if (rc < 0)
+        return rc;
+    q.tokenize.text = buf_str(&text);
+    rc = talk_ask(t, &q, "reading the prompt", &tokens, err);
+    if (rc < 0)
+        return rc;
+    *count = tokens.len / sizeof(int32_t) + (r->raw ? 0 : CHAT_TOKENS);
+    return 0;
+}
+
+/* Who asks for more tokens than the default context holds gets a larger one, within reason: a small
+ * model may have been trained with fewer.  Whoever gave --context has decided. */
+static int start_with_room(struct talk *t, const struct run *r, const char *model_path,
+                           struct str prompt, struct llmos_error *err)
+{
+    struct talk_options room = r->room;
+    uint64_t count, wanted;
+    int rc = talk_start(t, model_path, PURPOSE_RUN, &room, err);
+
+    if (rc < 0 || room.context || !r->ask.max_tokens || surely_fits(t, r, prompt) ||
+        t->ready.context_tokens >= CONTEXT_RAISED_MAX)
+        return rc;
+    rc = count_tokens(t, r, prompt, &count, err);
+    if (rc < 0)
+        return rc;
+    wanted = count + r->ask.max_tokens;
+    if (wanted <= t->ready.context_tokens)
+        return 0;
+    room.context = wanted < CONTEXT_RAISED_MAX ? (uint32_t)wanted : CONTEXT_RAISED_MAX;
+    fprintf(stderr, "llmos: a context of %u tokens, the model was trained with %u\n", room.context,
+            t->ready.context_trained);
+    talk_end(t);
+    room.isolation = false; /* it was told */
+    return talk_start(t, model_path, PURPOSE_RUN, &room, err);
+}
+
 static int ask_once(const struct run *r, const char *model_path, struct str prompt)
 {
     struct message_chat chats[2] = {{STR("system"), str_of(r->system ? r->system : "")},
@@ -201,7 +261,7 @@ static int ask_once(const struct run *r, const char *model_path, struct str prom
     halt_catch();
     if (ask_fill(&g, &r->ask, &err) < 0)
         code = cli_error(&err);
-    else if (talk_start(&t, model_path, PURPOSE_RUN, &r->room, &err) < 0)
+    else if (start_with_room(&t, r, model_path, prompt, &err) < 0)
         code = halt_asked() ? EXIT_SIGNAL + halt_asked() : cli_error(&err);
     else
         code = answer(&t, r, &g, &o, &err);

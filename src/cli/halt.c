@@ -2,6 +2,8 @@
 /* halt.c - see halt.h */
 #include "cli/halt.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 
@@ -39,4 +41,28 @@ unsigned halt_count(void)
 void halt_forget(void)
 {
     asked = 0;
+}
+
+int halt_or_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    sigset_t ours, before;
+    int n = 0;
+
+    /* Held back until ppoll lets them through: a signal between the question and the waiting would
+     * be waited out. */
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ours, &before);
+    while (!asked) {
+        n = ppoll(&p, 1, NULL, &before);
+        if (n > 0 || (n < 0 && errno != EINTR))
+            break;
+    }
+    if (asked)
+        n = 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return n;
 }

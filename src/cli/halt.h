@@ -9,4 +9,8 @@ int halt_asked(void);      /* the signal's number, 0: none came */
 unsigned halt_count(void); /* how often, ever */
 void halt_forget(void);    /* it was heeded */
 
+/* Waits until fd can be read: 1; 0: a signal came, also one that came just before.  Negative: -1
+ * with errno. */
+int halt_or_readable(int fd);
+
 #endif

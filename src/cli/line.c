@@ -11,8 +11,10 @@
 #include <histedit.h>
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define HISTORY_LINES 1000
 
@@ -30,6 +32,34 @@ static char *prompt_of(EditLine *edit)
 
     el_get(edit, EL_CLIENTDATA, &in);
     return in && in->prompt ? (char *)(uintptr_t)in->prompt : none;
+}
+
+/* libedit's own reader would miss a Ctrl-C that comes just before it begins to wait. */
+static int get_char(EditLine *edit, wchar_t *out)
+{
+    mbstate_t state = {0};
+    size_t used;
+
+    (void)edit;
+    for (;;) {
+        char c;
+        ssize_t n;
+
+        if (halt_or_readable(STDIN_FILENO) <= 0)
+            return -1;
+        n = read(STDIN_FILENO, &c, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return (int)n;
+        used = mbrtowc(out, &c, 1, &state);
+        if (used == (size_t)-1) { /* no character of this locale: forget it */
+            memset(&state, 0, sizeof(state));
+            continue;
+        }
+        if (used != (size_t)-2)
+            return 1;
+    }
 }
 
 /* Makes the file before libedit writes it, so that it is never readable for others. */
@@ -59,7 +89,9 @@ static int open_edit(struct line_input *in, const char *program, struct llmos_er
 {
     HistEvent event;
 
-    setlocale(LC_CTYPE, "");
+    /* Without a locale of the user's, as in containers, text is UTF-8 all the same. */
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+        setlocale(LC_CTYPE, "C.UTF-8");
     in->edit = el_init(program, stdin, stdout, stderr);
     in->history = history_init();
     if (!in->edit || !in->history)
@@ -68,6 +100,7 @@ static int open_edit(struct line_input *in, const char *program, struct llmos_er
     el_set(in->edit, EL_PROMPT, prompt_of);
     el_set(in->edit, EL_EDITOR, "emacs");
     el_set(in->edit, EL_SIGNAL, 0);
+    el_set(in->edit, EL_GETCFN, get_char);
     el_set(in->edit, EL_HIST, history, in->history);
     el_set(in->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(in->edit, NULL); /* the user's ~/.editrc */
@@ -145,15 +178,15 @@ static int read_plain(struct buf *text, struct llmos_error *err)
     bool some = false;
 
     for (;;) {
-        char c;
-        ssize_t n =
-            read(STDIN_FILENO, &c, 1); /* byte by byte: nothing is taken from those behind us */
+        char c; /* byte by byte: nothing is taken from those behind us */
+        ssize_t n = halt_or_readable(STDIN_FILENO);
 
-        if (n < 0 && errno == EINTR) {
-            if (halt_asked())
-                return LINE_INTERRUPTED;
+        if (n == 0)
+            return LINE_INTERRUPTED;
+        if (n > 0)
+            n = read(STDIN_FILENO, &c, 1);
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n < 0)
             return fail_errno(err, "cannot read standard input");
         if (n == 0)

@@ -154,7 +154,7 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     };
     int rc;
 
-    *t = (struct talk){.patience_seconds = PATIENCE_SECONDS};
+    *t = (struct talk){.path = model_path, .patience_seconds = PATIENCE_SECONDS};
     name_of(model_path, name, sizeof(name));
     rc = layer_bits(&o->skip_layers, &w.skip_layers, err);
     if (rc == 0)
@@ -322,9 +322,9 @@ int talk_ask(struct talk *t, struct message *question, const char *what, struct 
             rc = fail(err, LLMOS_ECANCELED, "interrupted");
     }
     spinner_clear(&t->spinner);
-    if (rc < 0)
-        return rc;
-    return buf_check(out, "the engine's reply", err);
+    if (rc < 0 && rc != LLMOS_ECANCELED)
+        return fail_while(err, rc, "model '%s'", t->path);
+    return rc < 0 ? rc : buf_check(out, "the engine's reply", err);
 }
 
 void talk_put_isolation(const struct talk *t, struct buf *out)

@@ -50,6 +50,7 @@ struct talk_options {
 
 struct talk {
     struct worker *worker;
+    const char *path;        /* of the model, the caller's */
     uint64_t id;             /* of the last request */
     double patience_seconds; /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;

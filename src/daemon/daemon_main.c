@@ -129,7 +129,8 @@ struct daemon {
     struct config config;
     struct routes routes;
     char socket[PATH_MAX_BYTES];
-    bool is_up; /* every model was ready once */
+    bool is_up;  /* every model was ready once */
+    int wait_ms; /* after which the supervisor wants its turn */
 };
 
 static volatile sig_atomic_t signals;
@@ -218,12 +219,13 @@ static int add_models(struct daemon *d, struct llmos_error *err)
 static bool turn(struct daemon *d, int wait_most)
 {
     struct llmos_error err;
-    int wait = supervise_turn(d->routes.supervisor);
 
-    if (server_poll(d->routes.server, wait < wait_most ? wait : wait_most, &err) == 0)
-        return true;
-    log_event(LOG_ERROR, "%s", err.text);
-    return false;
+    if (server_poll(d->routes.server, d->wait_ms < wait_most ? d->wait_ms : wait_most, &err) < 0) {
+        log_event(LOG_ERROR, "%s", err.text);
+        return false;
+    }
+    d->wait_ms = supervise_turn(d->routes.supervisor);
+    return true;
 }
 
 /* A model that never was ready is a mistake of whoever started us: better to say so and end than to

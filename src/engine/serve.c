@@ -14,6 +14,9 @@
 #define STATS_EVERY_NS 250000000u
 #define CHUNK_BYTES    (512u << 10) /* of DATA and TOKENS: half of what a frame may hold */
 #define LOGPROB_LEAST  (-9999.0f)   /* what JSON clients know for "impossible" */
+/* All that ask one engine share beginnings: a request does not say yet for whom it is.  Whose
+ * requests must not be told apart by their time need engines of their own. */
+#define SERVE_DOMAIN LLMOS_DOMAIN_COMMON
 
 struct request {
     uint64_t id, arrival;
@@ -26,6 +29,8 @@ struct request {
     struct speech speech;
     llmos_session *session;          /* NULL while it waits */
     uint32_t generated, replay_left; /* shown; of these, to be said again unseen */
+    uint32_t cached;                 /* of the prompt, when it first gave way */
+    bool gave_way;
     uint64_t queued_ns, begun_ns, first_ns;
     struct request *next; /* that waits behind it */
 };
@@ -288,6 +293,9 @@ static int begin(struct serve *s, struct request *r, struct llmos_error *err)
 
     if (rc < 0)
         return rc;
+    rc = llmos_session_set_domain(r->session, SERVE_DOMAIN, err);
+    if (rc < 0)
+        return rc;
     rc = llmos_session_append(r->session, r->prompt, r->prompt_count, err);
     if (rc < 0)
         return rc;
@@ -309,9 +317,19 @@ static void begin_waiting(struct serve *s)
     }
 }
 
+/* Of the prompt, the tokens that others had computed.  What a request finds when it begins again is
+ * mostly its own. */
+static uint32_t cached_tokens(const struct request *r)
+{
+    return r->gave_way || !r->session ? r->cached : (uint32_t)llmos_session_cached(r->session);
+}
+
 static void give_way(struct serve *s, uint32_t at)
 {
     struct request *r = s->running[at];
+
+    r->cached = cached_tokens(r);
+    r->gave_way = true;
 
     memmove(s->running + at, s->running + at + 1,
             (--s->running_count - at) * sizeof(struct request *));
@@ -374,6 +392,7 @@ static void finish(struct serve *s, struct request *r, uint8_t how)
     m.done = (struct message_done){
         .finish = how,
         .prompt_tokens = r->prompt_count,
+        .cached_tokens = cached_tokens(r),
         .completion_tokens = r->generated,
         .queue_us = us_between(r->queued_ns, begun),
         .prompt_us = us_between(begun, first),

@@ -3,7 +3,8 @@
  *
  * Requests wait in the order they came until a sequence is free.  When every sequence waits for
  * pages of the cache, the youngest gives its pages back and later says its tokens again without
- * showing them: same seed, same bytes.  One thread. */
+ * showing them: same seed, same bytes.  Requests that begin alike share what was computed of it,
+ * also by requests that are over.  One thread. */
 #ifndef ENGINE_SERVE_H
 #define ENGINE_SERVE_H
 

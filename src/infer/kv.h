@@ -9,8 +9,8 @@
  * rebuild for every head.
  *
  * No sequence sees what another wrote: a page is wiped when it is taken, and attention reads only
- * positions that its sequence has stored.  One thread takes and gives; any may read and write
- * positions that no other touches. */
+ * positions that its sequence has stored, or that the tree of prefix.h has handed to it.  One
+ * thread takes and gives; any may read and write positions that no other touches. */
 #ifndef INFER_KV_H
 #define INFER_KV_H
 
@@ -41,6 +41,9 @@ void kv_reset(struct kv *kv); /* all pages free */
 
 uint32_t kv_take(struct kv *kv); /* zeroed; KV_NO_PAGE if there is none */
 void kv_give(struct kv *kv, uint32_t page);
+
+/* The first `count` positions of a page, all layers and heads: of keys, columns. */
+void kv_copy(const struct kv *kv, uint32_t to, uint32_t from, uint32_t count);
 
 /* One head: keys [head_dim][KV_PAGE_TOKENS], values [KV_PAGE_TOKENS][head_dim]. */
 static inline uint16_t *kv_at(const struct kv *kv, uint32_t page, uint32_t layer, bool is_value,

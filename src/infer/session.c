@@ -4,9 +4,15 @@
  * A context is one block of memory, cut at creation into the KV pool, the scratch of the forward
  * pass and of the sampler, and sessions_max slots.  Afterwards nothing is allocated: a step takes
  * pages, computes, samples, and only then changes the sessions, so that a step that fails can be
- * taken again. */
+ * taken again.
+ *
+ * The pages of a session are first those of the tree (prefix.h), which it shares and only reads,
+ * then its own.  At the end of a page it looks whether the tree has the next one, and puts its own
+ * into the tree when it is full; so sessions find each other's pages while both still run. */
+#include "infer/session.h"
 #include "base/mem.h"
 #include "infer/forward.h"
+#include "infer/prefix.h"
 #include "infer/sampler.h"
 #include "model/loaded.h"
 
@@ -25,6 +31,9 @@ struct llmos_session {
     uint8_t *generated;     /* 1 where the token was sampled */
     uint32_t *pages;
     uint32_t count, computed, page_count;
+    uint64_t domain;     /* 0: its pages are its own */
+    uint32_t tree_pages; /* the first of its pages are of the tree */
+    uint32_t cached;     /* of the computed tokens, those found there */
     struct llmos_sampling sampling;
     struct llmos_logit_bias *bias;
     struct rng rng;
@@ -52,6 +61,7 @@ struct llmos_context {
     void *block;
     struct pool *pool;
     struct kv kv;
+    struct prefix prefix;
     struct forward forward;
     struct forward_row *rows;
     struct sampler_scratch *scratch; /* one a thread */
@@ -79,6 +89,7 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
 
     kv_carve(&c->kv, h, kv_pages, carve);
     c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h);
+    prefix_carve(&c->prefix, kv_pages, carve);
     forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
     c->rows = carve_array(carve, struct forward_row, c->rows_max);
     c->turns = carve_array(carve, struct turn, c->sessions_max);
@@ -235,6 +246,7 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     if (rc < 0)
         return rc;
     kv_reset(&c->kv);
+    prefix_reset(&c->prefix, &c->kv);
     forward_init(&c->forward, c->pool, &c->kv);
     return 0;
 }
@@ -287,6 +299,11 @@ void llmos_context_destroy(llmos_context *c)
     mem_free(c);
 }
 
+static uint32_t page_tokens(uint64_t pages)
+{
+    return smaller(pages * KV_PAGE_TOKENS, UINT32_MAX);
+}
+
 void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
 {
     *info = (struct llmos_context_info){
@@ -294,8 +311,9 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .threads = c->threads,
         .kv_bytes = c->kv_bytes,
         .scratch_bytes = c->bytes - c->kv_bytes,
-        .kv_tokens_total = smaller((uint64_t)c->kv.page_count * KV_PAGE_TOKENS, UINT32_MAX),
-        .kv_tokens_free = smaller((uint64_t)c->kv.free_count * KV_PAGE_TOKENS, UINT32_MAX),
+        .kv_tokens_total = page_tokens(c->kv.page_count),
+        .kv_tokens_free = page_tokens((uint64_t)c->kv.free_count + c->prefix.idle_count),
+        .kv_tokens_cached = page_tokens(c->prefix.idle_count),
         .backend = c->forward.backend->name,
     };
 }
@@ -319,6 +337,7 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
     c->sessions_alive++;
     s->context = c;
     s->count = s->computed = s->page_count = 0;
+    s->domain = s->tree_pages = s->cached = 0;
     s->logits = NULL;
     s->mark = 0;
     s->sampling = *o;
@@ -330,13 +349,47 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
     return 0;
 }
 
+int llmos_session_set_domain(llmos_session *s, uint64_t domain, struct llmos_error *err)
+{
+    if (s->count > 0)
+        return fail(err, LLMOS_EINVAL,
+                    "the sequence has %u tokens already; say with whom it shares before the first",
+                    s->count);
+    s->domain = domain;
+    return 0;
+}
+
+static uint32_t last_tree_page(const struct llmos_session *s)
+{
+    return s->tree_pages ? s->pages[s->tree_pages - 1] : KV_NO_PAGE;
+}
+
+/* The last pages first: the tree wants it so. */
+static void leave_pages(struct llmos_session *s)
+{
+    struct prefix *tree = &s->context->prefix;
+    uint32_t last = s->computed % KV_PAGE_TOKENS;
+
+    while (s->page_count > s->tree_pages) {
+        uint32_t at = --s->page_count;
+
+        if (s->domain && last && at == s->computed / KV_PAGE_TOKENS)
+            prefix_leave(tree, s->domain, last_tree_page(s), s->pages[at],
+                         s->tokens + s->computed - last, last);
+        else
+            kv_give(&s->context->kv, s->pages[at]);
+    }
+    while (s->page_count > 0)
+        prefix_release(tree, s->pages[--s->page_count]);
+    s->tree_pages = 0;
+}
+
 void llmos_session_destroy(llmos_session *s)
 {
     if (!s)
         return;
     assert(s->context);
-    while (s->page_count > 0)
-        kv_give(&s->context->kv, s->pages[--s->page_count]);
+    leave_pages(s);
     /* What somebody wrote does not stay behind. */
     memset(s->tokens, 0, s->count * sizeof(*s->tokens));
     s->context->sessions_alive--;
@@ -376,6 +429,11 @@ size_t llmos_session_pending(const llmos_session *s)
     return s->count - s->computed;
 }
 
+size_t llmos_session_cached(const llmos_session *s)
+{
+    return s->cached;
+}
+
 const float *llmos_session_logits(const llmos_session *s)
 {
     return s->logits_step == s->context->step ? s->logits : NULL;
@@ -402,13 +460,81 @@ static int begin_turns(llmos_context *c, llmos_session *const *sessions, size_t 
     return 0;
 }
 
+/* How many of the tokens to come may be taken from the tree: all but the last, whose logits nobody
+ * has kept. */
+static uint32_t wanted_from_tree(const struct llmos_session *s)
+{
+    uint32_t pending = s->count - s->computed;
+
+    if (s->domain == 0 || s->computed % KV_PAGE_TOKENS || pending < 2)
+        return 0;
+    return smaller(pending - 1, KV_PAGE_TOKENS);
+}
+
+/* Goes on behind the pages that others have computed of the same tokens. */
+static void adopt_pages(llmos_context *c, struct llmos_session *s)
+{
+    while (wanted_from_tree(s) == KV_PAGE_TOKENS) {
+        uint32_t shared, page = prefix_find(&c->prefix, s->domain, last_tree_page(s),
+                                            s->tokens + s->computed, KV_PAGE_TOKENS, &shared);
+
+        if (shared < KV_PAGE_TOKENS)
+            break;
+        prefix_hold(&c->prefix, page);
+        if (s->page_count > s->tree_pages) /* taken for a step that failed */
+            kv_give(&c->kv, s->pages[s->tree_pages]);
+        else
+            s->page_count++;
+        s->pages[s->tree_pages++] = page;
+        s->computed += KV_PAGE_TOKENS;
+        s->cached += KV_PAGE_TOKENS;
+    }
+}
+
+/* Copies the beginning of a page that goes on differently.  It always pays: a position of a page is
+ * copied in about a hundredth of the time in which a small model computes it. */
+static void copy_beginning(llmos_context *c, struct llmos_session *s)
+{
+    uint32_t wanted = wanted_from_tree(s), shared, from, page = KV_NO_PAGE;
+
+    if (wanted == 0)
+        return;
+    from = prefix_find(&c->prefix, s->domain, last_tree_page(s), s->tokens + s->computed, wanted,
+                       &shared);
+    if (from == KV_NO_PAGE)
+        return;
+    prefix_hold(&c->prefix, from); /* else it might be the page that is given up for the copy */
+    if (s->page_count > s->tree_pages)
+        page = s->pages[s->tree_pages];
+    else if ((page = prefix_take(&c->prefix)) != KV_NO_PAGE)
+        s->pages[s->page_count++] = page;
+    if (page != KV_NO_PAGE) {
+        kv_copy(&c->kv, page, from, shared);
+        s->computed += shared;
+        s->cached += shared;
+    }
+    prefix_release(&c->prefix, from);
+}
+
+/* Full pages go into the tree, for others. */
+static void share_pages(llmos_context *c, struct llmos_session *s)
+{
+    while (s->domain && (s->tree_pages + 1) * (uint64_t)KV_PAGE_TOKENS <= s->computed) {
+        uint32_t at = s->tree_pages;
+
+        s->pages[at] = prefix_put(&c->prefix, s->domain, last_tree_page(s), s->pages[at],
+                                  s->tokens + (size_t)at * KV_PAGE_TOKENS);
+        s->tree_pages++;
+    }
+}
+
 /* Takes pages for up to `wanted` more positions; returns for how many there is room. */
 static uint32_t reserve(llmos_context *c, struct llmos_session *s, uint32_t wanted)
 {
     uint64_t room;
 
     while ((room = (uint64_t)s->page_count * KV_PAGE_TOKENS - s->computed) < wanted) {
-        uint32_t page = kv_take(&c->kv);
+        uint32_t page = prefix_take(&c->prefix);
 
         if (page == KV_NO_PAGE)
             break;
@@ -424,6 +550,26 @@ static void take_share(llmos_context *c, struct turn *t, uint32_t wanted)
     t->out.computed = t->share;
 }
 
+/* Does somebody compute, in this step, the page with which s would go on?  Then s waits for it: to
+ * compute it twice would take as long and help nobody. */
+static bool is_underway(const llmos_context *c, const struct llmos_session *s)
+{
+    size_t end = (size_t)(s->tree_pages + 1) * KV_PAGE_TOKENS;
+
+    if (wanted_from_tree(s) < KV_PAGE_TOKENS)
+        return false;
+    for (size_t i = 0; i < c->turn_count; i++) {
+        const struct llmos_session *o = c->turns[i].session;
+
+        if (c->turns[i].share > 0 && o->domain == s->domain && o->tree_pages == s->tree_pages &&
+            o->count >= end && last_tree_page(o) == last_tree_page(s) &&
+            memcmp(o->tokens + s->computed, s->tokens + s->computed,
+                   KV_PAGE_TOKENS * sizeof(*s->tokens)) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool decodes(const struct llmos_session *s)
 {
     return s->count - s->computed == 1;
@@ -436,6 +582,8 @@ static void share_batch(llmos_context *c)
     uint32_t left = c->batch_tokens;
 
     for (size_t i = 0; i < c->turn_count; i++)
+        adopt_pages(c, c->turns[i].session);
+    for (size_t i = 0; i < c->turn_count; i++)
         if (decodes(c->turns[i].session)) {
             take_share(c, &c->turns[i], 1);
             left -= left > 0;
@@ -443,10 +591,10 @@ static void share_batch(llmos_context *c)
     left = left ? left : 1;
     for (size_t i = 0; i < c->turn_count && left > 0; i++) {
         struct llmos_session *s = c->turns[i].session;
-        uint32_t pending = s->count - s->computed;
 
-        if (pending > 1) {
-            take_share(c, &c->turns[i], pending < left ? pending : left);
+        if (s->count - s->computed > 1 && !is_underway(c, s)) {
+            copy_beginning(c, s);
+            take_share(c, &c->turns[i], smaller(s->count - s->computed, left));
             left -= c->turns[i].share;
         }
     }
@@ -520,6 +668,7 @@ static void end_turn(llmos_context *c, const struct turn *t)
     struct llmos_session *s = t->session;
 
     s->computed += t->share;
+    share_pages(c, s);
     s->logits = t->logits;
     s->logits_step = c->step;
     if (!t->samples)
@@ -546,4 +695,35 @@ int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t 
         out[i] = c->turns[i].out;
     }
     return 0;
+}
+
+/* --- for tests --- */
+
+bool context_is_sound(const llmos_context *c, struct llmos_error *why)
+{
+    for (uint32_t page = 0; page < c->kv.page_count; page++) {
+        const struct prefix_node *n = &c->prefix.nodes[page];
+        uint32_t is_free = 0, own = 0, held = 0, is_idle = 0;
+
+        for (uint32_t i = 0; i < c->kv.free_count; i++)
+            is_free += c->kv.free_list[i] == page;
+        for (uint32_t i = 0; i < c->sessions_max; i++) {
+            const struct llmos_session *s = &c->sessions[i];
+
+            for (uint32_t k = 0; s->context && k < s->page_count; k++) {
+                own += s->pages[k] == page && k >= s->tree_pages;
+                held += s->pages[k] == page && k < s->tree_pages;
+            }
+        }
+        for (uint32_t at = c->prefix.oldest; at != KV_NO_PAGE; at = c->prefix.nodes[at].younger)
+            is_idle += at == page;
+        if (is_free + own + (n->count > 0) != 1 || n->refs != held ||
+            is_idle != (n->count > 0 && held == 0))
+            return fail(why, LLMOS_EINVAL,
+                        "page %u: free %u times, private %u, in the tree %d, held %u of %u, idle "
+                        "%u",
+                        page, is_free, own, n->count > 0, held, n->refs, is_idle),
+                   false;
+    }
+    return true;
 }

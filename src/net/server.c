@@ -583,7 +583,8 @@ static void connection_changes(void *cookie, struct MHD_Connection *connection, 
     mem_free(p);
 }
 
-static void library_log(void *cookie, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void library_log(void *cookie, const char *format,
+                                                              va_list args)
 {
     char text[512];
 

@@ -57,30 +57,46 @@ static bool line_has(const char *folder, const char *file, const char *word)
     return false;
 }
 
-/* True if this process is the only one in the group. */
-static bool is_alone_in(const char *folder)
+enum population { NOBODY, ONLY_WE, OTHERS };
+
+static enum population population_of(const char *folder)
 {
     char path[PATH_SIZE + 64], line[32];
+    enum population who = NOBODY;
     FILE *f;
-    int others = 0, we = 0;
 
     snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
     f = fopen(path, "re");
-    while (f && fgets(line, sizeof(line), f)) {
-        if (strtol(line, NULL, 10) == getpid())
-            we++;
-        else
-            others++;
-    }
+    while (f && who != OTHERS && fgets(line, sizeof(line), f))
+        who = strtol(line, NULL, 10) == getpid() ? ONLY_WE : OTHERS;
     if (f)
         fclose(f);
-    return we == 1 && others == 0;
+    return who;
 }
 
-/* Version 2: a group passes controllers on to its children only while it has no process itself. */
+/* Version 2: a group that is not the machine's root passes controllers on to its children only
+ * while it has no process itself.  (The kernel takes "pids" and "cpu" all the same, and then no
+ * child can be entered.)  If we are alone in it we move out of the way. */
+static int make_way(const struct making *m, const char *home)
+{
+    char child[PATH_SIZE + 32], type[PATH_SIZE + 32];
+    enum population who = population_of(home);
+
+    snprintf(type, sizeof(type), "%s/cgroup.type", home);
+    if (who == NOBODY || access(type, F_OK) < 0) /* the root has no such file */
+        return 0;
+    errno = EBUSY;
+    if (who == OTHERS)
+        return -1;
+    snprintf(child, sizeof(child), "%s/" HOME, home);
+    if (mkdir(child, 0755) < 0 && errno != EEXIST)
+        return -1;
+    return put(m, child, "cgroup.procs", "0");
+}
+
 static int enable(const struct making *m, const char *home, const char *controller)
 {
-    char word[32], child[PATH_SIZE + 32];
+    char word[32];
 
     if (line_has(home, "cgroup.subtree_control", controller))
         return 0;
@@ -89,14 +105,7 @@ static int enable(const struct making *m, const char *home, const char *controll
         return -1;
     }
     snprintf(word, sizeof(word), "+%s", controller);
-    if (put(m, home, "cgroup.subtree_control", word) == 0)
-        return 0;
-    if (errno != EBUSY || !is_alone_in(home))
-        return -1;
-    snprintf(child, sizeof(child), "%s/" HOME, home);
-    if ((mkdir(child, 0755) < 0 && errno != EEXIST) || put(m, child, "cgroup.procs", "0") < 0)
-        return -1;
-    return put(m, home, "cgroup.subtree_control", word);
+    return make_way(m, home) < 0 ? -1 : put(m, home, "cgroup.subtree_control", word);
 }
 
 /* The folder below which groups are made for a controller. */
@@ -133,7 +142,9 @@ static int make_folder(struct making *m, const char *folder)
     }
     if (mkdir(folder, 0755) < 0)
         return -1;
-    snprintf(m->folders + used, CGROUP_FOLDERS_SIZE - used, "%s%s", used ? "\n" : "", folder);
+    /* It fits: checked above. */
+    memcpy(m->folders + used, used ? "\n" : "", used ? 1 : 0);
+    memcpy(m->folders + used + (used > 0), folder, strlen(folder) + 1);
     return 0;
 }
 

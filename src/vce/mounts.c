@@ -29,21 +29,6 @@ static const char *mount_somewhere(void)
     return NULL;
 }
 
-static int replace_root(struct llmos_error *err)
-{
-    const char *place = mount_somewhere();
-
-    if (!place)
-        return fail_errno(err, "cannot mount an empty root");
-    /* New and old root at the same place: the old one lies on top and is taken off. */
-    if (chdir(place) < 0 || syscall(__NR_pivot_root, ".", ".") < 0 || umount2(".", DETACH) < 0 ||
-        chdir("/") < 0)
-        return fail_errno(err, "cannot put an empty root in place of '/'");
-    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | CLOSED_FLAGS, NULL) < 0)
-        return fail_errno(err, "cannot make the empty root read-only");
-    return 0;
-}
-
 /* In a chroot "/" is no mount point: pivot_root cannot work, and what we mounted on a folder could
  * appear outside.  A mount that is attached nowhere does not. */
 static int hide_root(struct llmos_error *err)
@@ -59,6 +44,25 @@ static int hide_root(struct llmos_error *err)
     if (root < 0 || fchdir(root) < 0 || chroot(".") < 0)
         return fail_errno(err, "cannot enter an empty root");
     return 1;
+}
+
+static int replace_root(struct llmos_error *err)
+{
+    const char *place = mount_somewhere();
+
+    if (!place)
+        return fail_errno(err, "cannot mount an empty root");
+    if (chdir(place) < 0)
+        return fail_errno(err, "cannot enter the empty root");
+    /* New and old root at the same place: the old one lies on top and is taken off.  The first root
+     * of a machine (an initramfs, as in small virtual machines) cannot be taken off. */
+    if (syscall(__NR_pivot_root, ".", ".") < 0)
+        return hide_root(err);
+    if (umount2(".", DETACH) < 0 || chdir("/") < 0)
+        return fail_errno(err, "cannot put an empty root in place of '/'");
+    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | CLOSED_FLAGS, NULL) < 0)
+        return fail_errno(err, "cannot make the empty root read-only");
+    return 0;
 }
 
 int mounts_empty_root(struct llmos_error *err)

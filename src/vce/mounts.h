@@ -8,7 +8,7 @@
 #include "base/fail.h"
 
 /* Returns 0 if the old root is gone from the namespace, 1 if it could only be hidden by chroot (the
- * caller itself lives in a chroot, where pivot_root cannot work). */
+ * caller itself lives in a chroot or an initramfs, where pivot_root cannot work). */
 int mounts_empty_root(struct llmos_error *err);
 
 #endif

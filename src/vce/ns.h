@@ -20,8 +20,8 @@ pid_t ns_fork(unsigned skip, struct vce_layer_state layers[VCE_LAYER_COUNT],
 int ns_map_users(pid_t child, struct llmos_error *err);
 
 /* In the child, as user 0 of its user namespace and with /proc still there: no further user
- * namespace, and so none of the kernel code that only its owner can reach.  False if the kernel does
- * not count them. */
+ * namespace, and so none of the kernel code that only its owner can reach.  False if the kernel
+ * does not count them. */
 bool ns_forbid_more(void);
 
 #endif

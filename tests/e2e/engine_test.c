@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <sys/socket.h>
 
 static const struct {
     const char *model, *expected;
@@ -243,6 +244,137 @@ TEST(engine_repeats_itself_for_the_same_seed_only)
     for (int i = 0; i < 3; i++)
         buf_fini(&a[i].text);
     worker_destroy(w);
+}
+
+/* ---- prompts that begin alike ---- */
+
+static void check_same_answer(const struct answer *a, const struct answer *b)
+{
+    check_ok(a);
+    check_ok(b);
+    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
+    CHECK_INT(a->tokens, b->tokens);
+    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
+}
+
+static struct message tokens_request(uint64_t id, const int32_t *tokens, uint32_t count)
+{
+    struct message m = generate_request(id, "", 20);
+
+    m.generate.prompt_kind = PROMPT_TOKENS;
+    m.generate.tokens = tokens;
+    m.generate.count = count;
+    m.generate.temperature = 0.9f;
+    m.generate.seed = 5;
+    m.generate.ignore_eos = true;
+    return m;
+}
+
+/* Prompts of 330 tokens that share the first 300. */
+static void sharing_prompts(int32_t one[330], int32_t other[330])
+{
+    for (int i = 0; i < 330; i++) {
+        one[i] = 5 + i * 7 % 200;
+        other[i] = i < 300 ? one[i] : one[i] + 1;
+    }
+}
+
+TEST(engine_does_not_compute_a_beginning_twice)
+{
+    struct message_setup setup = {.context_tokens = 512, .sessions_max = 2};
+    struct worker *used = start_engine(synth_model(), &setup);
+    struct worker *fresh = start_engine(synth_model(), &setup);
+    struct answer a = {0}, expected = {0};
+    int32_t one[330], other[330];
+    struct message m;
+
+    sharing_prompts(one, other);
+    m = tokens_request(1, one, 330);
+    ask(used, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.cached_tokens, 0);
+    m = tokens_request(2, other, 330);
+    ask(used, &m, &a);
+    ask(fresh, &m, &expected);
+    check_same_answer(&a, &expected);
+    CHECK_INT(a.done.cached_tokens, 300);
+    CHECK_INT(expected.done.cached_tokens, 0);
+    m.id = 3;
+    ask(used, &m, &a);
+    check_same_answer(&a, &expected);
+    CHECK_INT(a.done.cached_tokens, 329);
+    buf_fini(&a.text);
+    buf_fini(&expected.text);
+    worker_destroy(used);
+    worker_destroy(fresh);
+}
+
+TEST(engine_keeps_what_a_canceled_request_has_computed)
+{
+    struct message_setup setup = {.context_tokens = 2048};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct answer a = {0};
+    int32_t one[330], other[330];
+    struct message m;
+
+    sharing_prompts(one, other);
+    m = tokens_request(1, one, 330);
+    m.generate.max_tokens = 0;
+    send_ok(w, &m);
+    do { /* its prompt is done when it says something */
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    } while (m.type != MESSAGE_TEXT);
+    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 1});
+    do {
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    } while (m.type != MESSAGE_DONE);
+    m = tokens_request(2, other, 330);
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.done.cached_tokens, 300);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_gives_the_same_bytes_to_many_that_begin_alike_when_the_cache_is_short)
+{
+    /* Six that share 300 tokens with one another, pages for little more than one. */
+    struct message_setup setup = {.context_tokens = 384, .sessions_max = 6, .kv_tokens = 448};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct answer expected = {0}, a[12];
+    int32_t one[330], other[330];
+    struct message m;
+    uint32_t over = 0, cached = 0;
+
+    sharing_prompts(one, other);
+    for (uint64_t i = 0; i < 12; i++) {
+        answer_init(&a[i]);
+        m = tokens_request(i + 1, i % 2 ? other : one, 330);
+        m.generate.max_tokens = 40;
+        send_ok(w, &m);
+    }
+    while (over < 12) {
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        if (m.id)
+            over += answer_take(&a[m.id - 1], &m);
+    }
+    worker_destroy(w);
+    for (uint64_t i = 0; i < 12; i++) {
+        if (i < 2) {
+            w = start_engine(synth_model(), &setup);
+            m = tokens_request(1, i % 2 ? other : one, 330);
+            m.generate.max_tokens = 40;
+            ask(w, &m, &expected);
+            worker_destroy(w);
+            for (uint64_t k = i; k < 12; k += 2)
+                check_same_answer(&a[k], &expected);
+        }
+        CHECK(a[i].done.cached_tokens < 330);
+        cached += a[i].done.cached_tokens > 0;
+        buf_fini(&a[i].text);
+    }
+    CHECK(cached >= 6); /* those that came later */
+    buf_fini(&expected.text);
 }
 
 /* ---- the parts of an answer ---- */
@@ -562,29 +694,140 @@ TEST(engine_cancels_what_runs_and_what_waits)
     worker_destroy(w);
 }
 
+/* Processor time of the engine so far, in ticks. */
+static unsigned long ticks_of(const struct worker *w)
+{
+    unsigned long user = 0, kernel = 0;
+    struct buf text;
+    char path[64];
+
+    buf_init(&text, 4096);
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)worker_vce(w)->pid);
+    CHECK_INT(file_read(path, &text, NULL), 0);
+    CHECK_INT(sscanf(strrchr(text.at, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                     &user, &kernel),
+              2);
+    buf_fini(&text);
+    return user + kernel;
+}
+
 TEST(engine_stops_working_for_a_host_that_does_not_read)
 {
     struct message_setup setup = {.sessions_max = 8, .context_tokens = 512};
     struct worker *w = start_engine(synth_model(), &setup);
+    uint32_t over = 0, canceled = 0;
+    unsigned long before, now;
     struct message m;
-    uint32_t done = 0;
 
-    /* About 3 MiB of log-probabilities, ten times what the socket holds. */
-    for (uint64_t id = 1; id <= 16; id++) {
-        m = generate_request(id, "Once", 200);
+    /* 19200 tokens with about 6 MiB of log-probabilities: more than socket and engine keep. */
+    for (uint64_t id = 1; id <= 64; id++) {
+        m = generate_request(id, "Once", 300);
         m.generate.want_logprob = m.generate.ignore_eos = true;
         m.generate.top_logprobs = 20;
         send_ok(w, &m);
     }
-    usleep(300000);
-    send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = 16}); /* it listens all the same */
-    while (done < 16) {
+    now = ticks_of(w);
+    do {
+        before = now;
+        usleep(200000);
+        now = ticks_of(w);
+    } while (now != before);
+    /* It rests, but not because all is done; and it listens. */
+    for (uint64_t id = 1; id <= 64; id++)
+        send_ok(w, &(struct message){.type = MESSAGE_CANCEL, .id = id});
+    while (over < 64) {
         CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
-        done += m.type == MESSAGE_DONE;
-        if (m.type == MESSAGE_DONE && m.id == 16)
-            CHECK(m.done.finish == FINISH_CANCELED || m.done.completion_tokens == 200);
+        over += m.type == MESSAGE_DONE;
+        canceled += m.type == MESSAGE_DONE && m.done.finish == FINISH_CANCELED;
     }
+    CHECK(canceled > 16);
     worker_destroy(w);
+}
+
+/* ---- hosts that break the rules, and hosts that go ---- */
+
+/* Writes raw bytes on the socket of a worker that is ready; what the engine says to that. */
+static void check_ends(const struct buf *bytes, const char *says)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct llmos_error err = {0};
+    struct message m;
+
+    CHECK(!bytes->bad);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, bytes->at, bytes->len), 0);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.id, 0);
+    fail(&err, m.error.code, "%.*s", STR_ARG(m.error.text));
+    CHECK_CONTAINS(err.text, says);
+    CHECK_INT(worker_receive(w, &m, 10000, &err), LLMOS_ECLOSED);
+    CHECK_CONTAINS(err.text, "exited with 1");
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_breaks_the_rules)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    message_put(&b, &(struct message){.type = MESSAGE_SETUP});
+    check_ends(&b, "SETUP came a second time");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, 999, 1));
+    check_ends(&b, "a frame of type 999, which a host may not send");
+    buf_clear(&b);
+    frame_end(&b, frame_begin(&b, MESSAGE_TEXT, 1));
+    check_ends(&b, "which a host may not send");
+    buf_clear(&b);
+    buf_put_u32(&b, FRAME_TO_ENGINE_MAX + 1);
+    buf_put_u32(&b, MESSAGE_GENERATE);
+    buf_put_u64(&b, 1);
+    check_ends(&b, "a frame of 16777217 bytes, at most 16777216 are accepted");
+    buf_fini(&b);
+}
+
+TEST(engine_forgives_a_malformed_request)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(7, "Once", 0);
+    struct answer a = {0};
+    struct buf b;
+
+    /* The worker expects answers to what it sent itself: so 7 runs, and the broken frame is about 7
+     * too. */
+    buf_init(&b, 1000);
+    message_put(&b, &m);
+    b.at[FRAME_HEAD_BYTES] = 9; /* the kind of prompt */
+    m.generate.ignore_eos = true;
+    send_ok(w, &m);
+    CHECK_INT(file_write_all(worker_vce(w)->socket, b.at, b.len), 0);
+    answer_init(&a);
+    CHECK_INT(answer_wait(&a, w, 7), 1);
+    CHECK_INT(a.err.code, LLMOS_EFORMAT);
+    CHECK_STR(a.err.text, "GENERATE frame: field 'prompt_kind' is 9, at most 2 is allowed");
+    buf_fini(&b);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_ends_when_its_host_goes)
+{
+    for (int is_busy = 0; is_busy < 2; is_busy++) {
+        struct worker *w = start_engine(synth_model(), NULL);
+        struct message m = generate_request(1, "Once", 0);
+        struct llmos_error err = {0};
+        int rc;
+
+        m.generate.ignore_eos = true;
+        if (is_busy)
+            send_ok(w, &m);
+        CHECK_INT(shutdown(worker_vce(w)->socket, SHUT_WR), 0);
+        while ((rc = worker_receive(w, &m, 10000, &err)) == 1)
+            CHECK(m.type != MESSAGE_DONE || m.done.completion_tokens > 0);
+        CHECK_INT(rc, LLMOS_ECLOSED);
+        CHECK_CONTAINS(err.text, "exited with 0");
+        worker_destroy(w);
+    }
 }
 
 /* ---- other questions ---- */

@@ -22,6 +22,7 @@ static struct {
     pid_t pid; /* 0: none */
     int port;
     char socket[108], log[512];
+    const char *yaml; /* more configuration for the next start */
 } host;
 
 static void host_kill(void)
@@ -77,7 +78,7 @@ static int host_wait(double seconds)
  * program of that name in the build folder. Does not wait. */
 static void host_spawn(const char *engine, const char *const *args)
 {
-    static char layers[512];
+    static char config[512], yaml[1024];
     const char *argv[32] = {build_path("llmosd"), "--port", "0", "--socket", host.socket};
     char folder[512], path[600];
     posix_spawn_file_actions_t files;
@@ -97,15 +98,15 @@ static void host_spawn(const char *engine, const char *const *args)
     snprintf(host.socket, sizeof(host.socket), "%s", work_path("sock"));
     snprintf(host.log, sizeof(host.log), "%s", work_path("log"));
     unlink(host.log);
-    if (ROOM_SKIP) {
-        snprintf(layers, sizeof(layers), "%s",
-                 work_file("layers.yaml",
-                           "isolation: {required: [none], skip: [seccomp, rlimits, limits, "
-                           "landlock, mount, mdwe]}\n",
-                           94));
-        argv[n++] = "--config";
-        argv[n++] = layers;
-    }
+    snprintf(yaml, sizeof(yaml), "%s%s",
+             ROOM_SKIP ? "isolation: {required: [none], skip: [seccomp, rlimits, limits, landlock, "
+                         "mount, mdwe]}\n"
+                       : "# nothing\n",
+             host.yaml ? host.yaml : "");
+    host.yaml = NULL;
+    snprintf(config, sizeof(config), "%s", work_file("llmos.yaml", yaml, strlen(yaml)));
+    argv[n++] = "--config";
+    argv[n++] = config;
     for (; *args && n < 31; args++)
         argv[n++] = *args;
     posix_spawn_file_actions_init(&files);

@@ -4,6 +4,7 @@
 #define TESTS_E2E_WITH_WORKER_H
 
 #include "test.h"
+#include "unit/sanitizer.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -79,7 +80,7 @@ UNUSED static const char *shared_path(const char *name)
 }
 
 /* The sanitizers need system calls and memory that the room does not give. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAS_SANITIZER
 #define ROOM_SKIP                                                                                \
     (VCE_BIT(VCE_SECCOMP) | VCE_BIT(VCE_RLIMITS) | VCE_BIT(VCE_LIMITS) | VCE_BIT(VCE_LANDLOCK) | \
      VCE_BIT(VCE_MOUNT) | VCE_BIT(VCE_MDWE))

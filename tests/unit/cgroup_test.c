@@ -133,6 +133,32 @@ TEST(cgroup_v2_says_which_controller_is_missing_and_keeps_the_others)
     CHECK_STR(get(0, "memory.max"), "1073741824");
 }
 
+TEST(cgroup_v2_moves_a_lonely_process_out_of_the_way)
+{
+    char pid[16];
+
+    begin_v2();
+    snprintf(pid, sizeof(pid), "%d\n", getpid());
+    put("/cg/app/cgroup.type", "domain\n");
+    put("/cg/app/cgroup.procs", pid);
+    put("/cg/app/cgroup.subtree_control", "");
+    CHECK_INT(create(), 0);
+    CHECK_STR(get(0, "../llmos-home/cgroup.procs"), "000"); /* once per controller here */
+    CHECK_STR(get(0, "../cgroup.subtree_control"), "+memory+pids+cpu");
+}
+
+TEST(cgroup_v2_leaves_a_group_with_other_processes_alone)
+{
+    begin_v2();
+    put("/cg/app/cgroup.type", "domain\n");
+    put("/cg/app/cgroup.procs", "1\n2\n");
+    put("/cg/app/cgroup.subtree_control", "");
+    CHECK_INT(create(), LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "has other processes");
+    CHECK_CONTAINS(err.text, "Delegate=yes");
+    CHECK_STR(folders, "");
+}
+
 TEST(cgroup_v1_makes_a_group_in_each_hierarchy)
 {
     begin();

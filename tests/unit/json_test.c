@@ -140,7 +140,7 @@ TEST(json_writes_any_bytes_as_a_string)
     json_put_string(&out, STR("a\"b\\c\n\x01\x7f\xff\xc3\xa9"));
     CHECK_STR(out.at, "\"a\\\"b\\\\c\\n\\u0001\\u007f\xef\xbf\xbd\xc3\xa9\"");
     buf_clear(&out);
-    json_put_number(&out, -INFINITY);
+    json_put_number(&out, -(double)INFINITY);
     buf_putc(&out, ' ');
     json_put_number(&out, (double)NAN);
     buf_putc(&out, ' ');

@@ -1,0 +1,304 @@
+#!/bin/sh
+# cli.sh - llmos as its users meet it: every verb, good and bad input, at a terminal and in a pipe.
+# shellcheck disable=SC2317,SC2015,SC2154,SC2034,SC2094,SC1091  # claim calls the functions; tap.sh has the variables
+# shellcheck source=tests/e2e/tap.sh
+. "$LLMOS_SOURCE/tests/e2e/tap.sh"
+llmos=$LLMOS_BUILD/llmos
+tools=$LLMOS_BUILD/tests/e2e
+shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
+export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
+verbs='run chat inspect tokenize ps stop bench'
+cd "$work" || exit 1
+
+# What a sanitizer needs, the room does not give: such a build does without these layers.
+if [ "${LLMOS_SANITIZED:-}" ]; then
+    cat > llmos << END
+#!/bin/sh
+case \${1:-} in
+run | chat | inspect | tokenize | bench)
+    verb=\$1
+    shift
+    exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
+        --skip-layer mdwe --skip-layer rlimits --skip-layer limits "\$@" ;;
+*) exec "$LLMOS_BUILD/llmos" "\$@" ;;
+esac
+END
+    chmod +x llmos
+    llmos=$work/llmos
+fi
+
+# A folder of programs in which the engine is the rogue one.
+mkdir rogue
+ln -s "$tools/rogue" rogue/llmos-engine
+ln -s "$LLMOS_BUILD/llmos-vce" rogue/llmos-vce
+rogue() { LLMOS_LIBEXEC=$work/rogue run "$@"; }
+: > good
+printf 'escapes\n' > escapes
+printf 'slow-tokens 100\n' > slow
+printf 'slow-tokens 100\nignore-cancel\n' > stubborn
+printf 'die-after-tokens 2\n' > dies
+"$tools/synth_model" tiny tiny.gguf || exit 1
+"$tools/synth_model" tiny chat.gguf chatml || exit 1
+
+# ---- words ----
+refused() { # TEXT WORD...: exit code 2, the sentence, and nothing else
+    text=$1; shift
+    run "$llmos" "$@"
+    [ "$code" = 2 ] && has "$work/err" "$text" && [ ! -s "$work/out" ] && [ "$(wc -l < "$work/err")" = 1 ]
+}
+claim 'an unknown verb is answered with the nearest one' refused "unknown verb 'inspct'; did you mean 'inspect'?" inspct
+claim 'a verb that resembles nothing is told where the verbs are' refused "unknown verb 'xyzzy'; llmos help lists them" xyzzy
+claim 'no verb at all is told the same' refused 'a verb is missing; llmos help lists them'
+claim 'an unknown option is answered with the nearest one' refused "did you mean '--temperature'?" run m --temprature 1 x
+claim 'a value out of range is told the range' refused 'a number from 0 to 1, not' run m --top-p 1.5 x
+claim 'NaN is no number' refused '--temperature must be a number' run m --temperature nan x
+claim 'a missing operand is named' refused 'a model file is missing: llmos chat MODEL' chat
+claim 'a model is not called by nothing' refused 'must not be empty' stop ''
+claim 'a raw prompt has no system message' refused 'exclude each other' run m --raw --system x y
+
+helps() {
+    for verb in $verbs; do
+        run "$llmos" "$verb" --help
+        [ "$code" = 0 ] && has "$work/out" "usage: llmos $verb" && [ ! -s "$work/err" ] || return 1
+        cp "$work/out" "$work/first"
+        run "$llmos" help "$verb"
+        cmp -s "$work/first" "$work/out" || return 1
+        awk 'length($0) > 80 && !/See also/ {exit 1}' "$work/out" || { echo "a line of $verb is long" >> "$work/log"; return 1; }
+    done
+}
+claim 'every verb explains itself, the same in both ways, in 80 columns' helps
+serve_help() { run "$llmos" serve --help; [ "$code" = 0 ] && has "$work/out" 'usage: llmosd'; }
+claim 'serve --help is the help of llmosd' serve_help
+version() { run "$llmos" --version; [ "$code" = 0 ] && grep -qx 'llmos [0-9]*\.[0-9]*\.[0-9]*' "$work/out"; }
+claim 'the version is one line' version
+man_pages() {
+    for verb in llmos $verbs serve; do
+        run "$llmos" help --man "$verb"
+        [ "$code" = 0 ] || return 1
+        man --warnings -E UTF-8 -l -Tutf8 -Z "$work/out" > /dev/null 2> "$work/log"
+        [ ! -s "$work/log" ] || return 1
+    done
+}
+if command -v man > /dev/null; then claim 'man has no complaint about any page' man_pages; else skip 'man has no complaint' 'there is no man'; fi
+completes() {
+    "$llmos" completion bash > completion
+    # shellcheck disable=SC2016
+    bash -c '. ./completion
+        try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _llmos_complete; echo "${COMPREPLY[*]}"; }
+        try llmos in; try llmos run --tem; try llmos run --chat-format ze' > "$work/out" 2> "$work/log"
+    printf 'inspect\n--temperature\nzephyr\n' | cmp -s - "$work/out"
+}
+if command -v bash > /dev/null; then claim 'bash completes verbs, options and values' completes; else skip 'bash completes' 'there is no bash'; fi
+
+# ---- files that are no models ----
+mkdir folder
+mkfifo pipe
+ln -s loop loop
+head -c 20000 tiny.gguf > cut.gguf
+: > empty.gguf
+head -c 4096 /dev/urandom > noise.gguf
+broken() { # FILE TEXT: every verb says it, with exit code 1
+    for verb in run inspect tokenize bench chat; do
+        words=
+        [ "$verb" = run ] && words=hello
+        # shellcheck disable=SC2086
+        run timeout 10 "$llmos" "$verb" "$1" $words
+        [ "$code" = 1 ] && has "$work/err" "$2" && [ ! -s "$work/out" ] || return 1
+    done
+}
+claim 'a folder is no model' broken folder "cannot open 'folder': it is a directory"
+claim 'a pipe is no model, and nobody waits for its other end' broken pipe "cannot open 'pipe': it is a pipe"
+claim 'a device is no model' broken /dev/random 'it is a character device'
+claim 'links that go round are no model' broken loop "cannot open 'loop': Too many levels of symbolic links"
+claim 'a file that is not there is no model' broken missing.gguf "cannot open 'missing.gguf': No such file or directory"
+claim 'an empty file is no model' broken empty.gguf "model 'empty.gguf': "
+claim 'noise is no model' broken noise.gguf "model 'noise.gguf': "
+cut_off() { run "$llmos" run cut.gguf hello; [ "$code" = 1 ] && has "$work/err" "model 'cut.gguf': " && has "$work/err" 20000; }
+claim 'a file that was cut is refused with its length' cut_off
+
+# ---- an engine that cannot be trusted ----
+answers() { rogue "$llmos" run good hello --max-tokens 5; [ "$code" = 0 ] && [ "$(cat "$work/out")" = 'one two three four five ' ] && [ ! -s "$work/err" ]; }
+claim 'run prints the answer and a newline, and is quiet otherwise' answers
+escapes_pass() { rogue "$llmos" run escapes hello --max-tokens 1; printf '\033[31mred\033]0;title\007\302\233\r\n' | cmp -s - "$work/out"; }
+claim 'into a pipe goes what the model says, byte for byte' escapes_pass
+pty() { # SCRIPT-TEXT COMMAND...: at a terminal
+    printf '%s\n' "$1" > script; shift
+    LLMOS_LIBEXEC=$work/rogue run "$tools/pty" script "$@"
+}
+escapes_stop() {
+    pty 'expect red' "$llmos" run escapes hello --max-tokens 1
+    [ "$code" = 0 ] && has "$work/out" red && ! LC_ALL=C grep -q "$(printf '[\033\007\233]')" "$work/out"
+}
+claim 'at a terminal no control sequence comes through' escapes_stop
+interrupted() { pty 'expect two
+send \c' "$llmos" run slow hello --max-tokens 100; [ "$code" = 130 ] && has "$work/out" 'one two'; }
+claim 'Ctrl-C ends run with 130' interrupted
+stubborn() { pty 'expect two
+send \c' timeout 15 "$llmos" run stubborn hello --max-tokens 100; [ "$code" = 130 ]; }
+claim 'Ctrl-C ends run though the engine does not listen' stubborn
+dies() { rogue "$llmos" run dies hello; [ "$code" = 1 ] && has "$work/err" "the engine of 'dies' has ended: exited with 3" && [ "$(cat "$work/out")" = 'one two ' ]; }
+claim 'an engine that dies in mid-answer is told, and what it said stands' dies
+closed() {
+    { LLMOS_LIBEXEC=$work/rogue timeout 20 "$llmos" run slow hello --max-tokens 400 2> "$work/err"; echo $? > code; } | head -c 8 > "$work/out"
+    cat "$work/err" code > "$work/log"
+    [ "$(cat code)" = 141 ] && [ ! -s "$work/err" ]
+}
+claim 'when nobody reads on, run ends without a word' closed
+converses() {
+    pty 'expect > 
+send héllo\n
+expect one two
+send \c
+expect > 
+send again\n
+expect three
+send \c
+expect > 
+send /rset\n
+expect did you mean /reset
+send /retry\n
+expect one
+send \c
+expect > 
+send /save saved.json\n
+expect saved 4 messages
+send /save saved.json\n
+expect File exists
+send two lines\
+expect lines\
+send \n
+expect ... 
+send \c
+expect Ctrl-D leaves
+expect > 
+send \d' "$llmos" chat slow --max-tokens 50
+    [ "$code" = 0 ] && [ "$("$tools/json_get" messages.0.content < saved.json)" = héllo ] &&
+        [ "$("$tools/json_get" messages.3.role < saved.json)" = assistant ]
+}
+claim 'chat: Ctrl-C stops the answer only, commands work, Ctrl-D leaves' converses
+private() { stat -c %a "$XDG_STATE_HOME/llmos/history" saved.json > "$work/log" && printf '600\n600\n' | cmp -s - "$work/log"; }
+claim 'history and saved conversations are for their owner only' private
+piped() { printf 'first\nsecond\n/save piped.json\n' > lines; input=lines rogue "$llmos" chat good --no-history; [ "$code" = 0 ] && [ "$("$tools/json_get" messages.2.content < piped.json)" = second ]; }
+claim 'chat reads lines from a pipe' piped
+
+# ---- real weights of a model that makes no sense ----
+greedy() { run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 12 --threads "$1" 'Once upon a time'; [ "$code" = 0 ] && [ ! -s "$work/err" ]; }
+same_threads() { greedy 1 && cp "$work/out" one && greedy 2 && cmp -s one "$work/out" && greedy 4 && cmp -s one "$work/out" && [ "$(wc -c < one)" -gt 12 ]; }
+claim 'one, two and four threads give the same bytes' same_threads
+seeded() { run "$llmos" run tiny.gguf --raw --temperature 1.5 --seed "$1" --max-tokens 20 'Once'; [ "$code" = 0 ]; }
+same_seed() { seeded 7 && cp "$work/out" seven && seeded 7 && cmp -s seven "$work/out" && seeded 8 && ! cmp -s seven "$work/out"; }
+claim 'the same seed gives the same answer, another one another' same_seed
+from_stdin() {
+    greedy 1 && cp "$work/out" argument
+    echo 'Once upon a time' > prompt
+    input=prompt run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 12 -
+    cmp -s argument "$work/out"
+}
+claim 'a prompt may come from standard input' from_stdin
+run_json() {
+    run "$llmos" run tiny.gguf --json --raw --max-tokens 3 --seed 5 hello
+    for key in text prompt_tokens decode_seconds context_tokens; do "$tools/json_get" "$key" < "$work/out" > value || return 1; done
+    [ "$("$tools/json_get" completion_tokens < "$work/out")" = 3 ] && [ "$("$tools/json_get" finish_reason < "$work/out")" = length ] &&
+        [ "$("$tools/json_get" seed < "$work/out")" = 5 ]
+}
+claim 'run --json is one object with the answer and its counts' run_json
+too_long() {
+    head -c 60000 /dev/zero | tr '\0' x > long
+    input=long run "$llmos" run tiny.gguf --raw --context 64 -
+    [ "$code" = 1 ] && grep -q '[0-9]\{3,\}.*64' "$work/err" && [ ! -s "$work/out" ]
+}
+claim 'a prompt longer than the context is refused with both lengths' too_long
+context_full() { run "$llmos" run tiny.gguf --raw --context 32 --seed 1 hello; [ "$code" = 0 ] && has "$work/err" 'the context of 32 tokens is full'; }
+claim 'an answer that fills the context says so' context_full
+chat_full() {
+    printf '%s\n' 'tell me a long story about everything' 'and go on, please, with all the details that you know of' > lines
+    input=lines run "$llmos" chat chat.gguf --context 48 --max-tokens 30 --seed 1 --no-history
+    [ "$code" = 0 ] && has "$work/err" /reset
+}
+claim 'chat says when the context is full, and what to do' chat_full
+tokens() {
+    printf 'Once upon a time' > text
+    input=text run "$llmos" tokenize tiny.gguf
+    [ "$code" = 0 ] && grep -qx '[0-9 ]*' "$work/out" && cp "$work/out" ids || return 1
+    input=text run "$llmos" tokenize tiny.gguf --json
+    [ "$("$tools/json_get" tokens < "$work/out" | tr -d '[]' | tr , ' ')" = "$(cat ids)" ] || return 1
+    input=text run "$llmos" tokenize tiny.gguf --no-bos
+    [ "$(cut -d' ' -f2- ids)" = "$(cat "$work/out")" ]
+}
+claim 'tokenize prints ids, as JSON the same, without BOS the rest' tokens
+special() {
+    printf '</s>' > text
+    input=text run "$llmos" tokenize tiny.gguf --no-bos; [ "$(wc -w < "$work/out")" -gt 1 ] || return 1
+    input=text run "$llmos" tokenize tiny.gguf --no-bos --special; [ "$(wc -w < "$work/out")" = 1 ]
+}
+claim 'a special token in the text is text unless --special' special
+inspects() {
+    run "$llmos" inspect tiny.gguf --json
+    for key in hyperparameters.layers memory.weight_bytes tensors.0.name; do "$tools/json_get" "$key" < "$work/out" > value || return 1; done
+    run "$llmos" inspect tiny.gguf
+    [ "$code" = 0 ] && has "$work/out" HYPERPARAMETERS && has "$work/out" TENSORS && has "$work/out" token_embd.weight
+}
+claim 'inspect shows hyperparameters, memory and tensors, also as JSON' inspects
+measures() {
+    run "$llmos" bench tiny.gguf --prompt 16 --generate 8 --repeat 2 --json
+    for key in prefill_tokens_per_second decode_tokens_per_second time_to_first_token_ms load_ms rss_bytes; do
+        "$tools/json_get" "$key" < "$work/out" > value && awk '!($1 > 0) {exit 1}' value || { echo "$key: $(cat value)" >> "$work/log"; return 1; }
+    done
+    run "$llmos" bench tiny.gguf --prompt 16 --generate 8 --repeat 1
+    [ "$code" = 0 ] && grep -q 'decode  *[0-9.]*  tokens/s' "$work/out"
+}
+claim 'bench measures all that it promises' measures
+isolation() { run "$llmos" run tiny.gguf --raw --isolation --max-tokens 1 hello; [ "$code" = 0 ] && has "$work/err" seccomp && ! grep -q seccomp "$work/out"; }
+claim 'run --isolation names the layers, on standard error' isolation
+requires() { run "$llmos" run tiny.gguf --require-layer user --skip-layer user hello; [ "$code" = 1 ] && has "$work/err" user && [ ! -s "$work/out" ]; }
+claim 'a layer that is required and does not hold is a refusal' requires
+
+# ---- real models ----
+expected() { # MODEL EXPECTED THREADS
+    while IFS= read -r line; do
+        prompt=$(printf '%s' "$line" | "$tools/json_get" prompt)
+        printf '%s' "$line" | "$tools/json_get" text > wanted
+        echo >> wanted
+        run "$llmos" run "$1" --raw --temperature 0 --max-tokens "$(printf '%s' "$line" | "$tools/json_get" max_tokens)" --threads "$3" "$prompt"
+        [ "$code" = 0 ] && cmp "$work/out" wanted >> "$work/log" || return 1
+    done < "$2"
+}
+for model in stories260K/stories260K stories260K/stories260K-F16 babyllama/babyllama105-F32; do
+    for threads in 1 2 4; do
+        name="$model continues as expected with $threads threads"
+        if [ -f "$shared/$model.gguf" ]; then claim "$name" expected "$shared/$model.gguf" "$shared/$model.expected.jsonl" "$threads"
+        else skip "$name" 'the model is not here'; fi
+    done
+done
+
+raised() {
+    run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens "$(($(sed -n 's/.*"context_trained": *\([0-9]*\).*/\1/p' trained) + 20))" hello
+    [ "$code" = 0 ] && has "$work/err" 'the model was trained with' && ! grep -q 'was cut' "$work/err"
+}
+"$llmos" inspect tiny.gguf --json > trained
+claim 'who asks for more tokens than the model was trained with gets them, aloud' raised
+
+# ---- a daemon ----
+no_daemon() { run "$llmos" ps; [ "$code" = 1 ] && has "$work/err" "no daemon listens at '$LLMOS_SOCKET'; start one with: llmos serve"; }
+claim 'ps without a daemon says how to start one' no_daemon
+if [ "${LLMOS_SANITIZED:-}" ]; then
+    skip 'ps and stop ask a daemon' 'a sanitized engine cannot live in the room that a daemon gives it'
+    finish
+fi
+"$llmos" serve --model "a=tiny.gguf" --model "b=tiny.gguf" --port 0 2> daemon.log &
+at_end=$!
+for _ in $(seq 100); do
+    grep -q 'ready.*model=a' daemon.log && grep -q 'ready.*model=b' daemon.log && break
+    sleep 0.1
+done
+lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out"; }
+claim 'ps lists the models that serve began with' lists
+lists_json() { run "$llmos" ps --json; [ "$("$tools/json_get" vces.1.state < "$work/out")" = ready ] && [ "$("$tools/json_get" vces.0.isolation.0.layer < "$work/out")" = user ]; }
+claim 'ps --json is what the daemon says' lists_json
+layers() { run "$llmos" ps --isolation; [ "$code" = 0 ] && [ "$(grep -c '^  seccomp  ' "$work/out")" = 2 ]; }
+claim 'ps --isolation shows the layers of each model' layers
+stops() { run "$llmos" stop b; [ "$code" = 0 ] || return 1; sleep 0.3; run "$llmos" ps; grep -q '^a  *ready' "$work/out" && grep -q '^b  *stopped' "$work/out"; }
+claim 'stop ends one model and the other goes on' stops
+unknown() { run "$llmos" stop nobody; [ "$code" = 1 ] && has "$work/err" "cannot stop 'nobody'"; }
+claim 'stop says that there is no such model' unknown
+finish

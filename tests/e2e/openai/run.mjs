@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// run.mjs - the reference client against llmosd, as TAP:  node run.mjs BASE_URL MODEL [openai-openapi.json]
+// With the third argument every body and every chunk is also checked against the published schema.
+import fs from 'node:fs';
+import Ajv from 'ajv/dist/2020.js';
+import OpenAI from 'openai';
+
+const [base, model, specPath] = process.argv.slice(2);
+const tests = [];
+const test = (name, run) => tests.push({ name, run });
+
+function check(claim, what) {
+    if (!claim)
+        throw new Error(what);
+}
+
+// --- the schema ---------------------------------------------------------------------------------
+
+// "nullable" is OpenAPI 3.0's word, "discriminator" is no validation: ajv wants plain JSON schema.
+function plain(v) {
+    if (Array.isArray(v))
+        return v.map(plain);
+    if (!v || typeof v !== 'object')
+        return v;
+    const { nullable, discriminator, ...rest } = v;
+    const out = Object.fromEntries(Object.entries(rest).map(([k, x]) => [k, plain(x)]));
+    return nullable ? { anyOf: [out, { type: 'null' }] } : out;
+}
+
+let ajv;
+if (specPath) {
+    ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
+    ajv.addSchema({ $id: 'spec', ...plain(JSON.parse(fs.readFileSync(specPath, 'utf8'))) });
+}
+let validated = 0;
+
+function conforms(name, value) {
+    if (!ajv)
+        return;
+    const validate = ajv.getSchema(`spec#/components/schemas/${name}`);
+    check(validate, `the specification has no ${name}`);
+    validated++;
+    check(validate(value), `${name}: ${ajv.errorsText(validate.errors)} in ${JSON.stringify(value).slice(0, 400)}`);
+}
+
+// --- what is asked ------------------------------------------------------------------------------
+
+const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'none', maxRetries: 0 });
+const messages = [{ role: 'user', content: 'Hello' }];
+
+async function raw(path, body) {
+    const r = await fetch(base + path, body === undefined
+        ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    return { status: r.status, headers: r.headers, text: await r.text() };
+}
+
+function events(text) {
+    const all = text.split('\n\n').filter((e) => e.length).map((e) => {
+        check(e.startsWith('data: '), `an event does not begin with "data: ": ${e}`);
+        return e.slice(6);
+    });
+    check(all.pop() === '[DONE]', 'the stream does not end with [DONE]');
+    return all.map((e) => JSON.parse(e));
+}
+
+test('models are listed and found', async () => {
+    const list = await client.models.list();
+    check(list.data.some((m) => m.id === model), `${model} is not in the list`);
+    check((await client.models.retrieve(model)).id === model, 'retrieve found another model');
+    conforms('ListModelsResponse', JSON.parse((await raw('/v1/models')).text));
+    conforms('Model', JSON.parse((await raw(`/v1/models/${encodeURIComponent(model)}`)).text));
+});
+
+test('chat answers', async () => {
+    const { data, response } = await client.chat.completions
+        .create({ model, messages, max_tokens: 8, seed: 1 }).withResponse();
+    check(data.choices[0].message.role === 'assistant', 'no assistant');
+    check(data.usage.total_tokens === data.usage.prompt_tokens + data.usage.completion_tokens, 'usage does not add up');
+    check(response.headers.get('x-request-id'), 'no x-request-id');
+});
+
+test('the same seed gives the same answer', async () => {
+    const ask = () => client.chat.completions.create({ model, messages, max_tokens: 12, seed: 42, temperature: 1.5 });
+    check((await ask()).choices[0].message.content === (await ask()).choices[0].message.content, 'two answers differ');
+});
+
+test('every body satisfies the schema', async () => {
+    const chat = { model, messages, max_tokens: 6 };
+    for (const more of [{}, { n: 2 }, { logprobs: true, top_logprobs: 3 }, { stop: ['e', 'a'] }, { logit_bias: { 5: -100 } },
+                        { temperature: 0 }, { top_k: 5, min_p: 0.1, repeat_penalty: 1.1, user: 'u' }]) {
+        const r = await raw('/v1/chat/completions', { ...chat, ...more });
+        check(r.status === 200, `${JSON.stringify(more)}: ${r.text}`);
+        conforms('CreateChatCompletionResponse', JSON.parse(r.text));
+    }
+    for (const more of [{}, { n: 2, best_of: 3 }, { logprobs: 2 }, { echo: true }, { prompt: ['a', 'b'] }, { prompt: [5, 6] },
+                        { prompt: [[5], [6, 7]] }]) {
+        const r = await raw('/v1/completions', { model, prompt: 'Once', max_tokens: 6, ...more });
+        check(r.status === 200, `${JSON.stringify(more)}: ${r.text}`);
+        conforms('CreateCompletionResponse', JSON.parse(r.text));
+    }
+});
+
+test('every chunk satisfies the schema', async () => {
+    for (const more of [{}, { n: 2 }, { logprobs: true, top_logprobs: 2 }, { stream_options: { include_usage: true } }]) {
+        const r = await raw('/v1/chat/completions', { model, messages, max_tokens: 6, stream: true, ...more });
+        const chunks = events(r.text);
+        check(new Set(chunks.map((c) => c.id)).size === 1, 'chunks have several ids');
+        chunks.forEach((c) => conforms('CreateChatCompletionStreamResponse', c));
+        check(!!chunks.at(-1).usage === !!more.stream_options, 'usage is where it should not be, or missing');
+    }
+    const r = await raw('/v1/completions', { model, prompt: 'Once', max_tokens: 6, stream: true, logprobs: 1 });
+    // The schema describes whole completions only; in a stream null means "not the end", there as here.
+    events(r.text).forEach((c, i, all) => {
+        check((c.choices[0].finish_reason === null) === (i < all.length - 1), 'finish_reason is not at the end');
+        conforms('CreateCompletionResponse', { ...c, choices: c.choices.map((x) => ({ ...x, finish_reason: x.finish_reason ?? 'stop' })) });
+    });
+});
+
+test('a stream gives the same text as a whole answer', async () => {
+    const common = { model, messages, max_tokens: 24, seed: 3, temperature: 1 };
+    const whole = await client.chat.completions.create(common);
+    const stream = await client.chat.completions.create({ ...common, stream: true, stream_options: { include_usage: true } });
+    let text = '', usage, finish;
+    for await (const chunk of stream) {
+        text += chunk.choices[0]?.delta?.content ?? '';
+        finish = chunk.choices[0]?.finish_reason ?? finish;
+        usage = chunk.usage ?? usage;
+    }
+    check(text === whole.choices[0].message.content, `"${text}" is not "${whole.choices[0].message.content}"`);
+    check(finish === whole.choices[0].finish_reason, `finish is ${finish}`);
+    check(usage.completion_tokens === whole.usage.completion_tokens, 'usage differs');
+});
+
+test('errors are typed', async () => {
+    const fails = async (body, type, code) => {
+        try {
+            await client.chat.completions.create(body);
+        } catch (e) {
+            check(e instanceof type, `${e.constructor.name} is not ${type.name}: ${e.message}`);
+            check(code === undefined || e.code === code, `code is ${e.code}, not ${code}`);
+            return;
+        }
+        throw new Error(`no error for ${JSON.stringify(body)}`);
+    };
+    await fails({ model: 'no-such-model', messages }, OpenAI.NotFoundError, 'model_not_found');
+    await fails({ model, messages: [] }, OpenAI.BadRequestError);
+    await fails({ model, messages, temperature: 3 }, OpenAI.BadRequestError);
+    await fails({ model, messages, tools: [{ type: 'function', function: { name: 'f' } }] }, OpenAI.BadRequestError,
+                'unsupported_parameter');
+    await fails({ model, messages: [{ role: 'user', content: 'long '.repeat(20000) }] }, OpenAI.BadRequestError,
+                'context_length_exceeded');
+    for (const [path, body] of [['/v1/chat/completions', {}], ['/nothing', {}], ['/v1/models/none', undefined],
+                                ['/v1/completions', { model, prompt: '' }]]) {
+        const r = await raw(path, body);
+        check(r.status >= 400, `${path} is ${r.status}`);
+        conforms('ErrorResponse', JSON.parse(r.text));
+    }
+});
+
+test('a stream that is aborted stops the work', async () => {
+    const stream = await client.chat.completions.create({ model, messages, max_tokens: 100000, stream: true,
+                                                          ignore_eos: true });
+    for await (const chunk of stream)
+        if (chunk.choices[0]?.delta?.content)
+            break;
+    stream.controller.abort();
+    for (let i = 0; ; i++) {
+        const metrics = (await raw('/metrics')).text;
+        if (metrics.includes(`llmos_sequences_in_flight{model="${model}"} 0\n`))
+            break;
+        check(i < 200, 'the sequence is still in flight');
+        await new Promise((r) => setTimeout(r, 10));
+    }
+});
+
+test('twenty clients at once', async () => {
+    const all = await Promise.all(Array.from({ length: 20 }, (_, i) =>
+        client.chat.completions.create({ model, messages, max_tokens: 8, seed: i % 2, temperature: 1 })));
+    for (let i = 2; i < 20; i++)
+        check(all[i].choices[0].message.content === all[i % 2].choices[0].message.content, 'answers depend on their neighbours');
+});
+
+console.log(`1..${tests.length}`);
+let failed = 0;
+for (const [i, t] of tests.entries()) {
+    try {
+        await t.run();
+        console.log(`ok ${i + 1} - ${t.name}`);
+    } catch (e) {
+        failed++;
+        console.log(`# ${String(e.message).replaceAll('\n', '\n# ')}\nnot ok ${i + 1} - ${t.name}`);
+    }
+}
+console.log(`# ${validated} bodies and chunks were checked against the specification`);
+process.exit(failed ? 1 : 0);

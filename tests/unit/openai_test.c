@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* openai_test.c - claims about openai.h */
+#include "daemon/openai.h"
+
+#include "base/mem.h"
+#include "test.h"
+
+static struct arena arena;
+static struct openai_request r;
+static struct openai_fault fault;
+
+static int parse(bool is_chat, const char *body)
+{
+    static const struct json_limits limits = {1 << 20, 16, 10000};
+
+    arena_fini(&arena);
+    arena_init(&arena, 1 << 20);
+    return openai_parse(&r, is_chat, str_of(body), &limits, &arena, &fault);
+}
+
+#define TEXT(rest) parse(false, "{\"model\":\"m\",\"prompt\":\"p\"" rest "}")
+#define CHAT(rest) \
+    parse(true, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}]" rest "}")
+
+TEST(openai_has_the_defaults_of_the_dialect)
+{
+    const struct message_generate *g;
+
+    CHECK_INT(CHAT(""), 0);
+    g = &r.prompts[0];
+    CHECK_NEAR(g->temperature, 1, 0);
+    CHECK_NEAR(g->top_p, 1, 0);
+    CHECK_NEAR(g->min_p, 0, 0);
+    CHECK_NEAR(g->repeat_penalty, 1, 0);
+    CHECK_INT(g->top_k, 0);
+    CHECK_INT(g->max_tokens, 0);
+    CHECK(!r.is_stream && !r.has_seed && !r.want_logprobs && r.n == 1);
+    CHECK(str_is(g->chats[0].role, "user") && str_is(g->chats[0].content, "c"));
+    CHECK_INT(TEXT(""), 0);
+    CHECK_INT(r.prompts[0].max_tokens, 16);
+    CHECK(str_is(r.prompts[0].text, "p"));
+}
+
+TEST(openai_reads_every_field)
+{
+    const struct message_generate *g;
+
+    CHECK_INT(CHAT(",\"temperature\":0.5,\"top_p\":0.25,\"top_k\":7,\"min_p\":0.125,"
+                   "\"repetition_penalty\":1.5,\"presence_penalty\":-2,\"frequency_penalty\":2,"
+                   "\"seed\":-3,\"stop\":[\"a\",\"b\"],\"max_completion_tokens\":9,\"n\":2,"
+                   "\"logprobs\":true,\"top_logprobs\":5,\"logit_bias\":{\"12\":-100},"
+                   "\"stream\":true,\"stream_options\":{\"include_usage\":true}"),
+              0);
+    g = &r.prompts[0];
+    CHECK_NEAR(g->temperature, 0.5, 0);
+    CHECK_NEAR(g->top_p, 0.25, 0);
+    CHECK_INT(g->top_k, 7);
+    CHECK_NEAR(g->min_p, 0.125, 0);
+    CHECK_NEAR(g->repeat_penalty, 1.5, 0);
+    CHECK_NEAR(g->presence_penalty, -2, 0);
+    CHECK_NEAR(g->frequency_penalty, 2, 0);
+    CHECK(r.has_seed && g->seed == (uint64_t)-3);
+    CHECK_INT(g->stop_count, 2);
+    CHECK(str_is(g->stops[1], "b"));
+    CHECK_INT(g->max_tokens, 9);
+    CHECK_INT(r.n, 2);
+    CHECK(g->want_logprob && r.want_logprobs);
+    CHECK_INT(g->top_logprobs, 5);
+    CHECK_INT(g->bias_count, 1);
+    CHECK_INT(g->bias[0].token, 12);
+    CHECK_NEAR(g->bias[0].bias, -100, 0);
+    CHECK(r.is_stream && r.include_usage);
+}
+
+TEST(openai_joins_text_parts_and_knows_developers)
+{
+    CHECK_INT(parse(true,
+                    "{\"model\":\"m\",\"messages\":[{\"role\":\"developer\",\"content\":"
+                    "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]},"
+                    "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null,"
+                    "\"tool_calls\":[]}]}"),
+              0);
+    CHECK(str_is(r.prompts[0].chats[0].role, "system"));
+    CHECK(str_is(r.prompts[0].chats[0].content, "ab"));
+    CHECK_INT(r.prompts[0].count, 2);
+}
+
+TEST(openai_takes_prompts_in_four_forms)
+{
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}"), 0);
+    CHECK_INT(r.prompt_count, 2);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[4,5,6]}"), 0);
+    CHECK_INT(r.prompt_count, 1);
+    CHECK_INT(r.prompts[0].prompt_kind, PROMPT_TOKENS);
+    CHECK_INT(r.prompts[0].count, 3);
+    CHECK_INT(r.prompts[0].tokens[2], 6);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[[4],[5,6]]}"), 0);
+    CHECK_INT(r.prompts[1].count, 2);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[[4],\"x\",[]]}"), LLMOS_EINVAL);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[1,\"x\"]}"), LLMOS_EINVAL);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[2147483648]}"), LLMOS_EINVAL);
+    CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":{}}"), LLMOS_EINVAL);
+}
+
+TEST(openai_fails_closed)
+{
+    CHECK_INT(CHAT(",\"tools\":[{}]"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(fault.status, 400);
+    CHECK_STR(fault.code, "unsupported_parameter");
+    CHECK_STR(fault.what.param, "tools");
+    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_object\"}"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"text\"}"), 0);
+    CHECK_INT(CHAT(",\"tools\":[],\"tool_choice\":\"auto\",\"modalities\":[\"text\"]"), 0);
+    CHECK_INT(CHAT(",\"tool_choice\":\"required\""), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"store\":true"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"user\":\"u\",\"metadata\":{}"), 0);
+    CHECK_STR(r.ignored, "user, metadata");
+    CHECK_INT(CHAT(",\"best_of\":2"), LLMOS_EINVAL);
+    CHECK_INT(CHAT(",\"top_kk\":2"), LLMOS_EINVAL);
+    CHECK_CONTAINS(fault.what.err.text, "did you mean 'top_k'?");
+    CHECK_INT(TEXT(",\"suffix\":\"x\""), LLMOS_EUNSUPPORTED);
+    CHECK_INT(TEXT(",\"echo\":true,\"logprobs\":1"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"top_logprobs\":1"), LLMOS_EINVAL);
+    CHECK_INT(CHAT(",\"stream_options\":{}"), LLMOS_EINVAL);
+}
+
+TEST(openai_bounds_what_one_request_costs)
+{
+    char body[8192];
+    int n = snprintf(body, sizeof(body), "{\"model\":\"m\",\"n\":2,\"prompt\":[\"a\"");
+
+    CHECK_INT(CHAT(",\"n\":128"), 0);
+    CHECK_INT(CHAT(",\"n\":129"), LLMOS_EINVAL);
+    CHECK_INT(CHAT(",\"n\":0"), LLMOS_EINVAL);
+    for (int i = 0; i < 64; i++)
+        n += snprintf(body + n, sizeof(body) - (size_t)n, ",\"a\"");
+    snprintf(body + n, sizeof(body) - (size_t)n, "]}");
+    CHECK_INT(parse(false, body), LLMOS_ELIMIT);
+    CHECK_CONTAINS(fault.what.err.text, "65 prompts with 2 answers each");
+    n = snprintf(body, sizeof(body), "{\"model\":\"m\",\"prompt\":\"a\",\"stop\":[\"a\"");
+    for (int i = 0; i < MESSAGE_STOPS_MAX; i++)
+        n += snprintf(body + n, sizeof(body) - (size_t)n, ",\"a\"");
+    snprintf(body + n, sizeof(body) - (size_t)n, "]}");
+    CHECK_INT(parse(false, body), LLMOS_ELIMIT);
+    CHECK_INT(TEXT(",\"stop\":\"\""), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"best_of\":1,\"n\":2"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"best_of\":3,\"stream\":true"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(TEXT(",\"logit_bias\":{\"-1\":1}"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"logit_bias\":{\"99999999999\":1}"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"logit_bias\":{\"1\":101}"), LLMOS_EINVAL);
+    CHECK_STR(fault.what.param, "logit_bias.1");
+}
+
+TEST(openai_never_asks_an_engine_for_less_than_one_token)
+{
+    CHECK_INT(TEXT(",\"max_tokens\":0"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"max_tokens\":-5"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"top_p\":0"), 0);
+    CHECK(r.prompts[0].top_p > 0);
+}
+
+TEST(openai_maps_codes_to_statuses)
+{
+    static const int statuses[][2] = {
+        {LLMOS_EINVAL, 400},  {LLMOS_ECONTEXT, 400}, {LLMOS_ENOTFOUND, 404}, {LLMOS_EBUSY, 429},
+        {LLMOS_ECLOSED, 503}, {LLMOS_ENOMEM, 503},   {LLMOS_EINTERNAL, 500}, {-99, 500}};
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        openai_fault_of(&fault, statuses[i][0]);
+        CHECK_INT(fault.status, statuses[i][1]);
+    }
+}
+
+TEST(openai_survives_every_failed_allocation)
+{
+    EVERY_ALLOCATION_FAILS
+    {
+        int rc = CHAT(",\"stop\":[\"a\",\"b\"],\"logit_bias\":{\"1\":2}");
+
+        CHECK(rc == 0 || (rc == LLMOS_ENOMEM && fault.status == 503));
+    }
+    EVERY_ALLOCATION_FAILS
+    {
+        int rc = parse(false, "{\"model\":\"m\",\"prompt\":[[1,2],[3]]}");
+
+        CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+    }
+    arena_fini(&arena);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine without its room, where a sanitizer can look for leaks and allocations can fail.  What
+ * it answers is the matter of tests/e2e/engine_test.c. */
+#include "test.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/reader.h"
+#include "engine/serve.h"
+#include "model/synth.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+static int model_fd = -1;
+
+static void make_model(void)
+{
+    struct synth_options o;
+
+    if (model_fd >= 0)
+        return;
+    CHECK(synth_shape(&o, "tiny"));
+    model_fd = memfd_create("model", MFD_CLOEXEC);
+    CHECK(model_fd >= 0);
+    CHECK_INT(synth_write(model_fd, &o, NULL), 0);
+}
+
+struct host {
+    int fd;
+    uint32_t wanted, over; /* requests that must end, and have */
+};
+
+static bool read_all(int fd, void *bytes, size_t n)
+{
+    for (char *at = bytes; n > 0;) {
+        ssize_t got = read(fd, at, n);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+/* Reads until all requests are over, then goes.  Allocates nothing: failures are for the engine. */
+static void *host_run(void *arg)
+{
+    struct host *h = arg;
+    unsigned char head[FRAME_HEAD_BYTES];
+    static char payload[FRAME_TO_HOST_MAX];
+
+    while (h->over < h->wanted && read_all(h->fd, head, sizeof(head))) {
+        struct reader r = reader_of(head, sizeof(head));
+        uint32_t bytes = reader_u32(&r);
+        uint16_t type = reader_u16(&r);
+
+        if (bytes > sizeof(payload) || !read_all(h->fd, payload, bytes))
+            break;
+        h->over += type == MESSAGE_DONE || type == MESSAGE_ERROR ||
+                   ((type == MESSAGE_DATA || type == MESSAGE_TOKENS) && payload[0] == 1);
+    }
+    close(h->fd);
+    return NULL;
+}
+
+static struct message generate(uint64_t id, const char *prompt, uint32_t max_tokens)
+{
+    static struct message_chat chats[] = {{STR("user"), STR("hello")}};
+    struct message m = {.type = MESSAGE_GENERATE,
+                        .id = id,
+                        .generate = {.prompt_kind = id % 2 ? PROMPT_TEXT : PROMPT_CHAT,
+                                     .text = str_of(prompt),
+                                     .chats = chats,
+                                     .count = 1,
+                                     .max_tokens = max_tokens,
+                                     .temperature = 0.5f,
+                                     .top_p = 1,
+                                     .repeat_penalty = 1,
+                                     .echo = true,
+                                     .want_logprob = true,
+                                     .top_logprobs = 3,
+                                     .stop_count = 1,
+                                     .stops = {STR("never said")}}};
+
+    return m;
+}
+
+static void put_requests(struct buf *b)
+{
+    struct message m;
+
+    for (uint64_t id = 1; id <= 5; id++) {
+        m = generate(id, "Once upon a time", 4 + (uint32_t)id);
+        message_put(b, &m);
+    }
+    message_put(b, &(struct message){
+                       .type = MESSAGE_TOKENIZE, .id = 6, .tokenize = {STR("text"), true, false}});
+    message_put(b, &(struct message){.type = MESSAGE_INSPECT, .id = 7});
+    message_put(b, &(struct message){.type = MESSAGE_CANCEL, .id = 5});
+    m = generate(8, "", 1);
+    m.generate.temperature = -1; /* refused */
+    message_put(b, &m);
+}
+
+/* Sends everything, waits for `wanted` ends, goes. */
+static int serve_once(const struct buf *requests, uint32_t wanted,
+                      const struct message_setup *setup, uint32_t *over)
+{
+    struct host host = {.wanted = wanted};
+    struct llmos_error err;
+    struct serve s;
+    struct wire w;
+    pthread_t thread;
+    int pair[2], rc;
+
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    CHECK_INT(file_write_all(pair[1], requests->at, requests->len), 0);
+    host.fd = pair[1];
+    CHECK_INT(pthread_create(&thread, NULL, host_run, &host), 0);
+    wire_init(&w, pair[0]);
+    rc = serve_init(&s, &w, model_fd, setup, &err);
+    if (rc == 0)
+        rc = serve_run(&s, &err);
+    serve_fini(&s);
+    wire_fini(&w);
+    close(pair[0]);
+    pthread_join(thread, NULL);
+    if (over)
+        *over = host.over;
+    return rc;
+}
+
+TEST(serve_leaves_nothing_behind)
+{
+    const struct message_setup setup = {.sessions_max = 2, .context_tokens = 64, .kv_tokens = 64};
+    uint32_t over = 0;
+    struct buf b;
+
+    make_model();
+    buf_init(&b, 1 << 20);
+    put_requests(&b);
+    CHECK_INT(serve_once(&b, 8, &setup, &over), 0);
+    CHECK_INT(over, 8);
+    CHECK_INT(serve_once(&b, 1, &setup, NULL), 0); /* goes while others run and wait */
+    CHECK_INT(serve_once(&b, 0, &setup, NULL), 0);
+    buf_fini(&b);
+}
+
+TEST(serve_survives_every_failed_allocation)
+{
+    const struct message_setup setup = {.sessions_max = 2, .context_tokens = 64, .kv_tokens = 64};
+    struct buf b;
+
+    make_model();
+    buf_init(&b, 1 << 20);
+    put_requests(&b);
+    EVERY_ALLOCATION_FAILS
+    {
+        uint32_t over = 0;
+        int rc = serve_once(&b, 8, &setup, &over);
+
+        /* Either one request fails, or the engine cannot go on; nobody is left without an end. */
+        CHECK(rc == 0 ? over == 8 : rc == LLMOS_ENOMEM);
+    }
+    buf_fini(&b);
+}
