@@ -474,11 +474,8 @@ struct row_tile {
     const float *q[ROW_TILE];
     size_t keys[ROW_TILE]; /* of this block, at least one; never fewer than the row before */
     const uint16_t *const *k_pages, *const *v_pages; /* of this block */
-    /* No other rows follow: the page that comes next is fetched while one is used.  The values of
-     * the block come after its keys, and the keys of the next one (NULL: there are none) after
-     * those. */
-    bool streams;
-    const uint16_t *next_block;
+    /* What is fetched while a page of keys or values is used; NULL: nothing. */
+    const uint16_t *fetch_k[BLOCK_PAGES], *fetch_v[BLOCK_PAGES];
 
     float *out[ROW_TILE];
     bool joins; /* out is multiplied by `mine` and what is new by `its`; else out is set */
@@ -521,12 +518,8 @@ INLINE void score_block(const unsigned T, const struct row_tile *r, size_t head_
     for (size_t j = 0; j < keys; j += ATTEND_VECS * LANES) {
         size_t page = j / ATTEND_PAGE, at = j % ATTEND_PAGE;
         const uint16_t *k = r->k_pages[page] + at;
-        const char *next = NULL;
+        const char *next = r->fetch_k[page] ? (const char *)(r->fetch_k[page] + at) : NULL;
 
-        if (r->streams)
-            next = (const char *)(((page + 1) * ATTEND_PAGE < keys ? r->k_pages[page + 1]
-                                                                   : r->v_pages[0]) +
-                                  at);
         if (keys - j > ATTEND_VECS / 2 * LANES)
             score_keys(T, ATTEND_VECS, r, k, head_dim, scale, next, p + j);
         else
@@ -609,12 +602,10 @@ INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile
             acc[t][c] = v_zero();
     for (size_t begin = 0; begin < most; begin += ATTEND_PAGE) {
         const uint16_t *const *page = r->v_pages + begin / ATTEND_PAGE;
-        const uint16_t *v = *page + from, *next = NULL;
+        const uint16_t *v = *page + from, *next = r->fetch_v[begin / ATTEND_PAGE];
         size_t page_end = begin + ATTEND_PAGE, end = page_end < most ? page_end : most;
         size_t j = begin;
 
-        if (r->streams)
-            next = page_end < most ? page[1] : r->next_block;
         for (; j < end && j < all; j++, v += head_dim) {
             vec vc[ATTEND_VECS];
 
@@ -704,6 +695,27 @@ INLINE size_t row_that_sees(const struct attention *a, size_t block)
     return begin > a->first ? (begin - a->first) * a->heads : 0;
 }
 
+/* The last tile of a block fetches the next block, page by page.  A tile that is alone also meets
+ * each page of its own block for the first time, and fetches the one that comes next: the first
+ * values come after the last keys.  keys: from this block on. */
+INLINE void plan_fetches(struct row_tile *r, size_t keys, bool is_alone)
+{
+    size_t pages = (keys - 1) / ATTEND_PAGE + 1;
+    size_t own = pages < BLOCK_PAGES ? pages : BLOCK_PAGES;
+
+    for (size_t p = 0; p < own; p++) {
+        if (is_alone) {
+            r->fetch_k[p] = p + 1 < own ? r->k_pages[p + 1] : r->v_pages[0];
+            r->fetch_v[p] = p + 1 < own ? r->v_pages[p + 1] : NULL;
+        } else if (BLOCK_PAGES + p < pages) {
+            r->fetch_k[p] = r->k_pages[BLOCK_PAGES + p];
+            r->fetch_v[p] = r->v_pages[BLOCK_PAGES + p];
+        }
+    }
+    if (is_alone && pages > BLOCK_PAGES)
+        r->fetch_v[BLOCK_PAGES - 1] = r->k_pages[BLOCK_PAGES];
+}
+
 /* One block for the rows [row, end), all of which see it.  Their values go to `partial`, or where
  * that is NULL to out, joined to what is there from the blocks before. */
 static void rows_in_block(const struct attention *a, size_t row, size_t end, size_t block,
@@ -712,15 +724,14 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
     size_t tiles = (end - row + ROW_TILE - 1) / ROW_TILE, begin = block * ATTEND_BLOCK;
     struct row_tile r = {.k_pages = a->k_pages + block * BLOCK_PAGES,
                          .v_pages = a->v_pages + block * BLOCK_PAGES,
-                         .streams = tiles == 1,
-                         .next_block = block + 1 < attention_blocks(a)
-                                           ? a->k_pages[(block + 1) * BLOCK_PAGES]
-                                           : NULL,
                          .joins = !partial && block > 0};
+    bool is_alone = tiles == 1;
 
     for (; tiles > 0; tiles--) {
         size_t n = (end - row + tiles - 1) / tiles; /* seven are four and three */
 
+        if (tiles == 1)
+            plan_fetches(&r, a->first + a->positions - begin, is_alone);
         for (size_t t = 0; t < n; t++) {
             size_t position = (row + t) / a->heads, head = (row + t) % a->heads;
             size_t keys = a->first + position + 1 - begin;
