@@ -12,6 +12,12 @@
 #define PRIVATE_ROWS 4
 /* Attention over k keys costs about as much as k + this, in the unit of one key. */
 #define ATTEND_OVERHEAD 8
+#define TILE_ROWS       48 /* heads times positions: enough to read the keys seldom */
+/* Parts that a thread's share of attention has at least, so that shares are nearly equal; tiles
+ * larger than such a part are shared between threads if there is room for what joins them: for this
+ * many rows, each with all of the context. */
+#define SHARE_PARTS 4
+#define SHARED_ROWS 4
 
 struct span {
     size_t begin, end;
@@ -179,7 +185,6 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     }
     rope_carve(&f->rope, h, c);
     f->private_rows = rows < PRIVATE_ROWS ? rows : PRIVATE_ROWS;
-    f->scores_stride = (limits->context_tokens + 15) / 16 * 16;
     f->page_at_stride = 2 * kv_pages_for(limits->context_tokens);
     f->rope_rows = carve_bytes(c, rows, h->rope_dims * sizeof(float));
     f->prepared = carve_bytes(c, rows * f->forms_max, f->prepared_bytes);
@@ -187,9 +192,15 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
         carve_bytes(c, threads * f->private_rows * f->forms_max, f->prepared_bytes);
     f->normed_stride = widest;
     f->normed = carve_bytes(c, threads, widest * sizeof(float));
-    f->scores = carve_bytes(c, threads, f->scores_stride * sizeof(float));
     f->page_at = carve_bytes(c, threads, f->page_at_stride * sizeof(*f->page_at));
+    f->tiles = carve_array(c, struct attend_tile, rows);
     f->work = carve_array(c, uint64_t, rows + 1);
+    if (threads > 1) {
+        size_t blocks = (limits->context_tokens + ATTEND_BLOCK - 1) / ATTEND_BLOCK;
+
+        f->partials_max = SHARED_ROWS * blocks * h->n_head * ((size_t)h->head_dim + 2);
+        f->partials = carve_bytes(c, f->partials_max, sizeof(float));
+    }
 }
 
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
@@ -303,20 +314,47 @@ static struct span columns_of(const struct stage *s, const struct span *own, enu
     return (struct span){0, 0};
 }
 
+static bool follows(const struct forward_row *row, const struct forward_row *before)
+{
+    return row->pages == before->pages && row->position == before->position + 1;
+}
+
+/* How many rows from t on follow each other in one page. */
+static size_t rows_of_page(const struct forward *f, size_t t)
+{
+    size_t n = 1, room = KV_PAGE_TOKENS - f->rows[t].position % KV_PAGE_TOKENS;
+
+    while (n < room && t + n < f->n && follows(&f->rows[t + n], &f->rows[t + n - 1]))
+        n++;
+    return n;
+}
+
+static void store_head(struct forward *f, enum arch_slot slot, uint32_t head, bool is_value)
+{
+    size_t head_dim = f->h->head_dim, n;
+
+    for (size_t t = 0; t < f->n; t += n) {
+        const struct forward_row *row = &f->rows[t];
+        size_t at = row->position % KV_PAGE_TOKENS;
+        uint16_t *run =
+            kv_at(f->kv, row->pages[row->position / KV_PAGE_TOKENS], f->layer_now, is_value, head);
+
+        n = rows_of_page(f, t);
+        if (!is_value)
+            f->backend->store_keys(row_of(f, slot, t) + head * head_dim, f->slot_stride[slot], n,
+                                   head_dim, run, at);
+        for (size_t i = 0; i < n && is_value; i++)
+            f->backend->f32_to_f16_row(row_of(f, slot, t + i) + head * head_dim,
+                                       run + (at + i) * head_dim, head_dim);
+    }
+}
+
 static void store_heads(struct forward *f, enum arch_slot slot, struct span c, bool is_value)
 {
     size_t head_dim = f->h->head_dim;
 
-    for (size_t t = 0; t < f->n; t++) {
-        uint32_t position = f->rows[t].position;
-        uint32_t page = f->rows[t].pages[position / KV_PAGE_TOKENS];
-
-        for (size_t i = c.begin; i < c.end; i += head_dim) {
-            uint16_t *head = kv_at(f->kv, page, f->layer_now, is_value, (uint32_t)(i / head_dim));
-            f->backend->f32_to_f16_row(row_of(f, slot, t) + i,
-                                       head + position % KV_PAGE_TOKENS * head_dim, head_dim);
-        }
-    }
+    for (size_t head = c.begin / head_dim; head * head_dim < c.end; head++)
+        store_head(f, slot, (uint32_t)head, is_value);
 }
 
 static void local_op(struct forward *f, const struct arch_op *op, const struct span *own)
@@ -372,93 +410,194 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
 
 /* --- attention --- */
 
-/* Items are (head, row), all rows of one head together, so that a thread stays with the keys of one
- * head.  Threads get equal work, not equal numbers of items: later rows look back further. */
-struct attention {
+/* Tiles of one KV head follow each other, so that a thread stays with its keys.  Threads get equal
+ * work, not equal numbers of tiles: later positions look back further. */
+struct attend_thread {
     struct forward *f;
     const uint16_t **k_pages, **v_pages;
-    float *scores;
     const uint32_t *pages; /* the sequence and the head that the page lists are of */
-    uint32_t kv_head;
-    size_t listed;
+    size_t kv_head, listed;
 };
 
-static void list_pages(struct attention *a, const struct forward_row *row, uint32_t kv_head)
+static void list_pages(struct attend_thread *a, const struct forward_row *last, size_t kv_head)
 {
-    size_t wanted = kv_pages_for((size_t)row->position + 1);
+    size_t wanted = kv_pages_for((size_t)last->position + 1);
 
-    if (row->pages != a->pages || kv_head != a->kv_head)
+    if (last->pages != a->pages || kv_head != a->kv_head)
         a->listed = 0;
-    a->pages = row->pages;
+    a->pages = last->pages;
     a->kv_head = kv_head;
     for (; a->listed < wanted; a->listed++) {
-        uint32_t page = row->pages[a->listed];
-        a->k_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, false, kv_head);
-        a->v_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, true, kv_head);
+        uint32_t page = last->pages[a->listed], head = (uint32_t)kv_head;
+        a->k_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, false, head);
+        a->v_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, true, head);
     }
 }
 
-static void attend_item(struct attention *a, size_t head, size_t t)
+static struct attention attention_shape(const struct forward *f, const struct attend_tile *tile)
 {
-    struct forward *f = a->f;
-    const struct arch_op *op = f->stage_now->linear;
-    const struct hparams *h = f->h;
-    const struct forward_row *row = &f->rows[t];
-
-    list_pages(a, row, (uint32_t)(head / (h->n_head / h->n_head_kv)));
-    f->backend->attend(row_of(f, op->a, t) + head * h->head_dim, a->k_pages, a->v_pages,
-                       KV_PAGE_TOKENS, h->head_dim, (size_t)row->position + 1, h->head_dim,
-                       1 / sqrtf((float)h->head_dim), a->scores,
-                       row_of(f, op->out, t) + head * h->head_dim);
+    return (struct attention){
+        .first = f->rows[tile->row].position,
+        .positions = tile->count,
+        .heads = f->h->n_head / f->h->n_head_kv,
+        .head_dim = f->h->head_dim,
+        .scale = 1 / sqrtf((float)f->h->head_dim),
+    };
 }
 
-/* The first row before which at least `work` of one head's work lies. */
-static size_t row_at_work(const struct forward *f, uint64_t work)
+/* Without the pages. */
+static struct attention attention_of(const struct forward *f, const struct attend_tile *tile,
+                                     size_t kv_head)
 {
-    size_t low = 0, high = f->n;
+    const struct arch_op *op = f->stage_now->linear;
+    struct attention a = attention_shape(f, tile);
+    size_t from = kv_head * a.heads * a.head_dim;
 
-    while (low < high) {
+    a.q = row_of(f, op->a, tile->row) + from;
+    a.out = row_of(f, op->out, tile->row) + from;
+    a.q_stride = f->slot_stride[op->a];
+    a.out_stride = f->slot_stride[op->out];
+    return a;
+}
+
+static float *partials_of(const struct forward *f, const struct attend_tile *tile, size_t kv_head)
+{
+    return f->partials + kv_head * f->head_partials + tile->partials;
+}
+
+/* The blocks [begin, end) of a tile; all of it where its blocks are not shared. */
+static void attend_some(struct attend_thread *a, const struct attend_tile *tile, size_t kv_head,
+                        size_t begin, size_t end)
+{
+    const struct forward *f = a->f;
+    struct attention job = attention_of(f, tile, kv_head);
+
+    list_pages(a, &f->rows[tile->row + tile->count - 1], kv_head);
+    job.k_pages = a->k_pages;
+    job.v_pages = a->v_pages;
+    if (!tile->blocks)
+        f->backend->attend(&job);
+    for (size_t b = begin; b < end; b++)
+        f->backend->attend_block(&job, b,
+                                 partials_of(f, tile, kv_head) + b * attention_floats(&job));
+}
+
+struct point {
+    size_t kv_head, tile, block;
+};
+
+/* The last tile at or before which `work` of one head's work lies. */
+static size_t tile_at_work(const struct forward *f, uint64_t work)
+{
+    size_t low = 0, high = f->tile_count;
+
+    while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
 
-        if (f->work[middle] < work)
-            low = middle + 1;
+        if (f->work[middle] <= work)
+            low = middle;
         else
             high = middle;
     }
     return low;
 }
 
-/* Index of the first item of a part, head * n + row. */
-static size_t attend_begin(const struct forward *f, unsigned part, unsigned parts)
+/* Where a part of the work begins: in a shared tile at the first block at or behind the even share,
+ * else at the beginning of the tile in which that lies. */
+static struct point attend_begin(const struct forward *f, unsigned part, unsigned parts)
 {
-    uint64_t of_head = f->work[f->n];
-    uint64_t begin = of_head * f->h->n_head * part / parts;
+    uint64_t of_head = f->work[f->tile_count];
+    uint64_t work = of_head * f->h->n_head_kv * part / parts;
+    uint64_t rest = work % of_head, size;
+    struct point p = {.kv_head = (size_t)(work / of_head), .tile = tile_at_work(f, rest)};
 
-    return (size_t)(begin / of_head) * f->n + row_at_work(f, begin % of_head);
+    rest -= f->work[p.tile];
+    size = f->work[p.tile + 1] - f->work[p.tile];
+    p.block = (size_t)((rest * f->tiles[p.tile].blocks + size - 1) / size);
+    return p;
 }
 
 static void attend_part(void *arg, unsigned part, unsigned parts)
 {
     struct forward *f = arg;
     const uint16_t **page_at = f->page_at + part * f->page_at_stride;
-    struct attention a = {.f = f,
-                          .k_pages = page_at,
-                          .v_pages = page_at + f->page_at_stride / 2,
-                          .scores = f->scores + part * f->scores_stride};
-    size_t end = attend_begin(f, part + 1, parts);
+    struct attend_thread a = {
+        .f = f, .k_pages = page_at, .v_pages = page_at + f->page_at_stride / 2};
+    struct point p = attend_begin(f, part, parts), end = attend_begin(f, part + 1, parts);
 
-    for (size_t i = attend_begin(f, part, parts); i < end; i++)
-        attend_item(&a, i / f->n, i % f->n);
+    for (; p.kv_head < end.kv_head || (p.kv_head == end.kv_head && p.tile <= end.tile);
+         p.kv_head++, p.tile = 0) {
+        size_t tiles = p.kv_head == end.kv_head ? end.tile : f->tile_count;
+
+        for (; p.tile < tiles; p.tile++, p.block = 0)
+            attend_some(&a, &f->tiles[p.tile], p.kv_head, p.block, f->tiles[p.tile].blocks);
+        if (p.kv_head == end.kv_head && p.block < end.block)
+            attend_some(&a, &f->tiles[p.tile], p.kv_head, p.block, end.block);
+    }
+}
+
+static void join_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    size_t begin, end;
+
+    pool_share(f->tile_count * f->h->n_head_kv, 1, part, parts, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        const struct attend_tile *tile = &f->tiles[i % f->tile_count];
+        size_t kv_head = i / f->tile_count;
+        struct attention job = attention_of(f, tile, kv_head);
+
+        if (tile->blocks)
+            f->backend->attend_join(&job, partials_of(f, tile, kv_head));
+    }
+}
+
+/* Shares the blocks of the tiles that are too large a part of the whole. */
+static void share_tiles(struct forward *f)
+{
+    uint64_t parts = (uint64_t)f->limits.threads * SHARE_PARTS;
+    uint64_t all = f->work[f->tile_count] * f->h->n_head_kv;
+    size_t room = f->partials_max / f->h->n_head_kv;
+
+    f->head_partials = 0;
+    for (size_t i = 0; i < f->tile_count; i++) {
+        struct attend_tile *tile = &f->tiles[i];
+        struct attention job = attention_shape(f, tile);
+        size_t blocks = attention_blocks(&job), floats = blocks * attention_floats(&job);
+
+        if (f->limits.threads == 1 || blocks == 1 || floats > room - f->head_partials ||
+            (f->work[i + 1] - f->work[i]) * parts <= all)
+            continue;
+        tile->blocks = blocks;
+        tile->partials = f->head_partials;
+        f->head_partials += floats;
+    }
+}
+
+/* Rows into tiles.  Few rows make small tiles, so that there are some for every thread. */
+static void plan_attention(struct forward *f)
+{
+    size_t most = TILE_ROWS / (f->h->n_head / f->h->n_head_kv);
+    size_t even = f->n * f->h->n_head_kv / ((size_t)f->limits.threads * SHARE_PARTS);
+    struct attend_tile *tile = NULL;
+
+    if (f->limits.threads > 1 && even < most)
+        most = even;
+    f->tile_count = 0;
+    f->work[0] = 0;
+    for (size_t t = 0; t < f->n; t++) {
+        if (!tile || tile->count >= most || !follows(&f->rows[t], &f->rows[t - 1])) {
+            tile = &f->tiles[f->tile_count++];
+            *tile = (struct attend_tile){.row = t};
+            f->work[f->tile_count] = f->work[f->tile_count - 1];
+        }
+        tile->count++;
+        f->work[f->tile_count] += (uint64_t)f->rows[t].position + 1 + ATTEND_OVERHEAD;
+    }
+    share_tiles(f);
 }
 
 /* --- a run --- */
-
-static void sum_work(struct forward *f)
-{
-    f->work[0] = 0;
-    for (size_t t = 0; t < f->n; t++)
-        f->work[t + 1] = f->work[t] + f->rows[t].position + 1 + ATTEND_OVERHEAD;
-}
 
 /* Behind the last store only rows whose logits are wanted matter: they move together. */
 static void keep_wanted_rows(struct forward *f)
@@ -475,7 +614,7 @@ static void keep_wanted_rows(struct forward *f)
         f->rows[kept++] = f->rows[t];
     }
     f->n = kept;
-    sum_work(f);
+    plan_attention(f);
 }
 
 static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
@@ -496,6 +635,8 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
         break;
     case STAGE_ATTEND:
         pool_run(f->pool, attend_part, f);
+        if (f->head_partials)
+            pool_run(f->pool, join_part, f);
         break;
     }
 }
@@ -514,7 +655,7 @@ void forward_run(struct forward *f, struct forward_row *rows, size_t n)
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
-    sum_work(f);
+    plan_attention(f);
     run_stages(f, &f->before, 0, false);
     for (uint32_t l = 0; l < f->h->n_layer; l++)
         run_stages(f, &f->layer, l, l + 1 == f->h->n_layer);

@@ -34,6 +34,8 @@ struct forward_limits {
     size_t context_tokens;
 };
 
+_Static_assert(KV_PAGE_TOKENS == ATTEND_PAGE, "what is stored is what is read");
+
 enum stage_kind { STAGE_EMBED, STAGE_LINEAR, STAGE_ATTEND };
 
 struct stage {
@@ -51,6 +53,14 @@ struct stage {
 struct stages {
     struct stage at[FORWARD_STAGES_MAX];
     size_t count;
+};
+
+/* Attention of the rows [row, row + count): consecutive positions of one sequence.  Where a tile is
+ * a large part of all, its blocks of keys are shared between threads, and joined afterwards. */
+struct attend_tile {
+    size_t row, count;
+    size_t blocks;   /* of keys; 0: computed as a whole, by one thread */
+    size_t partials; /* where those of this tile begin, in floats, among those of one head */
 };
 
 struct forward {
@@ -73,16 +83,19 @@ struct forward {
     size_t prepared_bytes;  /* the largest vector of any stage */
     size_t forms_max, private_rows;
     float *normed;            /* one row a thread */
-    float *scores;            /* one context a thread */
     const uint16_t **page_at; /* a sequence's pages of one head, keys and values, for each thread */
-    size_t normed_stride, scores_stride, page_at_stride;
-    uint64_t *work; /* attention work of the rows before each row */
+    size_t normed_stride, page_at_stride;
+    struct attend_tile *tiles;
+    uint64_t *work;  /* attention work of the tiles before each tile */
+    float *partials; /* of blocks that are shared: [kv head][tile][block] */
+    size_t partials_max;
 
     /* the run in progress */
     struct forward_row *rows;
     size_t n;
     uint32_t layer_now;
     const struct stage *stage_now;
+    size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };
 
 /* Cuts the scratch out of a block; called twice (carve.h), the second time followed by

@@ -53,13 +53,23 @@ void kv_give(struct kv *kv, uint32_t page)
     kv->free_list[kv->free_count++] = page;
 }
 
+static void copy_keys(uint16_t *to, const uint16_t *from, size_t head_dim, size_t count)
+{
+    for (size_t i = 0; i < head_dim * KV_PAGE_TOKENS; i += KV_PAGE_TOKENS)
+        memcpy(to + i, from + i, count * sizeof(*to));
+}
+
 void kv_copy(const struct kv *kv, uint32_t to, uint32_t from, uint32_t count)
 {
-    size_t run = (size_t)KV_PAGE_TOKENS * kv->head_dim;
+    size_t head_dim = kv->head_dim, run = KV_PAGE_TOKENS * head_dim, heads = kv->n_head_kv * run;
     const uint16_t *source = kv->data + from * kv->page_elements;
     uint16_t *out = kv->data + to * kv->page_elements;
 
     assert(count <= KV_PAGE_TOKENS);
-    for (size_t at = 0; at < kv->page_elements; at += run)
-        memcpy(out + at, source + at, (size_t)count * kv->head_dim * sizeof(*out));
+    for (size_t layer = 0; layer < kv->page_elements; layer += 2 * heads) {
+        for (size_t at = layer; at < layer + heads; at += run)
+            copy_keys(out + at, source + at, head_dim, count);
+        for (size_t at = layer + heads; at < layer + 2 * heads; at += run)
+            memcpy(out + at, source + at, count * head_dim * sizeof(*out));
+    }
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv.h - the cache of keys and values: pages of f16 in a pool that all sequences share.
  *
- * A page holds 64 positions of one sequence, all layers: [layer][k, v][kv head][64][head_dim].  So
- * the keys of one head lie one behind the other, which is what attention reads, and a sequence is a
- * list of page numbers.  Why 64: a sequence wastes 63 positions at most, the run of one head is
- * still 8 KiB (head_dim 64) for the prefetcher, blocks of 16 or 32 keys never straddle pages, and
- * the list of a sequence is short enough to rebuild for every head.
+ * A page holds 64 positions of one sequence, all layers: [layer][k, v][kv head] runs, of keys
+ * [head_dim][64] and of values [64][head_dim]: see struct attention.  So what attention reads of
+ * one head lies together, and a sequence is a list of page numbers; but the first keys of a page do
+ * not: they are a column.  Why 64: a sequence wastes 63 positions at most, the run of one head is
+ * still 8 KiB (head_dim 64) for the prefetcher, and the list of a sequence is short enough to
+ * rebuild for every head.
  *
  * No sequence sees what another wrote: a page is wiped when it is taken, and attention reads only
  * positions that its sequence has stored, or that the tree of prefix.h has handed to it.  One
@@ -41,10 +42,10 @@ void kv_reset(struct kv *kv); /* all pages free */
 uint32_t kv_take(struct kv *kv); /* zeroed; KV_NO_PAGE if there is none */
 void kv_give(struct kv *kv, uint32_t page);
 
-/* The first `count` positions of a page, all layers and heads. */
+/* The first `count` positions of a page, all layers and heads: of keys, columns. */
 void kv_copy(const struct kv *kv, uint32_t to, uint32_t from, uint32_t count);
 
-/* [KV_PAGE_TOKENS][head_dim] of one head. */
+/* One head: keys [head_dim][KV_PAGE_TOKENS], values [KV_PAGE_TOKENS][head_dim]. */
 static inline uint16_t *kv_at(const struct kv *kv, uint32_t page, uint32_t layer, bool is_value,
                               uint32_t head)
 {

@@ -13,6 +13,42 @@
 
 #include <stdbool.h>
 
+#define ATTEND_PAGE  64  /* positions in a page of the cache */
+#define ATTEND_BLOCK 256 /* keys that get one softmax; blocks are then added up in order */
+
+/* The query heads that share one KV head (Ainslie et al. 2023), at consecutive positions of one
+ * sequence: a row is one head at one position, and that of position p sees the keys [0, p].
+ *
+ * Keys lie by dimension and values by position, both as f16: k_pages[i] is [head_dim][ATTEND_PAGE],
+ * v_pages[i] [ATTEND_PAGE][head_dim].  So either product runs along memory, with no sum across
+ * lanes.  Pages are readable to their end; what stands behind the last key is read but counts for
+ * nothing. */
+struct attention {
+    const float *q; /* [position][head][head_dim], positions q_stride apart; out likewise */
+    float *out;
+    size_t q_stride, out_stride;
+    size_t first, positions, heads, head_dim; /* first: the first position */
+    const uint16_t *const *k_pages, *const *v_pages;
+    float scale;
+};
+
+static inline size_t attention_rows(const struct attention *a)
+{
+    return a->positions * a->heads;
+}
+
+static inline size_t attention_blocks(const struct attention *a)
+{
+    return (a->first + a->positions - 1) / ATTEND_BLOCK + 1;
+}
+
+/* Of one block: the weighted values of each row, then the largest scores, then the sums of
+ * weights. */
+static inline size_t attention_floats(const struct attention *a)
+{
+    return attention_rows(a) * (a->head_dim + 2);
+}
+
 struct backend {
     const char *name; /* "ref", "avx2", "avx512vnni" */
     bool (*usable)(
@@ -41,13 +77,17 @@ struct backend {
      * (Su et al. 2021, eq. 34).  Elements from dims on stay. */
     void (*rope)(float *head, const float *table, size_t dims, bool interleaved);
 
-    /* Attention of one query head over `keys` cached positions, f16 cache, in pages.
-     * k_pages[p], v_pages[p]: [page_tokens][head_dim] f16 of this KV head, row stride `stride`
-     * elements. out[head_dim] = softmax(scale * q k^T) v; scores: scratch of `keys` f32.  Keys are
-     * summed in position order in fixed blocks, whatever the pages. */
-    void (*attend)(const float *q, const uint16_t *const *k_pages, const uint16_t *const *v_pages,
-                   size_t page_tokens, size_t stride, size_t keys, size_t head_dim, float scale,
-                   float *scores, float *out);
+    /* Attention: out = softmax(scale * q k^T) v for every row of the job. */
+    void (*attend)(const struct attention *a);
+    /* The same in two steps, to share a long context between threads: blocks of ATTEND_BLOCK keys
+     * in any order, each into attention_floats of its own, and then all of them together, in
+     * order: block b at partials + b * attention_floats.  The result is that of attend, to the
+     * bit. */
+    void (*attend_block)(const struct attention *a, size_t block, float *partial);
+    void (*attend_join)(const struct attention *a, const float *partials);
+    /* page[d][at + i] = x[i * stride + d] as f16, for n positions of one head. */
+    void (*store_keys)(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
+                       size_t at);
 
     void (*f32_to_f16_row)(const float *x, uint16_t *out, size_t n);
     void (*row_to_f32)(enum dtype type, const void *row, float *out,

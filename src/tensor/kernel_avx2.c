@@ -7,8 +7,9 @@
 #include <string.h>
 
 typedef __m256 vec;
-#define LANES  8
-#define TILE_T 3 /* 4 rows x 3 vectors of accumulators, 3 of x, 1 of w: 16 registers */
+#define LANES       8
+#define TILE_T      3 /* 4 rows x 3 vectors of accumulators, 3 of x, 1 of w: 16 registers */
+#define ATTEND_VECS 2 /* 6 rows x 2 vectors of accumulators, 2 of keys or values, 1 of q or p */
 
 #define V static inline __attribute__((always_inline))
 
@@ -143,6 +144,19 @@ V void v_to_f16_part(uint16_t *p, vec v, size_t n)
 
     v_to_f16(h, v);
     memcpy(p, h, n * sizeof(*h));
+}
+
+V vec v_if(bool yes, vec a, vec b)
+{
+    return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_set1_epi32(-(int)yes)));
+}
+
+V float v_most(vec v)
+{
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
 V __m128 v_sum4(vec a, vec b, vec c, vec d)

@@ -7,8 +7,9 @@
 #include <string.h>
 
 typedef __m512 vec;
-#define LANES  16
-#define TILE_T 6 /* 4 rows x 6 vectors of accumulators, 6 of x, 1 of w: 31 of 32 registers */
+#define LANES       16
+#define TILE_T      6 /* 4 rows x 6 vectors of accumulators, 6 of x, 1 of w: 31 of 32 registers */
+#define ATTEND_VECS 4 /* 6 rows x 4 vectors of accumulators, 4 of keys or values, 1 of q or p */
 
 #define V static inline __attribute__((always_inline))
 
@@ -126,6 +127,20 @@ V void v_to_f16(uint16_t *p, vec v)
 V void v_to_f16_part(uint16_t *p, vec v, size_t n)
 {
     _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+V vec v_if(bool yes, vec a, vec b)
+{
+    return _mm512_mask_mov_ps(b, (__mmask16) - (int)yes, a);
+}
+
+V float v_most(vec v)
+{
+    __m256 m = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
 V __m128 v_sum4(vec a, vec b, vec c, vec d)

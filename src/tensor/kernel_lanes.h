@@ -2,20 +2,23 @@
 /* kernel_lanes.h - kernels over lanes of f32, written once and compiled for each instruction set.
  *
  * Included by kernel_avx2.c and kernel_avx512.c only, after they have defined `vec` (LANES floats),
- * the v_* operations below and TILE_T.  Everything is static: no code compiled for one processor
- * can be picked by the linker for another.
+ * the v_* operations below, TILE_T and ATTEND_VECS.  Everything is static: no code compiled for one
+ * processor can be picked by the linker for another.
  *
  *   v_zero v_set1 v_load v_load_part v_store v_store_part v_add v_mul v_div v_min v_max v_fma
  *   v_round  to the nearest integer        v_scale2(p, n)  p * 2^n, n integral in [-152, 129]
  *   v_f16 v_f16_part v_bf16 v_bf16_part    load and widen
  *   v_to_f16 v_to_f16_part                 narrow and store
  *   v_sum4(a, b, c, d)                     the four sums over lanes, as __m128, by one fixed tree
+ *   v_if(bool, a, b)                       a or b
+ *   v_most(a)                              the largest lane, where none is NaN
  *   v_min, v_max give their second operand where one is NaN */
 #ifndef TENSOR_KERNEL_LANES_H
 #define TENSOR_KERNEL_LANES_H
 
 #include "tensor/backend.h"
 
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -431,140 +434,447 @@ static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
         v_store_part(out + i, v_weights_part(type, row, i, n - i), n - i);
 }
 
-/* ---- attention ---- */
+/* ---- attention ----
+ *
+ * A score is a sum over dimensions in order, one lane a key; a weighted value is a sum over the
+ * keys of a block in order, one lane a dimension.  So neither depends on the rows beside it, nor on
+ * how many keys its neighbours see.  What is beyond a row's last key is computed with the rest and
+ * dropped before it meets anything: NaN there, or infinity, does no harm.
+ *
+ * Six rows share every vector of keys or values, which are widened as they are loaded: the units
+ * that do it are not those that multiply.  A block's scores of six rows stay in the level-1 cache,
+ * its keys and values (64 KiB at 64 dimensions) in level 2 while all rows of a job pass. */
 
-/* Walks over the rows of a paged cache in position order, without a division each. */
-struct walk {
-    const uint16_t *const *page; /* the next one */
-    const uint16_t *row;
-    size_t tokens, stride, left; /* left: rows of this page */
+#define ROW_TILE    6
+#define ROWS_MAX    48 /* rows that a block is kept for; further ones read it again */
+#define BLOCK_PAGES (ATTEND_BLOCK / ATTEND_PAGE)
+
+/* 2^x for x <= 0: 2^n e^(r ln 2), |r| <= 1 / 2, by its series to r^7: the rest is below 2^-27.
+ * From -152 on the result is 0 in any case. */
+INLINE vec v_exp2(vec x)
+{
+    vec n, r, p;
+
+    x = v_max(v_set1(-152), x);
+    n = v_round(x);
+    r = v_sub(x, n);
+    p = v_set1(0x1.ffcbfcp-17f);
+    p = v_fma(p, r, v_set1(0x1.430912p-13f));
+    p = v_fma(p, r, v_set1(0x1.5d87fep-10f));
+    p = v_fma(p, r, v_set1(0x1.3b2ab6p-7f));
+    p = v_fma(p, r, v_set1(0x1.c6b08ep-5f));
+    p = v_fma(p, r, v_set1(0x1.ebfbep-3f));
+    p = v_fma(p, r, v_set1(0x1.62e43p-1f));
+    p = v_fma(p, r, v_set1(1));
+    return v_scale2(p, n);
+}
+
+/* Up to six rows in one block of keys. */
+struct row_tile {
+    const float *q[ROW_TILE];
+    size_t keys[ROW_TILE]; /* of this block, at least one; never fewer than the row before */
+    const uint16_t *const *k_pages, *const *v_pages; /* of this block */
+    /* What is fetched while a page of keys or values is used; NULL: nothing. */
+    const uint16_t *fetch_k[BLOCK_PAGES], *fetch_v[BLOCK_PAGES];
+
+    float *out[ROW_TILE];
+    bool joins; /* out is multiplied by `mine` and what is new by `its`; else out is set */
+    float mine[ROW_TILE], its[ROW_TILE];
 };
 
-INLINE struct walk walk_from_start(const uint16_t *const *pages, size_t tokens, size_t stride)
+/* p[t][j] = scale * q_t k_j, for C vectors of keys. */
+INLINE void score_keys(const unsigned T, const unsigned C, const struct row_tile *r,
+                       const uint16_t *k, size_t head_dim, float scale, const char *next, float *p)
 {
-    return (struct walk){.page = pages, .tokens = tokens, .stride = stride};
+    vec acc[ROW_TILE][ATTEND_VECS];
+
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned c = 0; c < C; c++)
+            acc[t][c] = v_zero();
+    for (size_t d = 0; d < head_dim; d++, k += ATTEND_PAGE) {
+        vec kc[ATTEND_VECS];
+
+        if (next)
+            fetch(next + d * ATTEND_PAGE * 2, 2 * C * LANES);
+        for (unsigned c = 0; c < C; c++)
+            kc[c] = v_f16(k + c * LANES);
+        for (unsigned t = 0; t < T; t++) {
+            vec q = v_set1(r->q[t][d]);
+
+            for (unsigned c = 0; c < C; c++)
+                acc[t][c] = v_fma(q, kc[c], acc[t][c]);
+        }
+    }
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned c = 0; c < C; c++)
+            v_store(p + t * ATTEND_BLOCK + c * LANES, v_mul(acc[t][c], v_set1(scale)));
 }
 
-/* At most `most` rows that lie together; *count of them, from the one returned on. */
-INLINE const uint16_t *walk_rows(struct walk *w, size_t most, size_t *count)
+INLINE void score_block(const unsigned T, const struct row_tile *r, size_t head_dim, float scale,
+                        float *p)
 {
-    const uint16_t *row;
+    size_t keys = r->keys[T - 1];
 
-    if (w->left == 0) {
-        w->row = *w->page++;
-        w->left = w->tokens;
+    for (size_t j = 0; j < keys; j += ATTEND_VECS * LANES) {
+        size_t page = j / ATTEND_PAGE, at = j % ATTEND_PAGE;
+        const uint16_t *k = r->k_pages[page] + at;
+        const char *next = r->fetch_k[page] ? (const char *)(r->fetch_k[page] + at) : NULL;
+
+        if (keys - j > ATTEND_VECS / 2 * LANES)
+            score_keys(T, ATTEND_VECS, r, k, head_dim, scale, next, p + j);
+        else
+            score_keys(T, ATTEND_VECS / 2, r, k, head_dim, scale, next, p + j);
     }
-    *count = w->left < most ? w->left : most;
-    row = w->row;
-    w->row += *count * w->stride;
-    w->left -= *count;
-    return row;
 }
 
-/* scores[j] = scale * q k_j; returns the largest. NaN scores need not win: they spoil the sum of
- * exponentials, and so everything, all the same. */
-static float score_keys(const float *q, struct walk k, size_t keys, size_t head_dim, float scale,
-                        float *scores)
+/* Scores become weights, 2^(score - m); m and l are the largest score and the sum of weights. */
+INLINE void weigh(const unsigned T, const struct row_tile *r, float *p, float *m, float *l)
 {
-    __m128 most = _mm_set1_ps(-INFINITY);
-    float f[4];
+    for (unsigned t = 0; t < T; t++, p += ATTEND_BLOCK) {
+        /* Not infinity: scores of -infinity shall weigh nothing, not be NaN. */
+        vec most = v_set1(-FLT_MAX), sum = v_zero();
+        size_t keys = r->keys[t], end = (keys + LANES - 1) / LANES * LANES;
 
-    for (size_t j = 0; j < keys; j += 4) {
-        const char *rows[4] = {NULL};
-        __m128 s;
+        for (size_t j = keys; j < end; j++)
+            p[j] = -INFINITY;
+        for (size_t j = 0; j < end; j += LANES)
+            most = v_max(v_load(p + j), most);
+        m[t] = v_most(most);
+        most = v_set1(m[t]);
+        for (size_t j = 0; j < end; j += LANES) {
+            vec e = v_exp2(v_sub(v_load(p + j), most));
 
-        for (size_t i = 0, one; i < 4; i++) /* beyond the end the last key stands in */
-            rows[i] = j + i < keys ? (const char *)walk_rows(&k, 1, &one) : rows[i - 1];
-        dot_tile(1, DTYPE_F16, rows, q, 0, 0, head_dim, NULL, &s);
-        s = _mm_mul_ps(s, _mm_set1_ps(scale));
-        most = _mm_max_ps(s, most);
-        put_rows(s, scores + j, keys - j);
+            v_store(p + j, e);
+            sum = v_add(sum, e);
+        }
+        _mm_store_ss(l + t, v_sum4(sum, sum, sum, sum));
     }
-    _mm_storeu_ps(f, most);
-    return fmaxf(fmaxf(f[0], f[1]), fmaxf(f[2], f[3]));
 }
 
-/* scores[j] = exp(scores[j] - most); returns their sum, over lanes as in a dot product. */
-static float exponentials(float *scores, size_t keys, float most)
+/* Brings both sides of n rows, at most six, to their larger scores. */
+INLINE void join_sums(size_t n, float *m, float *l, const float *block_m, const float *block_l,
+                      float *mine, float *its)
 {
-    vec sum = v_zero(), m = v_set1(most);
-    size_t j = 0;
-    float f[4];
+    vec m0 = v_load_part(m, n), m1 = v_load_part(block_m, n), most = v_max(m0, m1);
+    vec x0 = v_exp2(v_sub(m0, most)), x1 = v_exp2(v_sub(m1, most));
 
-    for (; j + LANES <= keys; j += LANES) {
-        vec e = v_exp(v_sub(v_load(scores + j), m));
-
-        v_store(scores + j, e);
-        sum = v_add(sum, e);
-    }
-    if (j < keys) {
-        v_store_part(scores + j, v_exp(v_sub(v_load_part(scores + j, keys - j), m)), keys - j);
-        sum = v_add(sum, v_load_part(scores + j, keys - j));
-    }
-    _mm_storeu_ps(f, v_sum4(sum, sum, sum, sum));
-    return f[0];
+    v_store_part(m, most, n);
+    v_store_part(l, v_fma(v_load_part(block_l, n), x1, v_mul(v_load_part(l, n), x0)), n);
+    v_store_part(mine, x0, n);
+    v_store_part(its, x1, n);
 }
 
-#define COLUMNS 8 /* vectors of accumulators: 128 or 64 dimensions in one pass over the keys */
-
-/* out = sum_j p_j v_j / total for C vectors of columns from `from` on; of the last, `part` lanes.
- */
-INLINE void mix_values(const unsigned C, struct walk v, const float *p, size_t keys, size_t from,
-                       size_t part, float total, float *out)
+/* The first `part` lanes of: out * mine + sum * its. */
+INLINE void join_values(float *out, size_t part, float mine, float its, vec sum)
 {
-    vec acc[COLUMNS], whole = v_set1(total);
+    if (part < LANES)
+        v_store_part(out, v_fma(sum, v_set1(its), v_mul(v_load_part(out, part), v_set1(mine))),
+                     part);
+    else
+        v_store(out, v_fma(sum, v_set1(its), v_mul(v_load(out), v_set1(mine))));
+}
 
+INLINE void put_values(const struct row_tile *r, unsigned t, size_t from, size_t part, vec sum)
+{
+    if (r->joins)
+        join_values(r->out[t] + from, part, r->mine[t], r->its[t], sum);
+    else if (part < LANES)
+        v_store_part(r->out[t] + from, sum, part);
+    else
+        v_store(r->out[t] + from, sum);
+}
+
+INLINE void load_values(const unsigned C, const uint16_t *v, size_t part, vec *to)
+{
     for (unsigned c = 0; c < C; c++)
-        acc[c] = v_zero();
-    for (size_t j = 0; j < keys;) {
-        size_t count;
-        const uint16_t *row = walk_rows(&v, keys - j, &count) + from;
+        to[c] = part < LANES ? v_f16_part(v + c * LANES, part) : v_f16(v + c * LANES);
+}
 
-        for (size_t end = j + count; j < end; j++, row += v.stride) {
-            vec pj = v_set1(p[j]);
+/* The weighted values of C vectors of dimensions from `from` on, each of `part` lanes. */
+INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile *r,
+                       size_t head_dim, size_t from, size_t part, const float *p)
+{
+    vec acc[ROW_TILE][ATTEND_VECS];
+    size_t all = r->keys[0], most = r->keys[T - 1]; /* keys that all rows see, that any sees */
 
-            for (unsigned c = 0; c < C; c++) {
-                const uint16_t *at = row + c * LANES;
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned c = 0; c < C; c++)
+            acc[t][c] = v_zero();
+    for (size_t begin = 0; begin < most; begin += ATTEND_PAGE) {
+        const uint16_t *const *page = r->v_pages + begin / ATTEND_PAGE;
+        const uint16_t *v = *page + from, *next = r->fetch_v[begin / ATTEND_PAGE];
+        size_t page_end = begin + ATTEND_PAGE, end = page_end < most ? page_end : most;
+        size_t j = begin;
 
-                acc[c] = v_fma(pj, part < LANES ? v_f16_part(at, part) : v_f16(at), acc[c]);
+        for (; j < end && j < all; j++, v += head_dim) {
+            vec vc[ATTEND_VECS];
+
+            if (next)
+                fetch((const char *)(next + (j - begin) * head_dim + from), 2 * C * LANES);
+            load_values(C, v, part, vc);
+            for (unsigned t = 0; t < T; t++) {
+                vec w = v_set1(p[t * ATTEND_BLOCK + j]);
+
+                for (unsigned c = 0; c < C; c++)
+                    acc[t][c] = v_fma(w, vc[c], acc[t][c]);
+            }
+        }
+        for (; j < end; j++, v += head_dim) {
+            vec vc[ATTEND_VECS];
+
+            load_values(C, v, part, vc);
+            for (unsigned t = 0; t < T; t++) {
+                vec w = v_set1(p[t * ATTEND_BLOCK + j]);
+
+                for (unsigned c = 0; c < C; c++)
+                    acc[t][c] = v_if(j < r->keys[t], v_fma(w, vc[c], acc[t][c]), acc[t][c]);
             }
         }
     }
-    for (unsigned c = 0; c < C; c++) {
-        if (part < LANES)
-            v_store_part(out + from + c * LANES, v_div(acc[c], whole), part);
-        else
-            v_store(out + from + c * LANES, v_div(acc[c], whole));
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned c = 0; c < C; c++)
+            put_values(r, t, from + c * LANES, part, acc[t][c]);
+}
+
+INLINE void mix_block(const unsigned T, const struct row_tile *r, size_t head_dim, const float *p)
+{
+    size_t i = 0;
+
+    for (; i + ATTEND_VECS * LANES <= head_dim; i += ATTEND_VECS * LANES)
+        mix_values(T, ATTEND_VECS, r, head_dim, i, LANES, p);
+    for (; i + LANES <= head_dim; i += LANES)
+        mix_values(T, 1, r, head_dim, i, LANES, p);
+    if (i < head_dim)
+        mix_values(T, 1, r, head_dim, i, head_dim - i, p);
+}
+
+/* One block for T rows, whose sums so far are m and l. */
+INLINE void tile_in_block(const unsigned T, struct row_tile *r, size_t head_dim, float scale,
+                          float *m, float *l)
+{
+    _Alignas(64) float p[ROW_TILE * ATTEND_BLOCK];
+    float block_m[ROW_TILE], block_l[ROW_TILE];
+
+    score_block(T, r, head_dim, scale, p);
+    if (r->joins) {
+        weigh(T, r, p, block_m, block_l);
+        join_sums(T, m, l, block_m, block_l, r->mine, r->its);
+    } else {
+        weigh(T, r, p, m, l);
+    }
+    mix_block(T, r, head_dim, p);
+}
+
+static void some_in_block(size_t n, struct row_tile *r, size_t head_dim, float scale, float *m,
+                          float *l)
+{
+    if (n == 1)
+        tile_in_block(1, r, head_dim, scale, m, l);
+    else if (n == 2)
+        tile_in_block(2, r, head_dim, scale, m, l);
+    else if (n == 3)
+        tile_in_block(3, r, head_dim, scale, m, l);
+    else if (n == 4)
+        tile_in_block(4, r, head_dim, scale, m, l);
+    else if (n == 5)
+        tile_in_block(5, r, head_dim, scale, m, l);
+    else
+        tile_in_block(6, r, head_dim, scale, m, l);
+}
+
+INLINE float *attention_out(const struct attention *a, size_t row)
+{
+    return a->out + row / a->heads * a->out_stride + row % a->heads * a->head_dim;
+}
+
+/* The first row that sees a block. */
+INLINE size_t row_that_sees(const struct attention *a, size_t block)
+{
+    size_t begin = block * ATTEND_BLOCK;
+
+    return begin > a->first ? (begin - a->first) * a->heads : 0;
+}
+
+/* The last tile of a block fetches the next block, page by page.  A tile that is alone also meets
+ * each page of its own block for the first time, and fetches the one that comes next: the first
+ * values come after the last keys.  keys: from this block on. */
+INLINE void plan_fetches(struct row_tile *r, size_t keys, bool is_alone)
+{
+    size_t pages = (keys - 1) / ATTEND_PAGE + 1;
+    size_t own = pages < BLOCK_PAGES ? pages : BLOCK_PAGES;
+
+    for (size_t p = 0; p < own; p++) {
+        if (is_alone) {
+            r->fetch_k[p] = p + 1 < own ? r->k_pages[p + 1] : r->v_pages[0];
+            r->fetch_v[p] = p + 1 < own ? r->v_pages[p + 1] : NULL;
+        } else if (BLOCK_PAGES + p < pages) {
+            r->fetch_k[p] = r->k_pages[BLOCK_PAGES + p];
+            r->fetch_v[p] = r->v_pages[BLOCK_PAGES + p];
+        }
+    }
+    if (is_alone && pages > BLOCK_PAGES)
+        r->fetch_v[BLOCK_PAGES - 1] = r->k_pages[BLOCK_PAGES];
+}
+
+/* One block for the rows [row, end), all of which see it.  Their values go to `partial`, or where
+ * that is NULL to out, joined to what is there from the blocks before. */
+static void rows_in_block(const struct attention *a, size_t row, size_t end, size_t block,
+                          float *partial, float *m, float *l)
+{
+    size_t tiles = (end - row + ROW_TILE - 1) / ROW_TILE, begin = block * ATTEND_BLOCK;
+    struct row_tile r = {.k_pages = a->k_pages + block * BLOCK_PAGES,
+                         .v_pages = a->v_pages + block * BLOCK_PAGES,
+                         .joins = !partial && block > 0};
+    bool is_alone = tiles == 1;
+
+    for (; tiles > 0; tiles--) {
+        size_t n = (end - row + tiles - 1) / tiles; /* seven are four and three */
+
+        if (tiles == 1)
+            plan_fetches(&r, a->first + a->positions - begin, is_alone);
+        for (size_t t = 0; t < n; t++) {
+            size_t position = (row + t) / a->heads, head = (row + t) % a->heads;
+            size_t keys = a->first + position + 1 - begin;
+
+            r.q[t] = a->q + position * a->q_stride + head * a->head_dim;
+            r.out[t] = partial ? partial + (row + t) * a->head_dim : attention_out(a, row + t);
+            r.keys[t] = keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
+        }
+        /* 1 / ln 2: powers of two from here on */
+        some_in_block(n, &r, a->head_dim, a->scale * 0x1.715476p+0f, m, l);
+        row += n;
+        m += n;
+        l += n;
     }
 }
 
-static void attend(const float *q, const uint16_t *const *k_pages, const uint16_t *const *v_pages,
-                   size_t page_tokens, size_t stride, size_t keys, size_t head_dim, float scale,
-                   float *scores, float *out)
+static void divide_row(float *out, size_t n, float total)
 {
-    struct walk k = walk_from_start(k_pages, page_tokens, stride);
-    struct walk v = walk_from_start(v_pages, page_tokens, stride);
     size_t i = 0;
-    float total;
 
-    if (keys == 0) {
-        memset(out, 0, head_dim * sizeof(*out));
-        return;
+    for (; i + LANES <= n; i += LANES)
+        v_store(out + i, v_div(v_load(out + i), v_set1(total)));
+    if (i < n)
+        v_store_part(out + i, v_div(v_load_part(out + i, n - i), v_set1(total)), n - i);
+}
+
+static void attend(const struct attention *a)
+{
+    size_t rows = attention_rows(a);
+    float m[ROWS_MAX], l[ROWS_MAX];
+
+    for (size_t row = 0; row < rows; row += ROWS_MAX) {
+        size_t end = rows - row < ROWS_MAX ? rows : row + ROWS_MAX;
+
+        for (size_t b = 0; row_that_sees(a, b) < end; b++) {
+            size_t from = row_that_sees(a, b);
+
+            from = from > row ? from : row;
+            rows_in_block(a, from, end, b, NULL, m + (from - row), l + (from - row));
+        }
+        for (size_t r = row; r < end; r++)
+            divide_row(attention_out(a, r), a->head_dim, l[r - row]);
     }
-    total = exponentials(scores, keys, score_keys(q, k, keys, head_dim, scale, scores));
-    for (; i + COLUMNS * LANES <= head_dim; i += COLUMNS * LANES)
-        mix_values(COLUMNS, v, scores, keys, i, LANES, total, out);
-    for (; i + COLUMNS / 2 * LANES <= head_dim; i += COLUMNS / 2 * LANES)
-        mix_values(COLUMNS / 2, v, scores, keys, i, LANES, total, out);
-    for (; i + LANES <= head_dim; i += LANES)
-        mix_values(1, v, scores, keys, i, LANES, total, out);
-    if (i < head_dim)
-        mix_values(1, v, scores, keys, i, head_dim - i, total, out);
+}
+
+static void attend_block(const struct attention *a, size_t block, float *partial)
+{
+    size_t rows = attention_rows(a), from = row_that_sees(a, block);
+    float *m = partial + rows * a->head_dim;
+
+    if (from < rows)
+        rows_in_block(a, from, rows, block, partial, m + from, m + rows + from);
+}
+
+static void join_row(const struct attention *a, size_t row, const float *partials)
+{
+    size_t rows = attention_rows(a), dim = a->head_dim;
+    const float *o = partials + row * dim, *m = partials + rows * dim + row;
+    float *out = attention_out(a, row), most = *m, total = m[rows], mine, its;
+
+    memcpy(out, o, dim * sizeof(*out));
+    for (size_t b = 1; row_that_sees(a, b) <= row; b++) {
+        size_t i = 0;
+
+        o += attention_floats(a);
+        m += attention_floats(a);
+        join_sums(1, &most, &total, m, m + rows, &mine, &its);
+        for (; i + LANES <= dim; i += LANES)
+            join_values(out + i, LANES, mine, its, v_load(o + i));
+        if (i < dim)
+            join_values(out + i, dim - i, mine, its, v_load_part(o + i, dim - i));
+    }
+    divide_row(out, dim, total);
+}
+
+static void attend_join(const struct attention *a, const float *partials)
+{
+    for (size_t r = 0; r < attention_rows(a); r++)
+        join_row(a, r, partials);
+}
+
+/* Eight dimensions of eight positions: in, a row of eight halves for each position; out, a row for
+ * each dimension. */
+INLINE void transpose_8x8(__m128i r[8])
+{
+    __m128i a[8], b[8];
+
+    for (unsigned i = 0; i < 4; i++) {
+        a[2 * i] = _mm_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned k = 0; k < 2; k++) {
+            b[4 * i + 2 * k] = _mm_unpacklo_epi32(a[4 * i + k], a[4 * i + 2 + k]);
+            b[4 * i + 2 * k + 1] = _mm_unpackhi_epi32(a[4 * i + k], a[4 * i + 2 + k]);
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        r[2 * i] = _mm_unpacklo_epi64(b[i], b[4 + i]);
+        r[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[4 + i]);
+    }
+}
+
+static void store_key(const float *x, size_t head_dim, uint16_t *page)
+{
+    for (size_t d = 0; d < head_dim; d += LANES) {
+        size_t n = head_dim - d < LANES ? head_dim - d : LANES;
+        uint16_t h[LANES];
+
+        v_to_f16(h, v_load_part(x + d, n));
+        for (size_t i = 0; i < n; i++)
+            page[(d + i) * ATTEND_PAGE] = h[i];
+    }
+}
+
+static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
+                       size_t at)
+{
+    size_t whole = head_dim / 8 * 8;
+
+    for (; n >= 8; n -= 8, x += 8 * stride, at += 8) {
+        for (size_t d = 0; d < whole; d += 8) {
+            __m128i r[8];
+
+            for (unsigned i = 0; i < 8; i++)
+                r[i] = _mm256_cvtps_ph(_mm256_loadu_ps(x + i * stride + d),
+                                       _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+            transpose_8x8(r);
+            for (unsigned i = 0; i < 8; i++)
+                _mm_storeu_si128((void *)(page + (d + i) * ATTEND_PAGE + at), r[i]);
+        }
+        for (size_t i = 0; i < 8 && whole < head_dim; i++)
+            store_key(x + i * stride + whole, head_dim - whole,
+                      page + whole * ATTEND_PAGE + at + i);
+    }
+    for (; n > 0; n--, x += stride, at++)
+        store_key(x, head_dim, page + at);
 }
 
 #define BACKEND_LANES                                                                     \
     .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = prepare, \
     .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope,     \
-    .attend = attend, .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
+    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,           \
+    .store_keys = store_keys, .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
 
 #endif

@@ -2,6 +2,7 @@
 /* kernel_ref.c - every kernel in plain C: the specification the fast ones are tested against. */
 #include "tensor/backend.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -185,34 +186,163 @@ static void rope(float *head, const float *table, size_t dims, bool interleaved)
     }
 }
 
-static void attend(const float *q, const uint16_t *const *k_pages, const uint16_t *const *v_pages,
-                   size_t page_tokens, size_t stride, size_t keys, size_t head_dim, float scale,
-                   float *scores, float *out)
+/* ---- attention ----
+ *
+ * A block of keys gives a row its largest score m, the sum l of its weights e^(score - m), and the
+ * values weighted likewise, o.  Blocks are added up in order, both sides brought to the larger m
+ * (Milakov & Gimelshein 2018, eq. 4). */
+
+struct sums {
+    float m, l, *o;
+};
+
+struct weights {
+    float p[ATTEND_BLOCK], m, l;
+    size_t begin, count;
+};
+
+static size_t keys_of(const struct attention *a, size_t row)
 {
-    float most = -INFINITY;
+    return a->first + row / a->heads + 1;
+}
+
+static float score(const struct attention *a, size_t row, size_t key)
+{
+    const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
+    const uint16_t *k = a->k_pages[key / ATTEND_PAGE] + key % ATTEND_PAGE;
+    double sum = 0;
+
+    for (size_t i = 0; i < a->head_dim; i++)
+        sum += (double)q[i] * (double)f16_to_f32(k[i * ATTEND_PAGE]);
+    return (float)sum * a->scale;
+}
+
+static void weigh(const struct attention *a, size_t row, size_t block, struct weights *w)
+{
+    size_t keys = keys_of(a, row);
     double total = 0;
 
-    for (size_t j = 0; j < keys; j++) {
-        const uint16_t *k = k_pages[j / page_tokens] + j % page_tokens * stride;
-        double sum = 0;
+    w->begin = block * ATTEND_BLOCK;
+    w->count = keys - w->begin < ATTEND_BLOCK ? keys - w->begin : ATTEND_BLOCK;
+    w->m = -FLT_MAX; /* not infinity: scores of -infinity shall weigh nothing, not be NaN */
+    for (size_t j = 0; j < w->count; j++) {
+        w->p[j] = score(a, row, w->begin + j);
+        w->m = fmaxf(w->m, w->p[j]);
+    }
+    for (size_t j = 0; j < w->count; j++) {
+        w->p[j] = expf(w->p[j] - w->m);
+        total += (double)w->p[j];
+    }
+    w->l = (float)total;
+}
 
-        for (size_t i = 0; i < head_dim; i++)
-            sum += (double)q[i] * (double)f16_to_f32(k[i]);
-        scores[j] = (float)sum * scale;
-        most = fmaxf(most, scores[j]);
-    }
-    for (size_t j = 0; j < keys; j++) {
-        scores[j] = expf(scores[j] - most);
-        total += (double)scores[j];
-    }
-    for (size_t i = 0; i < head_dim; i++) {
-        double sum = 0;
+static float weighted_value(const struct attention *a, const struct weights *w, size_t i)
+{
+    double sum = 0;
 
-        for (size_t j = 0; j < keys; j++)
-            sum += (double)scores[j] *
-                   (double)f16_to_f32(v_pages[j / page_tokens][j % page_tokens * stride + i]);
-        out[i] = keys ? (float)(sum / total) : 0;
+    for (size_t j = 0; j < w->count; j++) {
+        size_t key = w->begin + j;
+        const uint16_t *v = a->v_pages[key / ATTEND_PAGE] + key % ATTEND_PAGE * a->head_dim;
+
+        sum += (double)w->p[j] * (double)f16_to_f32(v[i]);
     }
+    return (float)sum;
+}
+
+/* Brings both sides to the larger score; returns what the values are to be multiplied by. */
+static float join_sums(struct sums *s, float m, float l, float *its)
+{
+    float most = fmaxf(s->m, m), mine = expf(s->m - most);
+
+    *its = expf(m - most);
+    s->m = most;
+    s->l = s->l * mine + l * *its;
+    return mine;
+}
+
+static struct sums start(const struct attention *a, size_t row)
+{
+    return (struct sums){.o = a->out + row / a->heads * a->out_stride +
+                              row % a->heads * a->head_dim};
+}
+
+static void attend(const struct attention *a)
+{
+    for (size_t r = 0; r < attention_rows(a); r++) {
+        struct sums s = start(a, r);
+
+        for (size_t b = 0; b * ATTEND_BLOCK < keys_of(a, r); b++) {
+            struct weights w;
+            float mine, its;
+
+            weigh(a, r, b, &w);
+            if (b == 0) {
+                s.m = w.m;
+                s.l = w.l;
+                for (size_t i = 0; i < a->head_dim; i++)
+                    s.o[i] = weighted_value(a, &w, i);
+                continue;
+            }
+            mine = join_sums(&s, w.m, w.l, &its);
+            for (size_t i = 0; i < a->head_dim; i++)
+                s.o[i] = s.o[i] * mine + weighted_value(a, &w, i) * its;
+        }
+        for (size_t i = 0; i < a->head_dim; i++)
+            s.o[i] /= s.l;
+    }
+}
+
+static void attend_block(const struct attention *a, size_t block, float *partial)
+{
+    size_t rows = attention_rows(a);
+    float *m = partial + rows * a->head_dim, *l = m + rows;
+
+    for (size_t r = 0; r < rows; r++) {
+        struct weights w;
+
+        if (keys_of(a, r) <= block * ATTEND_BLOCK)
+            continue;
+        weigh(a, r, block, &w);
+        m[r] = w.m;
+        l[r] = w.l;
+        for (size_t i = 0; i < a->head_dim; i++)
+            partial[r * a->head_dim + i] = weighted_value(a, &w, i);
+    }
+}
+
+static void attend_join(const struct attention *a, const float *partials)
+{
+    size_t rows = attention_rows(a), dim = a->head_dim;
+
+    for (size_t r = 0; r < rows; r++) {
+        struct sums s = start(a, r);
+
+        for (size_t b = 0; b * ATTEND_BLOCK < keys_of(a, r); b++) {
+            const float *o = partials + b * attention_floats(a) + r * dim;
+            const float *m = partials + b * attention_floats(a) + rows * dim + r, *l = m + rows;
+            float mine, its;
+
+            if (b == 0) {
+                s.m = *m;
+                s.l = *l;
+                memcpy(s.o, o, dim * sizeof(*o));
+                continue;
+            }
+            mine = join_sums(&s, *m, *l, &its);
+            for (size_t i = 0; i < dim; i++)
+                s.o[i] = s.o[i] * mine + o[i] * its;
+        }
+        for (size_t i = 0; i < dim; i++)
+            s.o[i] /= s.l;
+    }
+}
+
+static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
+                       size_t at)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < head_dim; d++)
+            page[d * ATTEND_PAGE + at + i] = f32_to_f16(x[i * stride + d]);
 }
 
 static void f32_to_f16_row(const float *x, uint16_t *out, size_t n)
@@ -238,6 +368,9 @@ const struct backend backend_ref = {
     .swiglu = swiglu,
     .rope = rope,
     .attend = attend,
+    .attend_block = attend_block,
+    .attend_join = attend_join,
+    .store_keys = store_keys,
     .f32_to_f16_row = f32_to_f16_row,
     .row_to_f32 = row_to_f32,
 };

@@ -397,80 +397,262 @@ TEST(rope_turns_pairs_by_the_angle)
 
 /* ---- attention ---- */
 
-#define KEYS_MAX 300
+#define KEYS_MAX 700 /* three blocks, the last one not full */
+#define PAGES    ((KEYS_MAX + ATTEND_PAGE - 1) / ATTEND_PAGE)
+#define HEADS    9
 #define DIM_MAX  256
-#define PAGE     16
-#define STRIDE   (DIM_MAX + 8)
 
+/* Pages that end where their memory ends, full of numbers: those beyond the last key as well. */
 struct cache {
-    uint16_t k[KEYS_MAX + PAGE][STRIDE], v[KEYS_MAX + PAGE][STRIDE];
-    const uint16_t *k_pages[KEYS_MAX], *v_pages[KEYS_MAX];
-    float q[DIM_MAX], scores[KEYS_MAX];
+    size_t dim;
+    uint16_t *k[PAGES], *v[PAGES];
+    float q[KEYS_MAX * HEADS * DIM_MAX], out[KEYS_MAX * HEADS * DIM_MAX + 1];
 };
 
-static void cache_fill(struct cache *c)
+static void cache_init(struct cache *c, size_t dim)
 {
-    for (size_t j = 0; j < KEYS_MAX + PAGE; j++) {
-        for (size_t i = 0; i < STRIDE; i++) {
-            c->k[j][i] = f32_to_f16(uniform());
-            c->v[j][i] = f32_to_f16(uniform());
+    c->dim = dim;
+    fill(c->q, COUNT(c->q), 1);
+    for (size_t p = 0; p < PAGES; p++) {
+        c->k[p] = malloc(ATTEND_PAGE * dim * sizeof(uint16_t));
+        c->v[p] = malloc(ATTEND_PAGE * dim * sizeof(uint16_t));
+        CHECK(c->k[p] && c->v[p]);
+        for (size_t i = 0; i < ATTEND_PAGE * dim; i++) {
+            c->k[p][i] = f32_to_f16(uniform());
+            c->v[p][i] = f32_to_f16(uniform());
         }
     }
-    fill(c->q, DIM_MAX, 1);
 }
 
-static void cache_pages(struct cache *c, size_t page)
+static void cache_fini(struct cache *c)
 {
-    for (size_t p = 0; p * page < KEYS_MAX; p++) {
-        c->k_pages[p] = c->k[p * page];
-        c->v_pages[p] = c->v[p * page];
+    for (size_t p = 0; p < PAGES; p++) {
+        free(c->k[p]);
+        free(c->v[p]);
     }
 }
 
-static void attend(const struct backend *b, struct cache *c, size_t page, size_t keys, size_t dim,
-                   float scale, float *out)
+static uint16_t *key_at(struct cache *c, size_t key, size_t i)
 {
-    cache_pages(c, page);
-    b->attend(c->q, c->k_pages, c->v_pages, page, STRIDE, keys, dim, scale, c->scores, out);
+    return &c->k[key / ATTEND_PAGE][i * ATTEND_PAGE + key % ATTEND_PAGE];
 }
 
-TEST(attention_agrees_with_the_reference)
+static uint16_t *value_at(struct cache *c, size_t key, size_t i)
 {
-    static const size_t keys[] = {1, 2, 5, 15, 16, 17, 100, 300};
-    static const size_t dims[] = {1, 8, 20, 32, 48, 64, 80, 96, 128, 200, 256};
-    static struct cache c;
-    float expected[DIM_MAX], out[DIM_MAX + 1];
+    return &c->v[key / ATTEND_PAGE][key % ATTEND_PAGE * c->dim + i];
+}
 
-    cache_fill(&c);
+/* Of the queries and results, which lie as [position][HEADS][dim]. */
+static struct attention job_of(struct cache *c, size_t first, size_t positions, size_t heads)
+{
+    return (struct attention){
+        .q = c->q + first * HEADS * c->dim,
+        .out = c->out + first * HEADS * c->dim,
+        .q_stride = HEADS * c->dim,
+        .out_stride = HEADS * c->dim,
+        .first = first,
+        .positions = positions,
+        .heads = heads,
+        .head_dim = c->dim,
+        .k_pages = (const uint16_t *const *)c->k,
+        .v_pages = (const uint16_t *const *)c->v,
+        .scale = 0.25f,
+    };
+}
+
+/* By the definition: no blocks. */
+static void attend_plainly(struct cache *c, const struct attention *a, size_t row, double *out)
+{
+    const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
+    size_t keys = a->first + row / a->heads + 1;
+    double p[KEYS_MAX], most = -HUGE_VAL, total = 0;
+
+    for (size_t j = 0; j < keys; j++) {
+        p[j] = 0;
+        for (size_t i = 0; i < c->dim; i++)
+            p[j] += (double)q[i] * (double)f16_to_f32(*key_at(c, j, i));
+        p[j] *= (double)a->scale;
+        most = fmax(most, p[j]);
+    }
+    memset(out, 0, c->dim * sizeof(*out));
+    for (size_t j = 0; j < keys; j++) {
+        p[j] = exp(p[j] - most);
+        total += p[j];
+        for (size_t i = 0; i < c->dim; i++)
+            out[i] += p[j] * (double)f16_to_f32(*value_at(c, j, i));
+    }
+    for (size_t i = 0; i < c->dim; i++)
+        out[i] /= total;
+}
+
+static void check_attention(const struct backend *b, struct cache *c, const struct attention *a)
+{
+    size_t rows = a->positions * a->heads;
+    double expected[DIM_MAX];
+
+    a->out[(a->positions - 1) * a->out_stride + a->heads * c->dim] = 12345;
+    b->attend(a);
+    CHECK(a->out[(a->positions - 1) * a->out_stride + a->heads * c->dim] == 12345);
+    /* Rows far apart, and the last ones, which see most. */
+    for (size_t r = 0; r < rows; r += rows - r < 10 ? 1 : 7) {
+        const float *out = a->out + r / a->heads * a->out_stride + r % a->heads * c->dim;
+
+        attend_plainly(c, a, r, expected);
+        for (size_t i = 0; i < c->dim; i++)
+            CHECK_NEAR((double)out[i], expected[i], 2e-5);
+    }
+}
+
+TEST(attention_agrees_with_its_definition)
+{
+    static const size_t dims[] = {1, 8, 20, 32, 48, 64, 80, 96, 128, 200, 256};
+    static const size_t firsts[] = {0, 15, 62, 63, 64, 100, 254, 255, 256, 500, 690};
+    static const size_t positions[] = {1, 2, 3, 5, 7, 10};
+    static struct cache c;
+
+    for (size_t k = 0; k < COUNT(dims); k++) {
+        cache_init(&c, dims[k]);
+        FOR_EACH_BACKEND(b)
+        {
+            for (size_t i = 0; i < COUNT(firsts); i++) {
+                size_t heads = 1 + (i + k) % HEADS, n = positions[(i + 2 * k) % COUNT(positions)];
+                struct attention a = job_of(&c, firsts[i], n, heads);
+
+                a.scale = i % 2 ? 0.125f : 8; /* 8: one key takes all */
+                check_attention(b, &c, &a);
+            }
+        }
+        cache_fini(&c);
+    }
+}
+
+TEST(attention_of_a_whole_prompt_agrees_with_its_definition)
+{
+    static struct cache c;
+
+    cache_init(&c, 40);
     FOR_EACH_BACKEND(b)
     {
-        for (size_t i = 0; i < COUNT(keys); i++) {
-            for (size_t k = 0; k < COUNT(dims); k++) {
-                float scale = i % 2 ? 0.125f : 8; /* 8: one key takes all */
+        for (size_t heads = 1; heads < HEADS; heads += 2) {
+            struct attention a = job_of(&c, 0, 330, heads);
 
-                out[dims[k]] = 12345;
-                attend(&backend_ref, &c, PAGE, keys[i], dims[k], scale, expected);
-                attend(b, &c, PAGE, keys[i], dims[k], scale, out);
-                for (size_t l = 0; l < dims[k]; l++)
-                    CHECK_NEAR((double)out[l], (double)expected[l], 2e-5);
-                CHECK(out[dims[k]] == 12345);
+            check_attention(b, &c, &a);
+        }
+    }
+    cache_fini(&c);
+}
+
+/* Everything at positions below `keys` and no others, in jobs of every size, of blocks if
+ * `in_blocks` says so: the last ones first, so that nothing can rest on what is in out. */
+static void attend_in_jobs(const struct backend *b, struct cache *c, size_t keys, size_t heads,
+                           size_t size, bool in_blocks)
+{
+    memset(c->out, 0xff, sizeof(c->out));
+    for (size_t end = keys; end > 0;) {
+        size_t n = end < size ? end : size;
+        struct attention a = job_of(c, end - n, n, heads);
+        size_t blocks = attention_blocks(&a);
+        float *partials = malloc(blocks * attention_floats(&a) * sizeof(float));
+
+        CHECK(partials);
+        memset(partials, 0xff, blocks * attention_floats(&a) * sizeof(float));
+        for (size_t i = blocks; i > 0 && in_blocks; i--)
+            b->attend_block(&a, i - 1, partials + (i - 1) * attention_floats(&a));
+        if (in_blocks)
+            b->attend_join(&a, partials);
+        else
+            b->attend(&a);
+        free(partials);
+        end -= n;
+    }
+}
+
+TEST(attention_has_the_same_bits_in_jobs_of_every_size_and_in_blocks)
+{
+    static const size_t sizes[] = {1, 2, 3, 7, 16, 64, 100, 700};
+    static const size_t dims[] = {5, 16, 24, 64, 80};
+    static struct cache c;
+    static float expected[COUNT(c.out)];
+
+    for (size_t k = 0; k < COUNT(dims); k++) {
+        cache_init(&c, dims[k]);
+        FOR_EACH_BACKEND(b)
+        {
+            size_t keys = b == &backend_ref ? 300 : KEYS_MAX, heads = 1 + 2 * k;
+
+            attend_in_jobs(b, &c, keys, heads, 1, false);
+            memcpy(expected, c.out, sizeof(expected));
+            for (size_t i = 0; i < COUNT(sizes); i++) {
+                attend_in_jobs(b, &c, keys, heads, sizes[i], i % 2 == 0);
+                CHECK(memcmp(c.out, expected, sizeof(expected)) == 0);
+            }
+        }
+        cache_fini(&c);
+    }
+}
+
+TEST(attention_of_a_head_does_not_depend_on_the_heads_beside_it)
+{
+    static struct cache c;
+    static float expected[HEADS * 64];
+
+    cache_init(&c, 64);
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t position = 60; position < KEYS_MAX; position += 213) {
+            for (size_t heads = 1; heads <= HEADS; heads++) {
+                struct attention a = job_of(&c, position, 1, heads);
+
+                b->attend(&a);
+                memcpy(expected, a.out, heads * c.dim * sizeof(float));
+                memset(a.out, 0, heads * c.dim * sizeof(float));
+                a.heads = 1;
+                for (size_t i = 0; i < heads; i++, a.q += c.dim, a.out += c.dim)
+                    b->attend(&a);
+                CHECK(memcmp(a.out - heads * c.dim, expected, heads * c.dim * sizeof(float)) == 0);
             }
         }
     }
+    cache_fini(&c);
 }
 
-TEST(attention_does_not_depend_on_the_size_of_pages)
+/* NaN, infinity and what not, from `key` on. */
+static void spoil_from(struct cache *c, size_t key)
+{
+    for (; key < PAGES * ATTEND_PAGE; key++) {
+        for (size_t i = 0; i < c->dim; i++) {
+            *key_at(c, key, i) = (uint16_t)(state >> 16);
+            *value_at(c, key, i) = i % 2 ? 0x7c00 : 0xfe00;
+            uniform();
+        }
+    }
+}
+
+TEST(attention_does_not_notice_keys_behind_the_last)
 {
     static struct cache c;
-    float whole[64], paged[64];
+    static float expected[COUNT(c.out)];
 
-    cache_fill(&c);
     FOR_EACH_BACKEND(b)
     {
-        attend(b, &c, KEYS_MAX, 200, 64, 0.125f, whole);
-        for (size_t page = 1; page < 40; page += 3) {
-            attend(b, &c, page, 200, 64, 0.125f, paged);
-            CHECK(memcmp(whole, paged, sizeof(whole)) == 0);
+        for (size_t keys = 60; keys < KEYS_MAX; keys += 97) {
+            size_t before = keys > 20 ? keys - 20 : 0;
+            struct attention a;
+
+            cache_init(&c, 24);
+            memset(c.out, 0, sizeof(c.out));
+            a = job_of(&c, before, keys - before, 3);
+            b->attend(&a);
+            memcpy(expected, c.out, sizeof(expected));
+            spoil_from(&c, keys);
+            b->attend(&a);
+            CHECK(memcmp(c.out, expected, sizeof(expected)) == 0);
+            /* And earlier positions of the same job not what later ones stored. */
+            spoil_from(&c, keys - 7);
+            b->attend(&a);
+            CHECK(memcmp(c.out, expected, (keys - 7) * HEADS * c.dim * sizeof(float)) == 0);
+            CHECK(isnan(c.out[(keys - 7) * HEADS * c.dim]));
+            cache_fini(&c);
         }
     }
 }
@@ -478,42 +660,114 @@ TEST(attention_does_not_depend_on_the_size_of_pages)
 TEST(attention_survives_scores_that_overflow_a_naive_softmax)
 {
     static struct cache c;
-    float expected[64], out[64];
+    double expected[64];
 
-    cache_fill(&c);
+    cache_init(&c, 64);
     FOR_EACH_BACKEND(b)
     {
-        for (size_t i = 0; i < 64; i++)
-            c.q[i] = 100;
-        attend(&backend_ref, &c, PAGE, 50, 64, 1, expected);
-        attend(b, &c, PAGE, 50, 64, 1, out);
-        for (size_t i = 0; i < 64; i++) {
-            CHECK(isfinite(out[i]));
-            CHECK_NEAR((double)out[i], (double)expected[i], 1e-3);
+        struct attention a = job_of(&c, 650, 1, 2);
+
+        for (size_t i = 0; i < 2 * c.dim; i++)
+            c.q[650 * HEADS * c.dim + i] = i < c.dim ? 1000 : -1000;
+        a.scale = 1;
+        b->attend(&a);
+        for (size_t r = 0; r < 2; r++) {
+            attend_plainly(&c, &a, r, expected);
+            for (size_t i = 0; i < c.dim; i++) {
+                CHECK(isfinite(a.out[r * c.dim + i]));
+                CHECK_NEAR((double)a.out[r * c.dim + i], expected[i], 1e-2);
+            }
         }
     }
+    cache_fini(&c);
 }
 
 TEST(attention_passes_nan_on)
 {
     static struct cache c;
-    float out[64];
 
-    cache_fill(&c);
-    c.k[3][5] = 0x7e00;
     FOR_EACH_BACKEND(b)
     {
-        attend(b, &c, PAGE, 50, 64, 1, out);
-        for (size_t i = 0; i < 64; i++)
-            CHECK(isnan(out[i]));
+        for (size_t key = 3; key < 650; key += 280) {
+            struct attention a;
+
+            cache_init(&c, 64);
+            a = job_of(&c, 650, 1, 1);
+            *key_at(&c, key, 5) = 0x7e00;
+            b->attend(&a);
+            for (size_t i = 0; i < 64; i++)
+                CHECK(isnan(a.out[i]));
+            cache_fini(&c);
+            cache_init(&c, 64);
+            *value_at(&c, key, 5) = 0x7e00;
+            a = job_of(&c, 650, 1, 1);
+            b->attend(&a);
+            for (size_t i = 0; i < 64; i++)
+                CHECK(!isnan(a.out[i]) == (i != 5));
+            cache_fini(&c);
+        }
     }
-    cache_fill(&c);
-    c.v[3][5] = 0x7e00;
+}
+
+/* A whole block of keys that score minus infinity weighs nothing beside others, and alone is 0/0.
+ */
+TEST(attention_gives_keys_of_minus_infinity_no_weight)
+{
+    static struct cache c;
+    double expected[64];
+
     FOR_EACH_BACKEND(b)
     {
-        attend(b, &c, PAGE, 50, 64, 0, out);
-        for (size_t i = 0; i < 64; i++)
-            CHECK(!isnan(out[i]) == (i != 5));
+        for (size_t begin = 0; begin <= 512; begin += 256) {
+            struct attention a;
+
+            cache_init(&c, 64);
+            a = job_of(&c, 650, 1, 1);
+            c.q[650 * HEADS * 64 + 5] = 1;
+            for (size_t key = begin; key < begin + 256 && key <= 650; key++)
+                *key_at(&c, key, 5) = 0xfc00;
+            b->attend(&a);
+            attend_plainly(&c, &a, 0, expected);
+            for (size_t i = 0; i < 64; i++)
+                CHECK_NEAR((double)a.out[i], expected[i], 2e-5);
+            cache_fini(&c);
+        }
+        cache_init(&c, 64);
+        for (size_t key = 0; key <= 300; key++)
+            *key_at(&c, key, 5) = 0xfc00;
+        c.q[300 * HEADS * 64 + 5] = 1;
+        struct attention a = job_of(&c, 300, 1, 1);
+        b->attend(&a);
+        CHECK(isnan(a.out[0]) && isnan(a.out[63]));
+        cache_fini(&c);
+    }
+}
+
+TEST(keys_are_stored_by_dimension)
+{
+    enum { STRIDE = 90 };
+    static float x[ATTEND_PAGE * STRIDE];
+    static uint16_t page[80 * ATTEND_PAGE];
+
+    for (size_t i = 0; i < COUNT(x); i++) {
+        uint32_t u = (uint32_t)i * 2654435761u; /* every kind of number */
+
+        memcpy(&x[i], &u, sizeof(u));
+    }
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t n = 1, at = 0, dim = 80; n <= ATTEND_PAGE; n += 3, at = (at + 5) % 64) {
+            size_t room = ATTEND_PAGE - at, count = n < room ? n : room;
+
+            memset(page, 0x5a, sizeof(page));
+            b->store_keys(x, STRIDE, count, dim, page, at);
+            for (size_t d = 0; d < 80; d++)
+                for (size_t i = 0; i < ATTEND_PAGE; i++)
+                    CHECK_INT(page[d * ATTEND_PAGE + i], d < dim && i >= at && i < at + count
+                                                             ? f32_to_f16(x[(i - at) * STRIDE + d])
+                                                             : 0x5a5a);
+            dim = dim > 3 ? dim - 3 : 80;
+        }
     }
 }
 

@@ -73,6 +73,29 @@ TEST(kv_heads_of_a_page_fill_it_without_overlap)
     mem_free(block);
 }
 
+TEST(kv_copies_the_first_positions_and_no_more)
+{
+    struct kv kv;
+    void *block = kv_make(&kv, 2);
+
+    for (uint32_t count = 0; count <= KV_PAGE_TOKENS; count += 7) {
+        memset(kv_at(&kv, 0, 0, false, 0), 0x5a, kv_page_bytes(&shape));
+        memset(kv_at(&kv, 1, 0, false, 0), 0x77, kv_page_bytes(&shape));
+        kv_copy(&kv, 1, 0, count);
+        for (uint32_t i = 0; i < 3 * 2 * 2; i++) {
+            const uint16_t *head = kv_at(&kv, 1, i / 4, i / 2 % 2, i % 2);
+
+            for (size_t k = 0; k < KV_PAGE_TOKENS * shape.head_dim; k++) {
+                bool is_key = i / 2 % 2 == 0;
+                size_t position = is_key ? k % KV_PAGE_TOKENS : k / shape.head_dim;
+
+                CHECK_INT(head[k], position < count ? 0x5a5a : 0x7777);
+            }
+        }
+    }
+    mem_free(block);
+}
+
 TEST(kv_counts_pages_by_their_beginnings)
 {
     CHECK_INT(kv_pages_for(0), 0);

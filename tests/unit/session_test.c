@@ -253,6 +253,67 @@ TEST(session_gives_the_same_bytes_whatever_threads_batch_and_chunks_q4_0)
     same_bytes(DTYPE_Q4_0);
 }
 
+/* --- long contexts, whose keys are shared between threads --- */
+
+#define LONG     1100 /* five blocks of keys */
+#define LONG_NEW 8
+
+struct long_run {
+    int32_t tokens[LONG_NEW];
+    float logits[LONG_NEW][101];
+};
+
+/* A long prompt and what follows, beside `others` short ones that are in the same batches. */
+static void run_long(const struct tiny_llama *t, uint32_t threads, uint32_t batch, size_t others,
+                     struct long_run *run)
+{
+    struct llmos_context_options o = {
+        .threads = threads, .sessions_max = 4, .batch_tokens = batch, .context_tokens = LONG + 99};
+    llmos_context *c;
+    llmos_session *s[4];
+    struct llmos_step_out out[4];
+    static int32_t prompt[LONG];
+    size_t made = 0;
+
+    CHECK_INT(llmos_context_create(&c, &t->model, &o, NULL), 0);
+    random_tokens(prompt, LONG, 101, 77);
+    for (size_t i = 0; i <= others; i++) {
+        CHECK_INT(llmos_session_create(&s[i], c, &greedy, NULL), 0);
+        CHECK_INT(llmos_session_append(s[i], prompt, i ? 10 * i : LONG, NULL), 0);
+    }
+    while (made < LONG_NEW) {
+        CHECK_INT(llmos_context_step(c, s, others + 1, out, NULL), 0);
+        if (out[0].token < 0)
+            continue;
+        memcpy(run->logits[made], llmos_session_logits(s[0]), sizeof(run->logits[made]));
+        run->tokens[made++] = out[0].token;
+        if (made == LONG_NEW / 2) /* the next ones come alone */
+            while (others > 0)
+                llmos_session_destroy(s[others--]);
+    }
+    llmos_session_destroy(s[0]);
+    llmos_context_destroy(c);
+}
+
+TEST(a_long_context_gives_the_same_bytes_whatever_threads_batch_and_company)
+{
+    static const uint32_t batches[] = {1, 7, 64, 500, 2000};
+    static struct long_run alone, run;
+    struct hparams h = tiny_hparams;
+    struct tiny_llama t;
+
+    h.n_ctx_train = 2 * LONG;
+    for (h.n_head_kv = 1; h.n_head_kv <= h.n_head; h.n_head_kv *= 2) {
+        tiny_llama_init(&t, &h, DTYPE_F32, NULL, 9);
+        run_long(&t, 1, 1, 0, &alone);
+        for (uint32_t i = 0; i < 10; i++) {
+            run_long(&t, 1 + i % 4, batches[i % 5], i % 3, &run);
+            CHECK(memcmp(&run, &alone, sizeof(run)) == 0);
+        }
+        tiny_llama_fini(&t);
+    }
+}
+
 /* --- any company, any order --- */
 
 struct player {
