@@ -136,7 +136,7 @@ static void put_histograms(struct buf *out, const struct routes *routes)
 
 static void put_daemon(struct buf *out, const struct routes *routes)
 {
-    char code[8];
+    char code[12];
 
     metrics_family(out, "llmos_build_info", "gauge", "The version, as a label.");
     metrics_sample(out, "llmos_build_info", "version", LLMOS_VERSION, 1);
