@@ -536,8 +536,8 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 }
 
 /* sum += four groups of a block, for T vectors and both groups of rows. */
-INLINE void panel_dots(const unsigned T, __m512i (*w)[2], const char *x, size_t x_bytes, size_t b,
-                       unsigned from, unsigned to, __m512i sum[2][Q_TILE_T])
+INLINE void panel_dots(const unsigned T, const __m512i (*w)[2], const char *x, size_t x_bytes,
+                       size_t b, unsigned from, unsigned to, __m512i sum[2][Q_TILE_T])
 {
     for (unsigned i = from; i < to; i++) {
         __m512i w0 = w[i][0], w1 = w[i][1];
@@ -551,8 +551,8 @@ INLINE void panel_dots(const unsigned T, __m512i (*w)[2], const char *x, size_t 
     }
 }
 
-INLINE void panel_block(const unsigned T, enum dtype type, struct panel *p, size_t b, const char *x,
-                        size_t x_bytes, vec acc[2][Q_TILE_T])
+INLINE void panel_block(const unsigned T, enum dtype type, const struct panel *p, size_t b,
+                        const char *x, size_t x_bytes, vec acc[2][Q_TILE_T])
 {
     __m512i sum[2][Q_TILE_T];
 
@@ -565,8 +565,8 @@ INLINE void panel_block(const unsigned T, enum dtype type, struct panel *p, size
                 add_block(type, p->scales[b][g], x_block(x + t * x_bytes, b), sum[g][t], acc[g][t]);
 }
 
-INLINE void panel_halves(const unsigned T, struct panel *p, size_t b, const char *x, size_t x_bytes,
-                         vec acc[2][Q_TILE_T])
+INLINE void panel_halves(const unsigned T, const struct panel *p, size_t b, const char *x,
+                         size_t x_bytes, vec acc[2][Q_TILE_T])
 {
     __m512i low[2][Q_TILE_T], high[2][Q_TILE_T];
 
@@ -584,33 +584,67 @@ INLINE void panel_halves(const unsigned T, struct panel *p, size_t b, const char
                                    high[g][t], acc[g][t]);
 }
 
+/* Vectors and their results are far apart: those of the next tile are fetched, `ahead` vectors on.
+ */
+struct panel_x {
+    const char *x;
+    float *out;
+    size_t x_bytes, out_stride, ahead;
+};
+
 /* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
-INLINE void panel_tile(const unsigned T, enum dtype type, struct panel *p, size_t count,
-                       const char *x, size_t x_bytes, float *out, size_t out_stride,
-                       const struct rows16 rows[2], bool is_first)
+INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
+                       const struct panel_x *v, const struct rows16 rows[2], bool is_first)
 {
     vec acc[2][Q_TILE_T];
 
-    for (unsigned t = 0; t < T; t++)
-        for (unsigned g = 0; g < 2; g++)
-            acc[g][t] =
-                is_first ? v_zero()
-                         : _mm512_maskz_loadu_ps(rows[g].lanes, out + t * out_stride + rows[g].out);
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < 2; g++) {
+            float *out = v->out + t * v->out_stride + rows[g].out;
+
+            acc[g][t] = is_first ? v_zero() : _mm512_maskz_loadu_ps(rows[g].lanes, out);
+            _mm_prefetch(out + v->ahead * v->out_stride, _MM_HINT_T0);
+        }
+    }
     for (size_t b = 0; b < count; b++) {
+        for (unsigned t = 0; t < T; t++)
+            _mm_prefetch(x_block(v->x + (v->ahead + t) * v->x_bytes, b), _MM_HINT_T0);
         if (type == DTYPE_Q6_K)
-            panel_halves(T, p, b, x, x_bytes, acc);
+            panel_halves(T, p, b, v->x, v->x_bytes, acc);
         else
-            panel_block(T, type, p, b, x, x_bytes, acc);
+            panel_block(T, type, p, b, v->x, v->x_bytes, acc);
     }
     for (unsigned t = 0; t < T; t++) {
         for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(out + t * out_stride + rows[g].out, rows[g].lanes, acc[g][t]);
+            _mm512_mask_storeu_ps(v->out + t * v->out_stride + rows[g].out, rows[g].lanes,
+                                  acc[g][t]);
+    }
+}
+
+/* All n vectors: tiles of as many as the registers hold, then twos and one. */
+INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
+                           const struct quant_job *j, size_t b, size_t n,
+                           const struct rows16 rows[2])
+{
+    const unsigned T = type == DTYPE_Q6_K ? H_TILE_T : Q_TILE_T;
+    struct panel_x v = {.x_bytes = j->x_bytes, .out_stride = j->out_stride};
+
+    for (size_t t = 0, size; t < n; t += size) {
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_q8);
+        v.out = j->out + t * j->out_stride;
+        size = n - t >= T ? T : n - t >= 2 ? 2 : 1;
+        v.ahead = n - t >= 2 * size ? size : 0;
+        if (size == T)
+            panel_tile(T, type, p, count, &v, rows, b == 0);
+        else if (size == 2)
+            panel_tile(2, type, p, count, &v, rows, b == 0);
+        else
+            panel_tile(1, type, p, count, &v, rows, b == 0);
     }
 }
 
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    const unsigned T = type == DTYPE_Q6_K ? H_TILE_T : Q_TILE_T;
     struct rows16 rows[2] = {sixteen_rows(j->w, r, j->row_end),
                              sixteen_rows(j->w, r + GROUP, j->row_end)};
     const char *next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
@@ -618,23 +652,14 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < PANEL ? blocks - b : PANEL, t = 0;
+        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
         size_t fetched = 2 * GROUP * count / parts(type) * block_bytes(type);
-        const char *x = j->x + b * sizeof(struct x_q8);
 
         fetch(next, fetched);
         next += fetched;
         panel_fill(type, &rows[0], 0, b, count, &p);
         panel_fill(type, &rows[1], 1, b, count, &p);
-        for (; t + T <= n; t += T)
-            panel_tile(T, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
-        for (; t + 2 <= n; t += 2)
-            panel_tile(2, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
-        if (t < n)
-            panel_tile(1, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
+        panel_multiply(type, &p, count, j, b, n, rows);
         b += count;
     } while (b < blocks);
 }
