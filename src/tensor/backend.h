@@ -55,9 +55,9 @@ struct backend {
         void); /* does this processor have the instructions (CPUID bits and OS support) */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
-     * f32 stays f32; for q8_0 and q4_0 weights x is quantised to blocks of 32 int8 with an f32
+     * f32 stays f32; for all quantised weights x is quantised to blocks of 32 int8 with an f32
      * scale.  Weight types of equal prepared form share it: prepared_form(q8_0) ==
-     * prepared_form(q4_0). */
+     * prepared_form(q4_K). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);

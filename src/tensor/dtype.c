@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dtype.c - conversions of every number type to and from f32, plain and exact. */
 #include "tensor/dtype.h"
+#include "tensor/kquant.h"
 
 #include <math.h>
 #include <string.h>
@@ -168,37 +169,134 @@ static void q8_0_from_row(const float *x, void *blocks, size_t n)
     }
 }
 
-static void q4_0_to_row(const void *blocks, float *out, size_t n)
+/* The types with 4 and 5 bits differ in what stands in front of the nibbles only. */
+static void nibbles_to_row(const uint8_t *q, const uint8_t *high, float d, int bias, float m,
+                           float *out)
 {
-    for (size_t b = 0; b < n / Q_BLOCK; b++, out += Q_BLOCK) {
-        struct block_q4_0 block;
-        float d;
+    for (size_t j = 0; j < Q_BLOCK; j++) {
+        int v = (j < Q_BLOCK / 2 ? q[j] & 15 : q[j - Q_BLOCK / 2] >> 4) - bias;
 
-        memcpy(&block, (const char *)blocks + b * sizeof(block), sizeof(block));
-        d = f16_to_f32(block.d);
-        for (size_t j = 0; j < Q_BLOCK / 2; j++) {
-            out[j] = d * (float)((block.q[j] & 15) - 8);
-            out[j + Q_BLOCK / 2] = d * (float)((block.q[j] >> 4) - 8);
-        }
+        if (high)
+            v += (high[j / 8] >> j % 8 & 1) << 4;
+        out[j] = d * (float)v + m;
     }
 }
 
+/* Value j becomes the nearest v with d * v + m, v + bias in [0, most]. */
+static void nibbles_from_row(const float *x, float d, int bias, int most, float m, uint8_t *q,
+                             uint8_t *high)
+{
+    memset(q, 0, Q_BLOCK / 2);
+    if (high)
+        memset(high, 0, Q_BLOCK / 8);
+    for (size_t j = 0; j < Q_BLOCK; j++) {
+        unsigned v = (unsigned)(quant(x[j] - m, d, -bias, most - bias) + bias);
+
+        q[j % (Q_BLOCK / 2)] |= (uint8_t)((v & 15) << (j < Q_BLOCK / 2 ? 0 : 4));
+        if (high)
+            high[j / 8] |= (uint8_t)((v >> 4 & 1) << j % 8);
+    }
+}
+
+/* Scale and minimum of `most` steps over the range of x, as they are stored.  What does not fit f16
+ * makes the scale NaN, and so every value. */
+static void range(const float *x, int most, uint16_t *d, uint16_t *m)
+{
+    float low = x[0], high = x[0];
+
+    for (size_t i = 1; i < Q_BLOCK; i++) {
+        low = fminf(low, x[i]);
+        high = fmaxf(high, x[i]);
+    }
+    *m = f32_to_f16(low);
+    *d = f32_to_f16((high - f16_to_f32(*m)) / (float)most);
+    if (isnan(extreme(x)) || !isfinite(f16_to_f32(*m)))
+        *d = f32_to_f16(NAN);
+}
+
+static void q4_0_to_row(const void *blocks, float *out, size_t n)
+{
+    struct block_q4_0 b;
+
+    for (const char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), out += Q_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        nibbles_to_row(b.q, NULL, f16_to_f32(b.d), 8, 0, out);
+    }
+}
+
+/* The range is -8 .. 7: the extreme element becomes -8, whatever its sign. */
 static void q4_0_from_row(const float *x, void *blocks, size_t n)
 {
-    for (size_t b = 0; b < n / Q_BLOCK; b++, x += Q_BLOCK) {
-        struct block_q4_0 block;
-        float d;
+    struct block_q4_0 b;
 
-        /* The range is -8 .. 7: the extreme element becomes -8, whatever its sign. */
-        block.d = f32_to_f16(extreme(x) / -8);
-        d = f16_to_f32(block.d);
-        for (size_t j = 0; j < Q_BLOCK / 2; j++) {
-            unsigned low = (unsigned)(quant(x[j], d, -8, 7) + 8);
-            unsigned high = (unsigned)(quant(x[j + Q_BLOCK / 2], d, -8, 7) + 8);
+    for (char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), x += Q_BLOCK) {
+        b.d = f32_to_f16(extreme(x) / -8);
+        nibbles_from_row(x, f16_to_f32(b.d), 8, 15, 0, b.q, NULL);
+        memcpy(at, &b, sizeof(b));
+    }
+}
 
-            block.q[j] = (uint8_t)(low | high << 4);
-        }
-        memcpy((char *)blocks + b * sizeof(block), &block, sizeof(block));
+static void q4_1_to_row(const void *blocks, float *out, size_t n)
+{
+    struct block_q4_1 b;
+
+    for (const char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), out += Q_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        nibbles_to_row(b.q, NULL, f16_to_f32(b.d), 0, f16_to_f32(b.m), out);
+    }
+}
+
+static void q4_1_from_row(const float *x, void *blocks, size_t n)
+{
+    struct block_q4_1 b;
+
+    for (char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), x += Q_BLOCK) {
+        range(x, 15, &b.d, &b.m);
+        nibbles_from_row(x, f16_to_f32(b.d), 0, 15, f16_to_f32(b.m), b.q, NULL);
+        memcpy(at, &b, sizeof(b));
+    }
+}
+
+static void q5_0_to_row(const void *blocks, float *out, size_t n)
+{
+    struct block_q5_0 b;
+
+    for (const char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), out += Q_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        nibbles_to_row(b.q, b.high, f16_to_f32(b.d), 16, 0, out);
+    }
+}
+
+/* The range is -16 .. 15: the extreme element becomes -16, whatever its sign. */
+static void q5_0_from_row(const float *x, void *blocks, size_t n)
+{
+    struct block_q5_0 b;
+
+    for (char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), x += Q_BLOCK) {
+        b.d = f32_to_f16(extreme(x) / -16);
+        nibbles_from_row(x, f16_to_f32(b.d), 16, 31, 0, b.q, b.high);
+        memcpy(at, &b, sizeof(b));
+    }
+}
+
+static void q5_1_to_row(const void *blocks, float *out, size_t n)
+{
+    struct block_q5_1 b;
+
+    for (const char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), out += Q_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        nibbles_to_row(b.q, b.high, f16_to_f32(b.d), 0, f16_to_f32(b.m), out);
+    }
+}
+
+static void q5_1_from_row(const float *x, void *blocks, size_t n)
+{
+    struct block_q5_1 b;
+
+    for (char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(b), x += Q_BLOCK) {
+        range(x, 31, &b.d, &b.m);
+        nibbles_from_row(x, f16_to_f32(b.d), 0, 31, f16_to_f32(b.m), b.q, b.high);
+        memcpy(at, &b, sizeof(b));
     }
 }
 
@@ -208,8 +306,16 @@ static const struct dtype_info infos[DTYPE_COUNT] = {
     [DTYPE_BF16] = {"bf16", 30, 1, 2, bf16_to_row, bf16_from_row},
     [DTYPE_Q8_0] = {"q8_0", 8, Q_BLOCK, sizeof(struct block_q8_0), q8_0_to_row, q8_0_from_row},
     [DTYPE_Q4_0] = {"q4_0", 2, Q_BLOCK, sizeof(struct block_q4_0), q4_0_to_row, q4_0_from_row},
+    [DTYPE_Q4_1] = {"q4_1", 3, Q_BLOCK, sizeof(struct block_q4_1), q4_1_to_row, q4_1_from_row},
+    [DTYPE_Q5_0] = {"q5_0", 6, Q_BLOCK, sizeof(struct block_q5_0), q5_0_to_row, q5_0_from_row},
+    [DTYPE_Q5_1] = {"q5_1", 7, Q_BLOCK, sizeof(struct block_q5_1), q5_1_to_row, q5_1_from_row},
+    [DTYPE_Q4_K] = {"q4_K", 12, K_BLOCK, sizeof(struct block_q4_K), q4_k_to_row, q4_k_from_row},
+    [DTYPE_Q6_K] = {"q6_K", 14, K_BLOCK, sizeof(struct block_q6_K), q6_k_to_row, q6_k_from_row},
 };
-_Static_assert(sizeof(struct block_q8_0) == 34 && sizeof(struct block_q4_0) == 18,
+_Static_assert(sizeof(struct block_q8_0) == 34 && sizeof(struct block_q4_0) == 18 &&
+                   sizeof(struct block_q4_1) == 20 && sizeof(struct block_q5_0) == 22 &&
+                   sizeof(struct block_q5_1) == 24 && sizeof(struct block_q4_K) == 144 &&
+                   sizeof(struct block_q6_K) == 210,
                "blocks are laid out as in files");
 
 const struct dtype_info *dtype_info(enum dtype t)

@@ -179,53 +179,179 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #define Q_TILE_T 2
 
-INLINE __m256i weight_quants(enum dtype type, const char *block)
-{
-    __m128i q;
+/* Scales and offsets of the 32-blocks in one block of four rows. */
+struct scales {
+    float d[4][K_BLOCK / 16]; /* q6_K: two for a 32-block */
+    float m[4][K_BLOCK / Q_BLOCK];
+};
 
-    if (type == DTYPE_Q8_0)
-        return _mm256_loadu_si256((const void *)(block + 2));
-    q = _mm_loadu_si128((const void *)(block + 2));
-    return _mm256_sub_epi8(
-        _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(q, 4), q), _mm256_set1_epi8(15)),
-        _mm256_set1_epi8(8));
+INLINE float half_at(const char *p)
+{
+    uint16_t h;
+
+    memcpy(&h, p, sizeof(h));
+    return _cvtsh_ss(h);
 }
 
-INLINE float block_scale(const char *block)
+INLINE uint32_t dword_at(const char *p)
 {
-    uint16_t d;
+    uint32_t v;
 
-    memcpy(&d, block, sizeof(d));
-    return _cvtsh_ss(d);
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* out[i] = byte i * f, of the eight in two dwords. */
+INLINE void widen_bytes(uint32_t low, uint32_t high, float f, float *out)
+{
+    __m128i bytes = _mm_cvtsi64_si128((long long)((uint64_t)high << 32 | low));
+
+    v_store(out, v_mul(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), v_set1(f)));
+}
+
+INLINE void get_scales(enum dtype type, const char *block, unsigned r, struct scales *s)
+{
+    if (type == DTYPE_Q4_K) {
+        const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x30303030;
+        uint32_t a = dword_at(block + 4), b = dword_at(block + 8), c = dword_at(block + 12);
+
+        widen_bytes(a & six, (c & four) | (a >> 2 & two), half_at(block), s->d[r]);
+        widen_bytes(b & six, (c >> 4 & four) | (b >> 2 & two), -half_at(block + 2), s->m[r]);
+        return;
+    }
+    if (type == DTYPE_Q6_K) {
+        vec d = v_set1(half_at(block + offsetof(struct block_q6_K, d)));
+        const char *scale = block + offsetof(struct block_q6_K, scale);
+
+        for (unsigned i = 0; i < 2; i++) {
+            __m128i bytes = _mm_loadl_epi64((const void *)(scale + 8 * i));
+
+            v_store(s->d[r] + 8 * i, v_mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), d));
+        }
+        return;
+    }
+    s->d[r][0] = half_at(block);
+    if (has_offset(type))
+        s->m[r][0] = half_at(block + 2);
+}
+
+/* Lanes 0 to 3 sum the first sixteen values of a 32-block, lanes 4 to 7 the others. */
+INLINE vec lane_scales(enum dtype type, const struct scales *s, unsigned r, size_t part)
+{
+    if (type != DTYPE_Q6_K)
+        return v_set1(s->d[r][part]);
+    return _mm256_set_m128(_mm_set1_ps(s->d[r][2 * part + 1]), _mm_set1_ps(s->d[r][2 * part]));
+}
+
+INLINE __m256i nibbles(const char *p)
+{
+    __m128i q = _mm_loadu_si128((const void *)p);
+
+    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(q, 4), q), _mm256_set1_epi8(15));
+}
+
+/* 16 in byte i where bit i of the dword is set. */
+INLINE __m256i fifth_bits(const char *p)
+{
+    const __m256i spread =
+        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)dword_at(p)), spread);
+
+    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit),
+                            _mm256_set1_epi8(16));
+}
+
+INLINE __m256i shifted(const char *p, size_t bits, char mask)
+{
+    __m256i v = _mm256_srl_epi16(_mm256_loadu_si256((const void *)p), _mm_cvtsi32_si128((int)bits));
+
+    return _mm256_and_si256(v, _mm256_set1_epi8(mask));
+}
+
+INLINE __m256i q6_k_quants(const char *block, size_t part)
+{
+    size_t half = part / 4, k = part % 4;
+    __m256i low = shifted(block + 64 * half + 32 * (k % 2), k / 2 * 4, 15);
+    __m256i high = shifted(block + K_BLOCK / 2 + 32 * half, 2 * k, 3);
+
+    return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
+}
+
+INLINE __m256i weight_quants(enum dtype type, const char *block, size_t part)
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+        return _mm256_loadu_si256((const void *)(block + 2));
+    case DTYPE_Q4_0:
+        return _mm256_sub_epi8(nibbles(block + 2), _mm256_set1_epi8(8));
+    case DTYPE_Q4_1:
+        return nibbles(block + 4);
+    case DTYPE_Q5_0:
+        return _mm256_sub_epi8(_mm256_or_si256(nibbles(block + 6), fifth_bits(block + 2)),
+                               _mm256_set1_epi8(16));
+    case DTYPE_Q5_1:
+        return _mm256_or_si256(nibbles(block + 8), fifth_bits(block + 4));
+    case DTYPE_Q4_K:
+        return shifted(block + 16 + part / 2 * 32, part % 2 * 4, 15);
+    default:
+        return _mm256_sub_epi8(q6_k_quants(block, part), _mm256_set1_epi8(32));
+    }
+}
+
+/* The products of 32 values, four to a lane.  Weights without an offset are signed: |w| * (x with
+ * w's sign); two products are at most 2 * 128 * 127 < 2^15. */
+INLINE vec fours(enum dtype type, __m256i w, __m256i x)
+{
+    __m256i pairs = has_offset(type)
+                        ? _mm256_maddubs_epi16(w, x)
+                        : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/* One 32-block of four rows, `part` of what lies at `at` in each. */
+INLINE void quant_block(const unsigned T, enum dtype type, const char *const at[4], size_t part,
+                        const struct scales *s, const char *x, size_t x_bytes, vec acc[4][Q_TILE_T])
+{
+    for (unsigned r = 0; r < 4; r++) {
+        __m256i w = weight_quants(type, at[r], part);
+        vec d = lane_scales(type, s, r, part);
+
+        for (unsigned t = 0; t < T; t++) {
+            const struct x_q8 *xb = x_block(x + t * x_bytes, 0);
+            __m256i xq = _mm256_loadu_si256((const void *)xb->q);
+
+            acc[r][t] = v_fma(fours(type, w, xq), v_mul(d, v_set1(xb->d)), acc[r][t]);
+            if (has_offset(type)) /* in the first lane */
+                acc[r][t] = v_fma(v_set1(s->m[r][part]),
+                                  _mm256_zextps128_ps256(_mm_load_ss(&xb->d_sum)), acc[r][t]);
+        }
+    }
 }
 
 INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows[4], const char *x,
                        size_t x_bytes, size_t blocks, const char *next, __m128 *sums)
 {
-    const size_t block_bytes =
-        type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
+    const size_t bytes = block_bytes(type), fetched = 4 * bytes / parts(type);
     vec acc[4][Q_TILE_T];
 
     for (unsigned r = 0; r < 4; r++)
         for (unsigned t = 0; t < T; t++)
             acc[r][t] = v_zero();
     for (size_t b = 0; b < blocks; b++) {
-        if (next)
-            fetch(next + 4 * b * block_bytes, 4 * block_bytes);
+        const char *at[4];
+        struct scales s;
+
         for (unsigned r = 0; r < 4; r++) {
-            const char *block = rows[r] + b * block_bytes;
-            __m256i w = weight_quants(type, block), size = _mm256_abs_epi8(w);
-            vec d = v_set1(block_scale(block));
-
-            for (unsigned t = 0; t < T; t++) {
-                const struct x_q8 *xb = x_block(x + t * x_bytes, b);
-                __m256i xq = _mm256_loadu_si256((const void *)xb->q);
-                /* |w| * (x with w's sign): two products are at most 2 * 128 * 127 < 2^15. */
-                __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(xq, w));
-                __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-
-                acc[r][t] = v_fma(_mm256_cvtepi32_ps(fours), v_mul(d, v_set1(xb->d)), acc[r][t]);
-            }
+            at[r] = rows[r] + b * bytes;
+            get_scales(type, at[r], r, &s);
+        }
+        for (size_t part = 0; part < parts(type); part++) {
+            if (next)
+                fetch(next + 4 * b * bytes + part * fetched, fetched);
+            quant_block(T, type, at, part, &s, x, x_bytes, acc);
+            x += sizeof(struct x_q8);
         }
     }
     for (unsigned t = 0; t < T; t++)
@@ -235,7 +361,7 @@ INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows
 INLINE void quant_matmul(enum dtype type, const struct tensor *w, size_t row_begin, size_t row_end,
                          const char *x, size_t x_bytes, size_t n, float *out, size_t out_stride)
 {
-    size_t blocks = w->shape[0] / Q_BLOCK;
+    size_t blocks = w->shape[0] / (parts(type) * Q_BLOCK);
 
     for (size_t r = row_begin; r < row_end; r += 4) {
         const char *rows[4], *next = NULL;
@@ -257,15 +383,34 @@ INLINE void quant_matmul(enum dtype type, const struct tensor *w, size_t row_beg
     }
 }
 
+#define MATMUL(type, TYPE)                                                              \
+    static void matmul_##type(const struct tensor *w, size_t row_begin, size_t row_end, \
+                              const char *x, size_t x_bytes, size_t n, float *out,      \
+                              size_t out_stride)                                        \
+    {                                                                                   \
+        quant_matmul(TYPE, w, row_begin, row_end, x, x_bytes, n, out, out_stride);      \
+    }
+MATMUL(q8_0, DTYPE_Q8_0)
+MATMUL(q4_0, DTYPE_Q4_0)
+MATMUL(q4_1, DTYPE_Q4_1)
+MATMUL(q5_0, DTYPE_Q5_0)
+MATMUL(q5_1, DTYPE_Q5_1)
+MATMUL(q4_k, DTYPE_Q4_K)
+MATMUL(q6_k, DTYPE_Q6_K)
+
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
+    static void (*const quantised[DTYPE_COUNT])(const struct tensor *, size_t, size_t, const char *,
+                                                size_t, size_t, float *, size_t) = {
+        [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
+        [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,
+    };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
 
-    if (w->type == DTYPE_Q8_0)
-        quant_matmul(DTYPE_Q8_0, w, row_begin, row_end, x, x_bytes, n, out, out_stride);
-    else if (w->type == DTYPE_Q4_0)
-        quant_matmul(DTYPE_Q4_0, w, row_begin, row_end, x, x_bytes, n, out, out_stride);
+    if (quantised[w->type])
+        quantised[w->type](w, row_begin, row_end, x, x_bytes, n, out, out_stride);
     else
         matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
 }

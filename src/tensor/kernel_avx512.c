@@ -164,14 +164,15 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
  * block are added exactly, in whatever order; an element is then the sum over blocks, in order, of
  * that integer times both scales, one fused multiply-add each.
  *
- * vpdpbusd wants its first operand unsigned: q8_0 weights get 128 added and q4_0 nibbles are left
- * as they are, 8 too large. The integer sums start from -128 or -8 times the sum of x to make up
- * for it. */
+ * vpdpbusd wants its first operand unsigned: weights that have no offset of their own, and so are
+ * signed, get 128 added, after those of less than 8 bits were shifted up to 8 (and their scale
+ * down). The integer sums start from -128 times the sum of x to make up for it. */
 
 #define GROUP    16 /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
+#define H_TILE_T 4  /* likewise thrice, where a block has two scales */
 #define STREAM_T 8  /* vectors in one pass over streamed weights; more get panels */
-#define PANEL    16 /* blocks transposed at a time for many vectors: 18 KiB of stack */
+#define PANEL    16 /* blocks transposed at a time for many vectors: 20 KiB of stack */
 
 /* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
  * pointers do not.  Where fewer than sixteen rows follow, earlier ones are computed once more and
@@ -237,44 +238,213 @@ INLINE void transpose16(const struct rows16 *rows, size_t offset, __m512i out[4]
     out[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
-/* w[i] = values 4 i .. 4 i + 3 of block b of sixteen rows, unsigned. */
-INLINE void block_quants(enum dtype type, const struct rows16 *rows, size_t offset, __m512i w[8])
-{
-    const __m512i low = _mm512_set1_epi8(15), top = _mm512_set1_epi8(-128);
+/* What stands in a block of sixteen rows besides its quants. */
+struct head {
+    __m512i high;      /* q5: the fifth bits */
+    __m512i scales[4]; /* super-blocks: their small scales, as they lie */
+    vec d, m;
+};
 
-    transpose16(rows, offset + 2, w);
-    if (type == DTYPE_Q8_0) {
-        transpose16(rows, offset + 2 + 16, w + 4);
-        for (unsigned i = 0; i < 8; i++)
-            w[i] = _mm512_xor_si512(w[i], top);
+INLINE vec low_halves(__m512i v)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+}
+
+INLINE vec high_halves(__m512i v)
+{
+    return low_halves(_mm512_srli_epi32(v, 16));
+}
+
+INLINE void get_head(enum dtype type, const struct rows16 *rows, size_t offset, struct head *h)
+{
+    __m512i v[4];
+
+    if (type == DTYPE_Q6_K) {
+        transpose16(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
+        transpose16(rows, offset + offsetof(struct block_q6_K, scale) + 2, v);
+        h->d = v_mul(high_halves(v[3]), v_set1(1.0f / 4));
         return;
     }
-    for (unsigned i = 0; i < 4; i++) {
-        w[i + 4] = _mm512_and_si512(_mm512_srli_epi16(w[i], 4), low);
-        w[i] = _mm512_and_si512(w[i], low);
+    transpose16(rows, offset, v);
+    h->d = low_halves(v[0]);
+    if (has_offset(type))
+        h->m = high_halves(v[0]);
+    if (type == DTYPE_Q4_0)
+        h->d = v_mul(h->d, v_set1(1.0f / 16));
+    if (type == DTYPE_Q5_0) {
+        h->d = v_mul(h->d, v_set1(1.0f / 8));
+        h->high = _mm512_or_si512(_mm512_srli_epi32(v[0], 16), _mm512_slli_epi32(v[1], 16));
+    }
+    if (type == DTYPE_Q5_1)
+        h->high = v[1];
+    if (type == DTYPE_Q4_K)
+        memcpy(h->scales, v, sizeof(v));
+}
+
+/* Bits [at, at + count) of every lane, moved to `to`. */
+INLINE __m512i bits(__m512i v, unsigned at, unsigned count, unsigned to)
+{
+    v = at >= to ? _mm512_srli_epi32(v, at - to) : _mm512_slli_epi32(v, to - at);
+    return _mm512_and_si512(v, _mm512_set1_epi32((int)(((1u << count) - 1) << to)));
+}
+
+INLINE vec signed_byte(__m512i v, unsigned byte)
+{
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * byte), 24));
+}
+
+/* Of 32-block `part`: its scale, and its offset or (q6_K) the scale of its upper sixteen values. */
+struct two {
+    vec d, second;
+};
+
+INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned part)
+{
+    const __m512i *s = h->scales;
+    unsigned at = 8 * (part % 4);
+    __m512i scale, min;
+
+    if (type == DTYPE_Q6_K)
+        return (struct two){v_mul(h->d, signed_byte(s[part / 2], part % 2 * 2)),
+                            v_mul(h->d, signed_byte(s[part / 2], part % 2 * 2 + 1))};
+    if (type != DTYPE_Q4_K)
+        return (struct two){h->d, has_offset(type) ? h->m : v_zero()};
+    if (part < 4) {
+        scale = bits(s[1], at, 6, 0);
+        min = bits(s[2], at, 6, 0);
+    } else {
+        scale = _mm512_or_si512(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
+        min = _mm512_or_si512(bits(s[3], at + 4, 4, 0), bits(s[2], at + 6, 2, 4));
+    }
+    return (struct two){v_mul(h->d, _mm512_cvtepi32_ps(scale)),
+                        v_mul(h->m, v_sub(v_zero(), _mm512_cvtepi32_ps(min)))};
+}
+
+/* 32-blocks whose quants lie in the same bytes. */
+INLINE unsigned together(enum dtype type)
+{
+    return type == DTYPE_Q4_K ? 2 : type == DTYPE_Q6_K ? 4 : 1;
+}
+
+#define TOGETHER_MAX 4
+
+/* Bits [at, at + count) of every byte, moved to `to`. */
+INLINE __m512i byte_bits(__m512i v, unsigned at, unsigned count, unsigned to)
+{
+    v = at > to ? _mm512_srli_epi16(v, at - to) : at < to ? _mm512_slli_epi16(v, to - at) : v;
+    return _mm512_and_si512(v, _mm512_set1_epi8((char)(((1u << count) - 1) << to)));
+}
+
+/* Adds `what` to byte k of w[i] where bit 4 i + k of a row's dword is set. */
+INLINE void add_fifth_bits(__m512i high, int what, __m512i w[8])
+{
+    for (unsigned i = 0; i < 8; i++) {
+        const __m512i spread = _mm512_set4_epi32(
+            0x0c0c0c0c + (int)(i / 2 * 0x01010101), 0x08080808 + (int)(i / 2 * 0x01010101),
+            0x04040404 + (int)(i / 2 * 0x01010101), (int)(i / 2 * 0x01010101));
+        const __m512i bit = _mm512_set1_epi32((int)(i % 2 ? 0x80402010 : 0x08040201));
+        __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(high, spread), bit);
+
+        w[i] = _mm512_mask_add_epi8(w[i], set, w[i], _mm512_set1_epi8((char)what));
     }
 }
 
-INLINE vec block_scales(const struct rows16 *rows, size_t offset)
+/* Nibbles of sixteen bytes at offset, moved to bit `to`. */
+INLINE void get_nibbles(const struct rows16 *rows, size_t offset, unsigned to, __m512i w[8])
 {
-    uint16_t d[GROUP];
+    __m512i v[4];
 
-    for (unsigned i = 0; i < GROUP; i++)
-        memcpy(&d[i], row_at(rows, i, offset), sizeof(d[i]));
-    return _mm512_cvtph_ps(_mm256_set_epi16((short)d[15], (short)d[14], (short)d[13], (short)d[12],
-                                            (short)d[11], (short)d[10], (short)d[9], (short)d[8],
-                                            (short)d[7], (short)d[6], (short)d[5], (short)d[4],
-                                            (short)d[3], (short)d[2], (short)d[1], (short)d[0]));
+    transpose16(rows, offset, v);
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = byte_bits(v[i], 0, 4, to);
+        w[i + 4] = byte_bits(v[i], 4, 4, to);
+    }
 }
 
-INLINE size_t block_bytes(enum dtype type)
+INLINE void get_q4_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
 {
-    return type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
+    __m512i v[8];
+
+    transpose16(rows, offset, v);
+    transpose16(rows, offset + 16, v + 4);
+    for (unsigned i = 0; i < 8; i++) {
+        w[0][i] = byte_bits(v[i], 0, 4, 0);
+        w[1][i] = byte_bits(v[i], 4, 4, 0);
+    }
 }
 
+INLINE void get_q6_k(const struct rows16 *rows, size_t low, size_t high, __m512i w[][8])
+{
+    for (unsigned at = 0; at < 2; at++) { /* sixteen of 32 values */
+        __m512i even[4], odd[4], top[4];
+
+        transpose16(rows, low + 16 * at, even);
+        transpose16(rows, low + 32 + 16 * at, odd);
+        transpose16(rows, high + 16 * at, top);
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned to = 4 * at + i;
+
+            w[0][to] = _mm512_or_si512(byte_bits(even[i], 0, 4, 2), byte_bits(top[i], 0, 2, 6));
+            w[1][to] = _mm512_or_si512(byte_bits(odd[i], 0, 4, 2), byte_bits(top[i], 2, 2, 6));
+            w[2][to] = _mm512_or_si512(byte_bits(even[i], 4, 4, 2), byte_bits(top[i], 4, 2, 6));
+            w[3][to] = _mm512_or_si512(byte_bits(odd[i], 4, 4, 2), byte_bits(top[i], 6, 2, 6));
+        }
+    }
+}
+
+/* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of sixteen rows, unsigned. */
+INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset, unsigned part,
+                       const struct head *h, __m512i w[][8])
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+        transpose16(rows, offset + 2, w[0]);
+        transpose16(rows, offset + 2 + 16, w[0] + 4);
+        for (unsigned i = 0; i < 8; i++)
+            w[0][i] = _mm512_xor_si512(w[0][i], _mm512_set1_epi8(-128));
+        break;
+    case DTYPE_Q4_0:
+        get_nibbles(rows, offset + 2, 4, w[0]);
+        break;
+    case DTYPE_Q4_1:
+        get_nibbles(rows, offset + 4, 0, w[0]);
+        break;
+    case DTYPE_Q5_0:
+        get_nibbles(rows, offset + 6, 3, w[0]);
+        add_fifth_bits(h->high, 128, w[0]);
+        break;
+    case DTYPE_Q5_1:
+        get_nibbles(rows, offset + 8, 0, w[0]);
+        add_fifth_bits(h->high, 16, w[0]);
+        break;
+    case DTYPE_Q4_K:
+        get_q4_k(rows, offset + 16 + 16 * part, w);
+        break;
+    default:
+        get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
+    }
+}
+
+/* What the integer sum of a block starts from. */
 INLINE __m512i correction(enum dtype type, const struct x_q8 *x)
 {
-    return _mm512_set1_epi32(type == DTYPE_Q8_0 ? x->minus_128_sum : x->minus_8_sum);
+    return has_offset(type) ? _mm512_setzero_si512() : _mm512_set1_epi32(x->minus_128_sum);
+}
+
+/* acc + a block's part of the result. */
+INLINE vec add_block(enum dtype type, struct two s, const struct x_q8 *x, __m512i sum, vec acc)
+{
+    acc = v_fma(v_mul(_mm512_cvtepi32_ps(sum), s.d), v_set1(x->d), acc);
+    return has_offset(type) ? v_fma(s.second, v_set1(x->d_sum), acc) : acc;
+}
+
+/* The same where the halves of a block have scales of their own. */
+INLINE vec add_halves(struct two s, const struct x_q8 *x, __m512i low, __m512i high, vec acc)
+{
+    vec v = v_mul(_mm512_cvtepi32_ps(low), s.d);
+
+    v = v_fma(_mm512_cvtepi32_ps(high), s.second, v);
+    return v_fma(v, v_set1(x->d), acc);
 }
 
 INLINE __m512i four_values(const struct x_q8 *x, unsigned i)
@@ -292,9 +462,32 @@ struct quant_job {
     size_t x_bytes, out_stride, row_end;
 };
 
+INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_q8 *x, unsigned first_group)
+{
+    for (unsigned i = 0; i < 4; i++)
+        sum = _mm512_dpbusd_epi32(sum, w[first_group + i], four_values(x, first_group + i));
+    return sum;
+}
+
+INLINE vec stream_block(enum dtype type, const __m512i w[8], struct two s, const struct x_q8 *x,
+                        vec acc)
+{
+    if (type == DTYPE_Q6_K) {
+        __m512i low = _mm512_set1_epi32(x->minus_128_low);
+        __m512i high = _mm512_set1_epi32(x->minus_128_sum - x->minus_128_low);
+
+        return add_halves(s, x, dot16(low, w, x, 0), dot16(high, w, x, 4), acc);
+    }
+    return add_block(type, s, x,
+                     _mm512_add_epi32(dot16(correction(type, x), w, x, 0),
+                                      dot16(_mm512_setzero_si512(), w, x, 4)),
+                     acc);
+}
+
 /* Few vectors: weights go from memory through registers to sums. */
 INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
+    const size_t fetched = GROUP * block_bytes(type) / parts(type);
     struct rows16 rows = sixteen_rows(j->w, r, j->row_end);
     const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
@@ -302,23 +495,25 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
 
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
-    for (size_t b = 0; b < blocks; b++) {
-        size_t offset = b * block_bytes(type);
-        vec scales = block_scales(&rows, offset);
-        __m512i w[8];
+    for (size_t b = 0; b < blocks; b += parts(type)) {
+        size_t offset = b / parts(type) * block_bytes(type);
+        struct head h;
 
-        fetch(next + GROUP * offset, GROUP * block_bytes(type));
-        block_quants(type, &rows, offset, w);
-        for (unsigned t = 0; t < T; t++) {
-            const struct x_q8 *x = x_block(j->x + t * j->x_bytes, b);
-            __m512i even = correction(type, x), odd = _mm512_setzero_si512();
+        get_head(type, &rows, offset, &h);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m512i w[TOGETHER_MAX][8];
 
-            for (unsigned i = 0; i < 8; i += 2) {
-                even = _mm512_dpbusd_epi32(even, w[i], four_values(x, i));
-                odd = _mm512_dpbusd_epi32(odd, w[i + 1], four_values(x, i + 1));
+            get_quants(type, &rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = 0; k < together(type); k++, next += fetched) {
+                struct two s = get_scales(type, &h, part + k);
+
+                fetch(next, fetched);
+                for (unsigned t = 0; t < T; t++)
+                    acc[t] = stream_block(type, w[k], s,
+                                          x_block(j->x + t * j->x_bytes, b + part + k), acc[t]);
             }
-            acc[t] = v_fma(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)),
-                           v_mul(scales, v_set1(x->d)), acc[t]);
         }
     }
     for (unsigned t = 0; t < T; t++)
@@ -328,65 +523,138 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
 /* Blocks of 2 groups of rows, transposed. */
 struct panel {
     __m512i w[PANEL][8][2];
-    vec scales[PANEL][2];
+    struct two scales[PANEL][2];
 };
 
-INLINE void panel_fill(enum dtype type, const struct rows16 rows[2], size_t b, size_t count,
-                       const char *next, struct panel *p)
+/* `count` blocks from b on; both are multiples of a super-block's. */
+INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
+                       size_t count, struct panel *p)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t offset = (b + i) * block_bytes(type);
+    for (size_t i = 0; i < count; i += parts(type)) {
+        size_t offset = (b + i) / parts(type) * block_bytes(type);
+        struct head h;
 
-        fetch(next + 2 * GROUP * offset, 2 * GROUP * block_bytes(type));
-        for (unsigned g = 0; g < 2; g++) {
-            __m512i w[8];
+        get_head(type, rows, offset, &h);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m512i w[TOGETHER_MAX][8];
 
-            block_quants(type, &rows[g], offset, w);
-            for (unsigned k = 0; k < 8; k++)
-                p->w[i][k][g] = w[k];
-            p->scales[i][g] = block_scales(&rows[g], offset);
+            get_quants(type, rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = 0; k < together(type); k++) {
+                for (unsigned v = 0; v < 8; v++)
+                    p->w[i + part + k][v][g] = w[k][v];
+                p->scales[i + part + k][g] = get_scales(type, &h, part + k);
+            }
         }
     }
 }
 
-/* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
-INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
-                       const char *x, size_t x_bytes, float *out, size_t out_stride,
-                       const struct rows16 rows[2], bool is_first)
+/* sum += four groups of a block, for T vectors and both groups of rows. */
+INLINE void panel_dots(const unsigned T, const __m512i (*w)[2], const char *x, size_t x_bytes,
+                       size_t b, unsigned from, unsigned to, __m512i sum[2][Q_TILE_T])
 {
-    vec acc[2][Q_TILE_T];
+    for (unsigned i = from; i < to; i++) {
+        __m512i w0 = w[i][0], w1 = w[i][1];
 
+        for (unsigned t = 0; t < T; t++) {
+            __m512i xt = four_values(x_block(x + t * x_bytes, b), i);
+
+            sum[0][t] = _mm512_dpbusd_epi32(sum[0][t], w0, xt);
+            sum[1][t] = _mm512_dpbusd_epi32(sum[1][t], w1, xt);
+        }
+    }
+}
+
+INLINE void panel_block(const unsigned T, enum dtype type, const struct panel *p, size_t b,
+                        const char *x, size_t x_bytes, vec acc[2][Q_TILE_T])
+{
+    __m512i sum[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++)
+        sum[0][t] = sum[1][t] = correction(type, x_block(x + t * x_bytes, b));
+    panel_dots(T, p->w[b], x, x_bytes, b, 0, 8, sum);
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
             acc[g][t] =
-                is_first ? v_zero()
-                         : _mm512_maskz_loadu_ps(rows[g].lanes, out + t * out_stride + rows[g].out);
+                add_block(type, p->scales[b][g], x_block(x + t * x_bytes, b), sum[g][t], acc[g][t]);
+}
+
+INLINE void panel_halves(const unsigned T, const struct panel *p, size_t b, const char *x,
+                         size_t x_bytes, vec acc[2][Q_TILE_T])
+{
+    __m512i low[2][Q_TILE_T], high[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++) {
+        const struct x_q8 *xb = x_block(x + t * x_bytes, b);
+
+        low[0][t] = low[1][t] = _mm512_set1_epi32(xb->minus_128_low);
+        high[0][t] = high[1][t] = _mm512_set1_epi32(xb->minus_128_sum - xb->minus_128_low);
+    }
+    panel_dots(T, p->w[b], x, x_bytes, b, 0, 4, low);
+    panel_dots(T, p->w[b], x, x_bytes, b, 4, 8, high);
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] = add_halves(p->scales[b][g], x_block(x + t * x_bytes, b), low[g][t],
+                                   high[g][t], acc[g][t]);
+}
+
+/* Vectors and their results are far apart: those of the next tile are fetched, `ahead` vectors on.
+ */
+struct panel_x {
+    const char *x;
+    float *out;
+    size_t x_bytes, out_stride, ahead;
+};
+
+/* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
+INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
+                       const struct panel_x *v, const struct rows16 rows[2], bool is_first)
+{
+    vec acc[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < 2; g++) {
+            float *out = v->out + t * v->out_stride + rows[g].out;
+
+            acc[g][t] = is_first ? v_zero() : _mm512_maskz_loadu_ps(rows[g].lanes, out);
+            _mm_prefetch(out + v->ahead * v->out_stride, _MM_HINT_T0);
+        }
+    }
     for (size_t b = 0; b < count; b++) {
-        __m512i sum[2][Q_TILE_T];
-
         for (unsigned t = 0; t < T; t++)
-            sum[0][t] = sum[1][t] = correction(type, x_block(x + t * x_bytes, b));
-        for (unsigned i = 0; i < 8; i++) {
-            __m512i w0 = p->w[b][i][0], w1 = p->w[b][i][1];
-
-            for (unsigned t = 0; t < T; t++) {
-                __m512i xt = four_values(x_block(x + t * x_bytes, b), i);
-
-                sum[0][t] = _mm512_dpbusd_epi32(sum[0][t], w0, xt);
-                sum[1][t] = _mm512_dpbusd_epi32(sum[1][t], w1, xt);
-            }
-        }
-        for (unsigned t = 0; t < T; t++) {
-            vec d = v_set1(x_block(x + t * x_bytes, b)->d);
-
-            for (unsigned g = 0; g < 2; g++)
-                acc[g][t] =
-                    v_fma(_mm512_cvtepi32_ps(sum[g][t]), v_mul(p->scales[b][g], d), acc[g][t]);
-        }
+            _mm_prefetch(x_block(v->x + (v->ahead + t) * v->x_bytes, b), _MM_HINT_T0);
+        if (type == DTYPE_Q6_K)
+            panel_halves(T, p, b, v->x, v->x_bytes, acc);
+        else
+            panel_block(T, type, p, b, v->x, v->x_bytes, acc);
     }
     for (unsigned t = 0; t < T; t++) {
         for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(out + t * out_stride + rows[g].out, rows[g].lanes, acc[g][t]);
+            _mm512_mask_storeu_ps(v->out + t * v->out_stride + rows[g].out, rows[g].lanes,
+                                  acc[g][t]);
+    }
+}
+
+/* All n vectors: tiles of as many as the registers hold, then twos and one. */
+INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
+                           const struct quant_job *j, size_t b, size_t n,
+                           const struct rows16 rows[2])
+{
+    const unsigned T = type == DTYPE_Q6_K ? H_TILE_T : Q_TILE_T;
+    struct panel_x v = {.x_bytes = j->x_bytes, .out_stride = j->out_stride};
+
+    for (size_t t = 0, size; t < n; t += size) {
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_q8);
+        v.out = j->out + t * j->out_stride;
+        size = n - t >= T ? T : n - t >= 2 ? 2 : 1;
+        v.ahead = n - t >= 2 * size ? size : 0;
+        if (size == T)
+            panel_tile(T, type, p, count, &v, rows, b == 0);
+        else if (size == 2)
+            panel_tile(2, type, p, count, &v, rows, b == 0);
+        else
+            panel_tile(1, type, p, count, &v, rows, b == 0);
     }
 }
 
@@ -399,19 +667,14 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < PANEL ? blocks - b : PANEL, t = 0;
-        const char *x = j->x + b * sizeof(struct x_q8);
+        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
+        size_t fetched = 2 * GROUP * count / parts(type) * block_bytes(type);
 
-        panel_fill(type, rows, b, count, next, &p);
-        for (; t + Q_TILE_T <= n; t += Q_TILE_T)
-            panel_tile(Q_TILE_T, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
-        for (; t + 2 <= n; t += 2)
-            panel_tile(2, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
-        if (t < n)
-            panel_tile(1, type, &p, count, x + t * j->x_bytes, j->x_bytes,
-                       j->out + t * j->out_stride, j->out_stride, rows, b == 0);
+        fetch(next, fetched);
+        next += fetched;
+        panel_fill(type, &rows[0], 0, b, count, &p);
+        panel_fill(type, &rows[1], 1, b, count, &p);
+        panel_multiply(type, &p, count, j, b, n, rows);
         b += count;
     } while (b < blocks);
 }
@@ -457,26 +720,32 @@ INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t ro
     }
 }
 
-static void matmul_q8_0(const struct quant_job *j, size_t row_begin, size_t n)
-{
-    quant_matmul(DTYPE_Q8_0, j, row_begin, n);
-}
-
-static void matmul_q4_0(const struct quant_job *j, size_t row_begin, size_t n)
-{
-    quant_matmul(DTYPE_Q4_0, j, row_begin, n);
-}
+#define MATMUL(type, TYPE)                                                           \
+    static void matmul_##type(const struct quant_job *j, size_t row_begin, size_t n) \
+    {                                                                                \
+        quant_matmul(TYPE, j, row_begin, n);                                         \
+    }
+MATMUL(q8_0, DTYPE_Q8_0)
+MATMUL(q4_0, DTYPE_Q4_0)
+MATMUL(q4_1, DTYPE_Q4_1)
+MATMUL(q5_0, DTYPE_Q5_0)
+MATMUL(q5_1, DTYPE_Q5_1)
+MATMUL(q4_k, DTYPE_Q4_K)
+MATMUL(q6_k, DTYPE_Q6_K)
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
+        [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
+        [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,
+    };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};
 
-    if (w->type == DTYPE_Q8_0)
-        matmul_q8_0(&j, row_begin, n);
-    else if (w->type == DTYPE_Q4_0)
-        matmul_q4_0(&j, row_begin, n);
+    if (quantised[w->type])
+        quantised[w->type](&j, row_begin, n);
     else
         matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
 }

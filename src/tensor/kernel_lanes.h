@@ -239,8 +239,9 @@ enum { FORM_F32, FORM_Q8 };
 struct x_q8 {
     int8_t q[Q_BLOCK];
     float d;
-    int32_t minus_8_sum, minus_128_sum; /* of q: what unsigned weights are off by */
-    int32_t unused;
+    float d_sum; /* d times the sum of q: what an offset of all weights is multiplied by */
+    int32_t minus_128_sum; /* of q: what weights made unsigned are off by */
+    int32_t minus_128_low; /* of the first sixteen */
 };
 
 INLINE const struct x_q8 *x_block(const char *x, size_t b)
@@ -248,9 +249,41 @@ INLINE const struct x_q8 *x_block(const char *x, size_t b)
     return (const struct x_q8 *)(const void *)x + b;
 }
 
+/* Blocks of 32 weights in a block of the file: they have a scale each. */
+INLINE size_t parts(enum dtype type)
+{
+    return type == DTYPE_Q4_K || type == DTYPE_Q6_K ? K_BLOCK / Q_BLOCK : 1;
+}
+
+/* The offset that all weights of a block have, besides their scale. */
+INLINE bool has_offset(enum dtype type)
+{
+    return type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K;
+}
+
+INLINE size_t block_bytes(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+        return sizeof(struct block_q8_0);
+    case DTYPE_Q4_0:
+        return sizeof(struct block_q4_0);
+    case DTYPE_Q4_1:
+        return sizeof(struct block_q4_1);
+    case DTYPE_Q5_0:
+        return sizeof(struct block_q5_0);
+    case DTYPE_Q5_1:
+        return sizeof(struct block_q5_1);
+    case DTYPE_Q4_K:
+        return sizeof(struct block_q4_K);
+    default:
+        return sizeof(struct block_q6_K);
+    }
+}
+
 static unsigned prepared_form(enum dtype weights)
 {
-    return weights == DTYPE_Q8_0 || weights == DTYPE_Q4_0 ? FORM_Q8 : FORM_F32;
+    return dtype_info(weights)->block > 1 ? FORM_Q8 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)
@@ -287,7 +320,7 @@ INLINE void quantise_block(const float *x, struct x_q8 *out)
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
     __m256 v[4], scale;
     __m256i most = _mm256_setzero_si256(), q[4], bytes;
-    int32_t most_bits, sum;
+    int32_t most_bits, low, high;
     float most_f;
 
     for (int i = 0; i < 4; i++) {
@@ -297,7 +330,8 @@ INLINE void quantise_block(const float *x, struct x_q8 *out)
     most_bits = max_epi32(most);
     memcpy(&most_f, &most_bits, sizeof(most_f));
     if (most_bits >= 0x7f800000 || most_f < 1e-30f) {
-        *out = (struct x_q8){.d = most_bits >= 0x7f800000 ? NAN : 0};
+        most_f = most_bits >= 0x7f800000 ? NAN : 0;
+        *out = (struct x_q8){.d = most_f, .d_sum = most_f};
         return;
     }
     out->d = most_f / 127;
@@ -308,9 +342,11 @@ INLINE void quantise_block(const float *x, struct x_q8 *out)
     /* Packing works in halves: dwords come as 0 2 4 6 | 1 3 5 7. */
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256((void *)out->q, bytes);
-    sum = sum_epi32(_mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3])));
-    out->minus_8_sum = -8 * sum;
-    out->minus_128_sum = -128 * sum;
+    low = sum_epi32(_mm256_add_epi32(q[0], q[1]));
+    high = sum_epi32(_mm256_add_epi32(q[2], q[3]));
+    out->d_sum = out->d * (float)(low + high);
+    out->minus_128_sum = -128 * (low + high);
+    out->minus_128_low = -128 * low;
 }
 
 static void prepare(enum dtype weights, const float *x, size_t inner, void *out)

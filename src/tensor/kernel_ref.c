@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_ref.c - every kernel in plain C: the specification the fast ones are tested against. */
 #include "tensor/backend.h"
+#include "tensor/kquant.h"
 
 #include <float.h>
 #include <math.h>
@@ -23,7 +24,7 @@ static bool always(void)
 
 static unsigned prepared_form(enum dtype weights)
 {
-    return weights == DTYPE_Q8_0 || weights == DTYPE_Q4_0 ? FORM_Q8 : FORM_F32;
+    return dtype_info(weights)->block > 1 ? FORM_Q8 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)
@@ -68,44 +69,109 @@ static void prepare(enum dtype weights, const float *x, size_t inner, void *out)
         quantise_block(x + b * Q_BLOCK, &blocks[b]);
 }
 
-static int weight_quants(enum dtype type, const char *block, int8_t *q)
-{
-    struct block_q8_0 q8;
-    struct block_q4_0 q4;
+/* 32 weights: value i = d[i / 16] * q[i] + m.  As in files they are one or several to a block. */
+struct w_block {
+    float d[2], m;
+    int8_t q[Q_BLOCK];
+};
 
-    if (type == DTYPE_Q8_0) {
-        memcpy(&q8, block, sizeof(q8));
-        memcpy(q, q8.q, Q_BLOCK);
-        return q8.d;
+static void nibbles(const uint8_t *q, const uint8_t *high, int bias, struct w_block *out)
+{
+    for (size_t j = 0; j < Q_BLOCK; j++) {
+        int v = (j < Q_BLOCK / 2 ? q[j] & 15 : q[j - Q_BLOCK / 2] >> 4) - bias;
+
+        out->q[j] = (int8_t)(high ? v + ((high[j / 8] >> j % 8 & 1) << 4) : v);
     }
-    memcpy(&q4, block, sizeof(q4));
-    for (size_t j = 0; j < Q_BLOCK / 2; j++) {
-        q[j] = (int8_t)((q4.q[j] & 15) - 8);
-        q[j + Q_BLOCK / 2] = (int8_t)((q4.q[j] >> 4) - 8);
+}
+
+static void get_q4_k(const char *row, size_t b, struct w_block *out)
+{
+    struct block_q4_K k;
+    unsigned scale, min;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    q4_k_scale(k.scales, b % 8, &scale, &min);
+    out->d[0] = out->d[1] = f16_to_f32(k.d) * (float)scale;
+    out->m = -f16_to_f32(k.dmin) * (float)min;
+    for (size_t l = 0; l < Q_BLOCK; l++) {
+        unsigned q = k.q[b % 8 / 2 * 32 + l];
+
+        out->q[l] = (int8_t)(b % 2 ? q >> 4 : q & 15u);
     }
-    return q4.d;
+}
+
+static void get_q6_k(const char *row, size_t b, struct w_block *out)
+{
+    struct block_q6_K k;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    for (size_t h = 0; h < 2; h++)
+        out->d[h] = f16_to_f32(k.d) * (float)k.scale[b % 8 * 2 + h];
+    for (size_t l = 0; l < Q_BLOCK; l++)
+        out->q[l] = (int8_t)((int)q6_k_quant(&k, b % 8 * 32 + l) - 32);
+}
+
+static void get_block(enum dtype type, const char *row, size_t b, struct w_block *out)
+{
+    const char *at = row + b * dtype_info(type)->block_bytes;
+    union {
+        struct block_q8_0 q8_0;
+        struct block_q4_0 q4_0;
+        struct block_q4_1 q4_1;
+        struct block_q5_0 q5_0;
+        struct block_q5_1 q5_1;
+    } w;
+
+    out->m = 0;
+    if (type == DTYPE_Q4_K) {
+        get_q4_k(row, b, out);
+        return;
+    }
+    if (type == DTYPE_Q6_K) {
+        get_q6_k(row, b, out);
+        return;
+    }
+    memcpy(&w, at, dtype_info(type)->block_bytes);
+    out->d[0] = out->d[1] = f16_to_f32(w.q8_0.d); /* d comes first in all of them */
+    if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
+        out->m = f16_to_f32(w.q4_1.m);
+    if (type == DTYPE_Q8_0)
+        memcpy(out->q, w.q8_0.q, Q_BLOCK);
+    else if (type == DTYPE_Q4_0)
+        nibbles(w.q4_0.q, NULL, 8, out);
+    else if (type == DTYPE_Q4_1)
+        nibbles(w.q4_1.q, NULL, 0, out);
+    else if (type == DTYPE_Q5_0)
+        nibbles(w.q5_0.q, w.q5_0.high, 16, out);
+    else
+        nibbles(w.q5_1.q, w.q5_1.high, 0, out);
 }
 
 #define TILE  16  /* vectors that share a decoded piece of a row */
 #define PIECE 256 /* decoded weights at a time; a multiple of Q_BLOCK */
 
+/* The sum of 32 values (d q + m) * x_d x_q: integers are added exactly, for each scale. */
+static double block_dot(const struct w_block *w, const struct x_q8 *x)
+{
+    int32_t sums[2] = {0}, x_sum = 0;
+
+    for (size_t i = 0; i < Q_BLOCK; i++) {
+        sums[i / (Q_BLOCK / 2)] += w->q[i] * x->q[i];
+        x_sum += x->q[i];
+    }
+    return (double)x->d *
+           ((double)w->d[0] * sums[0] + (double)w->d[1] * sums[1] + (double)w->m * x_sum);
+}
+
 static void dots_q8(enum dtype type, const char *row, size_t inner, const char *x, size_t x_bytes,
                     size_t n, double *sums)
 {
-    size_t block_bytes = dtype_info(type)->block_bytes;
-
     for (size_t b = 0; b < inner / Q_BLOCK; b++) {
-        int8_t q[Q_BLOCK];
-        float d = f16_to_f32((uint16_t)weight_quants(type, row + b * block_bytes, q));
+        struct w_block w;
 
-        for (size_t t = 0; t < n; t++) {
-            const struct x_q8 *xb = (const struct x_q8 *)(const void *)(x + t * x_bytes) + b;
-            int32_t sum = 0;
-
-            for (size_t i = 0; i < Q_BLOCK; i++)
-                sum += q[i] * xb->q[i];
-            sums[t] += (double)(d * xb->d) * sum;
-        }
+        get_block(type, row, b, &w);
+        for (size_t t = 0; t < n; t++)
+            sums[t] += block_dot(&w, (const struct x_q8 *)(const void *)(x + t * x_bytes) + b);
     }
 }
 

@@ -188,4 +188,6 @@ TEST(babyllama_quantised_has_the_published_perplexity)
                      0.01);
     check_perplexity("models/babyllama/babyllama105-Q4_0.gguf", "models/ppl_text_ascii.txt", 2.6024,
                      0.01);
+    check_perplexity("models/babyllama/babyllama105-Q5_1.gguf", "models/ppl_text_ascii.txt", 2.4101,
+                     0.01);
 }

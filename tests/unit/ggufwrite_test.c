@@ -4,17 +4,16 @@
 
 #include "modelfile.h"
 
-#define ROWS  70
-#define INNER 64 /* 4480 values: more than are converted at once */
+#define ROWS  18
+#define INNER 256 /* 4608 values: more than are converted at once */
 
 TEST(ggufwrite_round_trips_every_type)
 {
     static float x[ROWS * INNER], back[INNER];
-    static const double tolerance[DTYPE_COUNT] = {[DTYPE_F32] = 0,
-                                                  [DTYPE_F16] = 1e-3,
-                                                  [DTYPE_BF16] = 1e-2,
-                                                  [DTYPE_Q8_0] = 1e-2,
-                                                  [DTYPE_Q4_0] = 0.15};
+    static const double tolerance[DTYPE_COUNT] = {
+        [DTYPE_F32] = 0,     [DTYPE_F16] = 1e-3,  [DTYPE_BF16] = 1e-2, [DTYPE_Q8_0] = 1e-2,
+        [DTYPE_Q4_0] = 0.15, [DTYPE_Q4_1] = 0.08, [DTYPE_Q5_0] = 0.08, [DTYPE_Q5_1] = 0.04,
+        [DTYPE_Q4_K] = 0.15, [DTYPE_Q6_K] = 0.05};
 
     for (size_t i = 0; i < ROWS * INNER; i++)
         x[i] = (float)((i * 37) % 200) / 100 - 1;

@@ -14,12 +14,14 @@ TEST(synth_writes_a_model_of_every_type_that_opens)
 
         CHECK(synth_shape(&o, "tiny"));
         o.type = type;
+        o.width = dtype_info((enum dtype)type)->block == K_BLOCK ? K_BLOCK : 64;
+        o.hidden = 2 * o.width;
         o.tied_output = type % 2;
         m = modelfile_open_synth(&o);
         llmos_model_info(m, &info);
         CHECK_STR(info.file_type, dtype_info(type)->name);
         CHECK_INT(info.layers, 2);
-        CHECK_INT(info.width, 64);
+        CHECK_INT(info.width, o.width);
         CHECK_INT(info.vocabulary, 320);
         llmos_model_close(m);
     }
