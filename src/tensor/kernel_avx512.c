@@ -520,6 +520,107 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
         _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows.out, rows.lanes, acc[t]);
 }
 
+/* ---- one vector, long rows of q8_0: as they lie ----
+ *
+ * Sixteen rows at once are more streams than the processor follows, if they and the next sixteen
+ * are more than the level-1 cache.  Here four rows by four blocks fill a register with integer
+ * sums, a quarter for each block and a lane of it for each row; what follows is done in the same
+ * order as elsewhere, so that the result is the same. */
+
+#define LONG_ROW 1024 /* bytes; 32 such rows leave some of the cache */
+
+/* Two blocks of a row, unsigned. */
+INLINE __m512i two_blocks(const char *a, const char *b)
+{
+    __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(a + 2)));
+
+    v = _mm512_inserti64x4(v, _mm256_loadu_si256((const void *)(b + 2)), 1);
+    return _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+}
+
+/* Scales of the blocks at the offsets at[0] .. at[3] of four rows, a quarter for each block. */
+INLINE vec four_scales(const char *const rows[4], const size_t at[4])
+{
+    short d[16];
+
+    for (unsigned i = 0; i < 16; i++)
+        memcpy(&d[i], rows[i % 4] + at[i / 4], sizeof(d[i]));
+    return _mm512_cvtph_ps(_mm256_set_epi16(d[15], d[14], d[13], d[12], d[11], d[10], d[9], d[8],
+                                            d[7], d[6], d[5], d[4], d[3], d[2], d[1], d[0]));
+}
+
+/* Quarters of four rows' registers added up: lane r of quarter k is the sum of quarter k of v[r].
+ */
+INLINE __m512i sum_quarters(const __m512i v[4])
+{
+    __m512i ab =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+    __m512i cd =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/* Blocks b .. b + 3 (count of them; beyond the end the last stands in) of four rows, times x. */
+INLINE __m128 four_by_four(const char *const rows[4], const struct x_q8 *x, size_t b, size_t count,
+                           __m128 acc)
+{
+    __m512i sums[2], even, odd, tails;
+    const struct x_q8 *xb[4];
+    size_t at[4];
+    vec v;
+
+    for (unsigned k = 0; k < 4; k++) {
+        at[k] = b + (k < count ? k : count - 1);
+        xb[k] = x + at[k];
+        at[k] *= sizeof(struct block_q8_0);
+    }
+    for (unsigned h = 0; h < 2; h++) {
+        __m512i xq = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)xb[2 * h]->q));
+        __m512i dots[4];
+
+        xq = _mm512_inserti64x4(xq, _mm256_loadu_si256((const void *)xb[2 * h + 1]->q), 1);
+        for (unsigned r = 0; r < 4; r++)
+            dots[r] =
+                _mm512_dpbusd_epi32(_mm512_setzero_si512(),
+                                    two_blocks(rows[r] + at[2 * h], rows[r] + at[2 * h + 1]), xq);
+        sums[h] = sum_quarters(dots);
+    }
+    even = _mm512_shuffle_i32x4(sums[0], sums[1], 0x88);
+    odd = _mm512_shuffle_i32x4(sums[0], sums[1], 0xdd);
+    tails = load16((const char *)&xb[0]->d);
+    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[1]->d), 1);
+    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[2]->d), 2);
+    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[3]->d), 3);
+    even = _mm512_add_epi32(even, _mm512_shuffle_epi32(tails, 0xaa)); /* minus_128_sum */
+    v = v_mul(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), four_scales(rows, at));
+    acc = _mm_fmadd_ps(_mm512_castps512_ps128(v), _mm_set1_ps(xb[0]->d), acc);
+    if (count > 1)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 1), _mm_set1_ps(xb[1]->d), acc);
+    if (count > 2)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 2), _mm_set1_ps(xb[2]->d), acc);
+    if (count > 3)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 3), _mm_set1_ps(xb[3]->d), acc);
+    return acc;
+}
+
+INLINE void stream_four(const struct quant_job *j, size_t r)
+{
+    const char *next = tensor_row(j->w, r + 4 < j->row_end ? r + 4 : r), *rows[4];
+    const struct x_q8 *x = x_block(j->x, 0);
+    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
+    __m128 acc = _mm_setzero_ps();
+
+    four_rows(j->w, r, j->row_end, rows);
+    for (; b + 4 <= blocks; b += 4) {
+        fetch(next + 4 * b * sizeof(struct block_q8_0), 16 * sizeof(struct block_q8_0));
+        acc = four_by_four(rows, x, b, 4, acc);
+    }
+    if (b < blocks)
+        acc = four_by_four(rows, x, b, blocks - b, acc);
+    put_rows(acc, j->out + r, j->row_end - r);
+}
+
 /* Blocks of 2 groups of rows, transposed. */
 struct panel {
     __m512i w[PANEL][8][2];
@@ -706,6 +807,11 @@ INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t ro
     size_t rows = j.w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
     size_t r = row_begin;
 
+    if (n == 1 && type == DTYPE_Q8_0 && j.w->row_bytes >= LONG_ROW) {
+        for (; r < j.row_end; r += 4)
+            stream_four(&j, r);
+        return;
+    }
     if (n > STREAM_T && rows == GROUP) {
         for (; r < j.row_end; r += 2 * GROUP)
             panel_rows(type, &j, r, n);
