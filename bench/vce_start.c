@@ -4,6 +4,8 @@
  *     vce_start [STARTS]
  *
  * Model loading is left out: the engine has none.  One JSON line, milliseconds. */
+#include "quantile.h"
+
 #include "base/clock.h"
 #include "vce/launch.h"
 
@@ -14,19 +16,6 @@
 #include <unistd.h>
 
 #define STARTS_MAX 10000
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double at(double *values, int count, double part)
-{
-    qsort(values, (size_t)count, sizeof(*values), by_value);
-    return values[(int)(part * (count - 1))];
-}
 
 /* True if the engine said that it is ready. */
 static bool start_once(const struct vce_options *o, double *start_ms, double *ready_ms)
@@ -74,7 +63,7 @@ int main(int argc, char **argv)
             return 1;
     printf("{\"vce_starts\": %d, \"start_median_ms\": %.3f, \"start_p95_ms\": %.3f, "
            "\"ready_median_ms\": %.3f, \"ready_p95_ms\": %.3f}\n",
-           count, at(start_ms, count, 0.5), at(start_ms, count, 0.95), at(ready_ms, count, 0.5),
-           at(ready_ms, count, 0.95));
+           count, quantile(start_ms, (size_t)count, 0.5), quantile(start_ms, (size_t)count, 0.95),
+           quantile(ready_ms, (size_t)count, 0.5), quantile(ready_ms, (size_t)count, 0.95));
     return 0;
 }
