@@ -5,6 +5,8 @@
 # shellcheck source=tests/e2e/tap.sh
 . "$LLMOS_SOURCE/tests/e2e/tap.sh"
 clients=$LLMOS_BUILD/bench/clients
+first_token=$LLMOS_BUILD/bench/first_token
+memory=$LLMOS_BUILD/bench/memory
 get=$LLMOS_BUILD/tests/e2e/json_get
 cd "$work" || exit 1
 "$LLMOS_BUILD/tests/e2e/synth_model" tiny tiny.gguf || exit 1
@@ -72,4 +74,30 @@ refuses() {
     [ "$code" = 2 ] && has err 'cannot share'
 }
 claim 'prompts that would be all alike are refused' refuses
+
+# ---- from start to first byte ----
+waits() {
+    run "$first_token" -r 2 --json 'sleep 0.1; echo x' 'echo yy; sleep 0.1'
+    [ "$code" = 0 ] && $get commands.0.first_ms_min < out | awk '{exit !($1 >= 100)}' &&
+        { for f in min median max; do $get "commands.0.first_ms_$f" < out; echo; done; } | sort -nc &&
+        $get commands.1.end_ms_median < out | awk '{exit !($1 >= 100)}' && [ "$($get commands.1.first < out)" = yy ]
+}
+claim 'first_token tells the first byte from the end' waits
+claim 'a program that fails is told with its complaint' \
+    fails "command 'echo x; echo why >&2; exit 3': it ends with exit code 3: why" "$first_token" 'echo x; echo why >&2; exit 3'
+claim 'a program that prints nothing has no first token' fails 'it prints nothing' "$first_token" true
+
+# ---- many engines ----
+counts() {
+    run "$memory" tiny.gguf -n 3 --context 64 --json
+    [ "$code" = 0 ] && [ "$($get engines < out)" = 3 ] &&
+        awk -v pss="$($get pss_sum_bytes < out)" -v own="$($get private_bytes_median < out)" -v kv="$($get kv_bytes < out)" \
+            'BEGIN {exit !(pss >= 3 * own && own > kv && kv > 0)}'
+}
+if [ "${LLMOS_SANITIZED:-}" ]; then
+    skip 'memory adds up what engines take' 'a sanitizer needs what the room does not give'
+else
+    claim 'memory adds up what engines take' counts
+fi
+claim 'memory says what is wrong with a model' fails 'No such file' "$memory" nothing.gguf
 finish
