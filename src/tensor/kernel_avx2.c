@@ -192,10 +192,8 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
  * q6_K's small scales are whole numbers, and so a block's sum of both halves times theirs is still
  * exact, and below 2^24. */
 
-#define GROUP 8 /* rows of one register */
-#define Q_TILE_T                                                                                   \
-    6               /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product: 16 registers \
-                     */
+#define GROUP    8  /* rows of one register */
+#define Q_TILE_T 6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
 #define STREAM_T 4  /* vectors in one pass over streamed weights; more get panels */
 #define PANEL    16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
 
