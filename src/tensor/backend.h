@@ -50,7 +50,7 @@ static inline size_t attention_floats(const struct attention *a)
 }
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx512vnni" */
+    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni" */
     bool (*usable)(
         void); /* does this processor have the instructions (CPUID bits and OS support) */
 
@@ -102,7 +102,7 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
-extern const struct backend backend_avx2, backend_avx512vnni;
+extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni;
 #endif
 
 #endif

@@ -10,6 +10,7 @@
 static const struct backend *const backends[] = {
 #if defined(__x86_64__)
     &backend_avx512vnni,
+    &backend_avx2vnni,
     &backend_avx2,
 #endif
     &backend_ref,

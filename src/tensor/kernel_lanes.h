@@ -240,8 +240,17 @@ struct x_q8 {
     int8_t q[Q_BLOCK];
     float d;
     float d_sum; /* d times the sum of q: what an offset of all weights is multiplied by */
-    int32_t minus_128_sum; /* of q: what weights made unsigned are off by */
-    int32_t minus_128_low; /* of the first sixteen */
+    /* What weights made unsigned are off by. */
+    union {
+        struct {
+            int32_t minus_128_sum; /* of q */
+            int32_t minus_128_low; /* of the first sixteen */
+        };
+        struct { /* of the places 0 and 1, and of 2 and 3, in groups of four */
+            int16_t minus_16_sum[2];
+            int16_t minus_32_low[2];
+        };
+    };
 };
 
 INLINE const struct x_q8 *x_block(const char *x, size_t b)
@@ -907,10 +916,11 @@ static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim,
         store_key(x, head_dim, page + at);
 }
 
-#define BACKEND_LANES                                                                     \
-    .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = prepare, \
-    .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope,     \
-    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,           \
+#define BACKEND_LANES BACKEND_LANES_WITH(prepare)
+#define BACKEND_LANES_WITH(own)                                                       \
+    .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = own, \
+    .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, \
+    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,       \
     .store_keys = store_keys, .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
 
 #endif
