@@ -11,5 +11,7 @@
 
 bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
+bool cpu_has_dotprod(void);    /* 64-bit ARM: dot products of int8 */
+bool cpu_has_i8mm(void);       /* and products of small int8 matrices */
 
 #endif
