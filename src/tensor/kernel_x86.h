@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_x86.h - what kernel_lanes.h needs besides `vec`, for both x86-64 includers: AVX2 and F16C.
- */
+/* kernel_x86.h - what kernel_lanes.h needs besides `vec`, for both x86-64 includers: AVX2, F16C. */
 #ifndef TENSOR_KERNEL_X86_H
 #define TENSOR_KERNEL_X86_H
 
