@@ -12,6 +12,9 @@ static const struct backend *const backends[] = {
     &backend_avx512vnni,
     &backend_avx2vnni,
     &backend_avx2,
+#elif defined(__aarch64__)
+    &backend_neon_i8mm,
+    &backend_neon,
 #endif
     &backend_ref,
 };

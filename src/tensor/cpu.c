@@ -88,3 +88,30 @@ bool cpu_has_avx512vnni(void)
 }
 
 #endif
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+
+bool cpu_has_dotprod(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+}
+
+bool cpu_has_i8mm(void)
+{
+    return cpu_has_dotprod() && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+}
+
+#else
+
+bool cpu_has_dotprod(void)
+{
+    return false;
+}
+
+bool cpu_has_i8mm(void)
+{
+    return false;
+}
+
+#endif

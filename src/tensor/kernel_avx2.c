@@ -5,6 +5,7 @@
  * instruction where AVX2 takes three. Both give the same bits. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/kernel_x86.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -13,8 +14,6 @@ typedef __m256 vec;
 #define LANES       8
 #define TILE_T      3 /* 4 rows x 3 vectors of accumulators, 3 of x, 1 of w: 16 registers */
 #define ATTEND_VECS 2 /* 6 rows x 2 vectors of accumulators, 2 of keys or values, 1 of q or p */
-
-#define V static inline __attribute__((always_inline))
 
 V vec v_zero(void)
 {
