@@ -7,10 +7,14 @@
  * values are only ever numbers.  Which model it belongs to says the size of the GGUF file and every
  * row of the table; that the bytes of both agree is promised by whoever names the files.
  *
- * Little-endian:  magic "LLMOSPK1"; u32 version, layout, tensors, reserved (0); u64 bytes of this
- * file, bytes of the GGUF file, checksum of all that follows the header; then for each tensor 128
- * bytes: name[96] (0-padded), u32 type, reserved (0), u64 inner, rows, offset; then the matrices,
- * each at a multiple of 2 MiB if it is larger than that, else of 64 bytes. */
+ * Little-endian.  64 bytes: magic "LLMOSPK1"; u32 version (PACKED_VERSION), matrices; u64 bytes of
+ * this file, bytes of the GGUF file, checksum of all that follows these 64 bytes; zeros.  Then for
+ * each matrix 128 bytes: name[96], u32 type, zeros; u64 inner, rows, offset.  Then the matrices in
+ * the order in which a token meets them, each at a multiple of 4096, with zeros between.  All of it
+ * but the checksum and the matrices follows from the model, so that reading is comparing.
+ *
+ * The checksum finds damage, not malice: lanes of 64-bit words, each summed twice (Fletcher 1982).
+ */
 #ifndef MODEL_PACKFILE_H
 #define MODEL_PACKFILE_H
 
@@ -25,18 +29,20 @@ bool packfile_helps(const llmos_model *model);
 /* Bytes that packfile_write will write. */
 uint64_t packfile_bytes(const llmos_model *model);
 
-/* Called now and then with bytes done and in all; a negative value (LLMOS_ECANCELED) ends the work. */
+/* Called now and then with bytes done and in all; a negative value (LLMOS_ECANCELED) ends the work.
+ */
 typedef int (*packfile_progress)(void *arg, uint64_t done, uint64_t total);
 
-/* Writes the packed form of a model to fd, from offset 0 on, in large pieces (large pages of the
- * page cache).  On failure the file is not valid: its header is written last. */
+/* Writes the packed form of a model to fd, from offset 0 on, in pieces of 2 MiB: file systems that
+ * can then keep it in large pages, which are read up to twice as fast.  On failure the file is not
+ * valid: its header is written last. */
 int packfile_write(int fd, const llmos_model *model, packfile_progress progress, void *arg,
                    struct llmos_error *err);
 
 /* Maps a packed file and lets the model compute with it; fd stays the caller's and may be closed.
  * LLMOS_EFORMAT: it is damaged, cut off, of another version or of another model; the model is
- * unchanged and runs from its own layout.  Reads every byte once (the checksum).  Before any context
- * of the model is made. */
+ * unchanged and runs from its own layout.  Reads every byte once (the checksum).  Once at most, and
+ * before any context of the model is made. */
 int packfile_use(llmos_model *model, int fd, struct llmos_error *err);
 
 #endif

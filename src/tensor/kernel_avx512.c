@@ -624,7 +624,10 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 
 /* ---- packed weights: sixteen rows side by side (packed.h) ---- */
 
-#define AHEAD 4096 /* bytes: further than memory is away, near enough to stay in level 1 */
+/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
+ * room to look so far by itself.  With one vector it does, and better undisturbed (bench/NOTES.md).
+ */
+#define AHEAD 16384
 
 INLINE __m512i load64(const char *p)
 {
@@ -712,7 +715,8 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        fetch(unit + AHEAD, u.bytes);
+        if (T > 1)
+            fetch_level2(unit + AHEAD, u.bytes);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
             struct two s = unpack_scales(type, unit, k);
@@ -923,7 +927,10 @@ INLINE void panel_rows(enum dtype type, const bool is_packed, const struct quant
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
         size_t fetched = blocks ? 2 * GROUP * row_bytes * count / blocks : 0;
 
-        fetch(two.next, fetched);
+        if (is_packed)
+            fetch_level2(two.next, fetched);
+        else
+            fetch(two.next, fetched);
         two.next += fetched;
         for (unsigned g = 0; g < 2; g++) {
             if (is_packed)
