@@ -62,6 +62,8 @@ struct backend {
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
 
+    bool reads_packed; /* matmul takes packed weights (packed.h), and gives the same bits */
+
     /* out[t * out_stride + r] = sum_i w[r][i] * x[t][i], r in [row_begin, row_end), t in [0, n).
      * x: n prepared vectors, prepared_bytes apart, 64-byte aligned. */
     void (*matmul)(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,

@@ -48,6 +48,16 @@ INLINE void fetch(const char *p, size_t bytes)
         __builtin_prefetch(p + i);
 }
 
+INLINE void fetch_level2(const char *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
+/* Four rows and the next four must leave room for the vectors in a level 1 of 32 KiB, or they push
+ * each other out before they are used. */
+#define SHORT_ROW 2048
+
 INLINE size_t dtype_bytes(enum dtype type)
 {
     return type == DTYPE_F32 ? 4 : 2;
@@ -69,7 +79,8 @@ INLINE vec v_weights_part(enum dtype type, const char *w, size_t i, size_t n)
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
 INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], const float *x,
-                     size_t x_stride, size_t begin, size_t end, const char *next, quad *sums)
+                     size_t x_stride, size_t begin, size_t end, const char *next, bool is_short,
+                     quad *sums)
 {
     vec acc[4][TILE_T];
     size_t i = begin;
@@ -80,8 +91,10 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     for (; i + LANES <= end; i += LANES) {
         vec xt[TILE_T];
 
-        if (next)
+        if (next && is_short)
             fetch(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
+        else if (next)
+            fetch_level2(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
@@ -153,7 +166,8 @@ INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job
     /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
     if (j->streams && t == 0 && r + 4 < j->row_end)
         next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
-    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next, sums);
+    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next,
+             j->w->row_bytes <= SHORT_ROW, sums);
     for (unsigned i = 0; i < T; i++) {
         float *out = j->out + (t + i) * j->out_stride + r;
 
