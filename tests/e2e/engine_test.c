@@ -30,7 +30,7 @@ static const char *synth_model(void)
     if (path[0])
         return path;
     snprintf(path, sizeof(path), "%s", work_path("synth.gguf"));
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     CHECK(fd >= 0);
     CHECK_INT(synth_write(fd, &o, NULL), 0);

@@ -13,8 +13,12 @@ int main(int argc, char **argv)
     struct llmos_error err;
     int fd;
 
-    if (argc < 3 || !synth_shape(&o, argv[1])) {
-        fprintf(stderr, "usage: synth_model tiny|135m|0.5b|1b FILE [chatml]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: synth_model SHAPE FILE [chatml]\n");
+        return 2;
+    }
+    if (synth_shape(&o, argv[1], &err) < 0) {
+        fprintf(stderr, "synth_model: %s\n", err.text);
         return 2;
     }
     o.chatml = argc > 3 && strcmp(argv[3], "chatml") == 0;

@@ -22,7 +22,7 @@ static void make_model(void)
 
     if (model_fd >= 0)
         return;
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     model_fd = memfd_create("model", MFD_CLOEXEC);
     CHECK(model_fd >= 0);
     CHECK_INT(synth_write(model_fd, &o, NULL), 0);
