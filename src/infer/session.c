@@ -697,7 +697,12 @@ int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t 
     return 0;
 }
 
-/* --- for tests --- */
+/* --- for tests and the benchmark --- */
+
+void context_limits(llmos_context *c, size_t memory_max_bytes, struct limits *limits)
+{
+    limits_measure(limits, c->pool, memory_max_bytes);
+}
 
 bool context_is_sound(const llmos_context *c, struct llmos_error *why)
 {

@@ -70,6 +70,11 @@ bool cpu_has_avx512vnni(void)
            all(l.ecx7, BIT(11));                                 /* VNNI */
 }
 
+bool cpu_has_avx512bf16(void)
+{
+    return cpu_has_avx512vnni() && all(ask().eax7_1, BIT(5));
+}
+
 #else
 
 bool cpu_has_avx2(void)
@@ -83,6 +88,11 @@ bool cpu_has_avx2vnni(void)
 }
 
 bool cpu_has_avx512vnni(void)
+{
+    return false;
+}
+
+bool cpu_has_avx512bf16(void)
 {
     return false;
 }
