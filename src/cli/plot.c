@@ -13,7 +13,7 @@
 #define HEAD         74 /* title and legend */
 #define PANEL_HEIGHT 210
 #define PANEL_GAP    50
-#define FOOT         56
+#define FOOT         70
 #define LEGEND_Y     54
 #define INNER_WIDTH  (WIDTH - LEFT - RIGHT)
 

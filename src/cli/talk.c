@@ -147,15 +147,16 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
         .setup = {.purpose = (uint8_t)purpose,
                   .threads = o->threads,
                   .context_tokens = o->context,
-                  .sessions_max = 1,
+                  .sessions_max = o->sequences ? o->sequences : 1,
                   .chat_format = str_of(o->chat_format ? o->chat_format : "")},
         .memory_max_bytes = o->memory,
         .require_default = true,
     };
     int rc;
 
-    *t = (struct talk){.path = model_path, .patience_seconds = PATIENCE_SECONDS};
-    name_of(model_path, name, sizeof(name));
+    *t =
+        (struct talk){.path = o->name ? o->name : model_path, .patience_seconds = PATIENCE_SECONDS};
+    name_of(t->path, name, sizeof(name));
     rc = layer_bits(&o->skip_layers, &w.skip_layers, err);
     if (rc == 0)
         rc = layer_bits(&o->require_layers, &w.required_layers, err);
@@ -171,7 +172,7 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     rc = wait_ready(t, err);
     spinner_clear(&t->spinner);
     if (rc < 0 && rc != LLMOS_ECANCELED)
-        return fail_while(err, rc, "model '%s'", model_path);
+        return fail_while(err, rc, "model '%s'", t->path);
     return rc;
 }
 
@@ -298,6 +299,7 @@ static int take_piece(const struct message *m, struct buf *out)
 int talk_ask(struct talk *t, struct message *question, const char *what, struct buf *out,
              struct llmos_error *err)
 {
+    struct message_progress progress = {0};
     int rc;
 
     question->id = ++t->id;
@@ -306,10 +308,15 @@ int talk_ask(struct talk *t, struct message *question, const char *what, struct 
     while (rc == 0) {
         struct message m;
 
-        spinner_turn(&t->spinner);
+        if (progress.total)
+            spinner_bar(&t->spinner, progress.done, progress.total);
+        else
+            spinner_turn(&t->spinner);
         rc = hear(t, &m, err);
         if (rc < 0)
             break;
+        if (rc == 1 && m.id == t->id && m.type == MESSAGE_PROGRESS)
+            progress = m.progress;
         if (rc == 1 && m.id == t->id && m.type == MESSAGE_ERROR)
             rc = engine_error(&m.error, err);
         else if (rc == 1 && m.id == t->id && (m.type == MESSAGE_DATA || m.type == MESSAGE_TOKENS))

@@ -16,6 +16,8 @@
 /* What the options of all verbs that start a VCE fill. */
 struct talk_options {
     uint32_t threads, context;
+    uint32_t sequences; /* that are computed together; 0: 1 */
+    const char *name;   /* what the model is called for the user; NULL: by its path */
     uint64_t memory;
     const char *chat_format;
     struct opt_list require_layers, skip_layers;
@@ -50,7 +52,7 @@ struct talk_options {
 
 struct talk {
     struct worker *worker;
-    const char *path;        /* of the model, the caller's */
+    const char *path;        /* of the model, or its name: the caller's */
     uint64_t id;             /* of the last request */
     double patience_seconds; /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;

@@ -806,6 +806,9 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         return rc;
     llmos_context_info(s->context, &info);
     s->context_tokens = info.context_tokens;
+    s->memory_left_bytes = setup->memory_max_bytes
+                               ? setup->memory_max_bytes - info.kv_bytes - info.scratch_bytes
+                               : UINT64_MAX;
     s->sessions_max = setup->sessions_max ? setup->sessions_max : 1;
     s->running = mem_zalloc(s->sessions_max, sizeof(struct request *));
     s->sessions = mem_zalloc(s->sessions_max, sizeof(llmos_session *));

@@ -22,9 +22,10 @@ struct serve {
     struct wire *wire;
     int model_fd;
     uint8_t purpose;
-    uint64_t load_us;       /* from SETUP to READY */
-    llmos_model *model;     /* NULL when only inspecting */
-    llmos_context *context; /* NULL unless answering */
+    uint64_t load_us;           /* from SETUP to READY */
+    llmos_model *model;         /* NULL when only inspecting */
+    llmos_context *context;     /* NULL unless answering */
+    uint64_t memory_left_bytes; /* that it does not take */
     uint32_t context_tokens, sessions_max;
     bool has_space_prefix; /* the tokenizer writes a space in front of a text */
 

@@ -181,7 +181,9 @@ static void put_payload(struct buf *b, const struct message *m)
     case MESSAGE_BENCH:
         buf_put_u32(b, m->bench.prompt);
         buf_put_u32(b, m->bench.generate);
-        buf_put_u32(b, m->bench.repeat);
+        buf_put_u32(b, m->bench.depth);
+        buf_put_u32(b, m->bench.sequences);
+        buf_put_u8(b, m->bench.want_limits);
         break;
     case MESSAGE_READY:
         put_ready(b, &m->ready);
@@ -491,7 +493,9 @@ static void get_payload(struct parse *p, struct message *m)
     case MESSAGE_BENCH:
         m->bench.prompt = get_u32(p, "prompt", TOKENS_MAX);
         m->bench.generate = get_u32(p, "generate", TOKENS_MAX);
-        m->bench.repeat = get_u32(p, "repeat", 1000000);
+        m->bench.depth = get_u32(p, "depth", TOKENS_MAX);
+        m->bench.sequences = get_u32(p, "sequences", SESSIONS_MAX);
+        m->bench.want_limits = get_bool(p, "want_limits");
         break;
     case MESSAGE_READY:
         get_ready(p, &m->ready);

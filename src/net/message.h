@@ -85,7 +85,9 @@ struct message_tokenize {
 };
 
 struct message_bench {
-    uint32_t prompt, generate, repeat; /* tokens, tokens, runs */
+    uint32_t prompt, generate; /* tokens, of each sequence */
+    uint32_t depth, sequences; /* tokens before them; sequences side by side */
+    bool want_limits;          /* measure what the machine can do, too */
 };
 
 struct message_ready {

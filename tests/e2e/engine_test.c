@@ -925,43 +925,74 @@ TEST(engine_inspects_without_running)
     worker_destroy(w);
 }
 
-TEST(engine_measures_itself)
+/* What the engine measured; the keys that must be above 0 end with NULL. */
+static json_t *measured(struct worker *w, uint64_t id, const struct message_bench *want,
+                        const char *const *positive)
 {
-    static const char *const positive[] = {"prefill_tokens_per_second",
-                                           "decode_tokens_per_second",
-                                           "time_to_first_token_ms",
-                                           "load_ms",
-                                           "rss_bytes",
-                                           "threads"};
-    struct worker *w = start_engine(synth_model(), NULL);
     struct json_limits limits = JSON_LIMITS_INIT;
-    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 10, 3}};
+    struct message m = {.type = MESSAGE_BENCH, .id = id, .bench = *want};
     struct answer a = {0};
     json_t *json;
 
     ask(w, &m, &a);
     check_ok(&a);
     CHECK_INT(json_parse(&json, buf_str(&a.text), &limits, NULL), 0);
-    for (size_t i = 0; i < sizeof(positive) / sizeof(positive[0]); i++)
-        CHECK(json_number_value(json_object_get(json, positive[i])) > 0);
-    CHECK_INT(json_number_value(json_object_get(json, "repeat")), 3);
-    json_decref(json);
-    m.id = 2;
-    m.bench.prompt = 1u << 29;
-    ask(w, &m, &a);
-    CHECK_INT(a.err.code, LLMOS_ECONTEXT);
-    m.id = 3;
-    m.bench = (struct message_bench){0, 1, 1};
-    ask(w, &m, &a);
-    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    for (; *positive; positive++)
+        if (!(json_number_value(json_object_get(json, *positive)) > 0))
+            TEST_FAIL("'%s' is not above 0", *positive);
     buf_fini(&a.text);
+    return json;
+}
+
+static int refusal(struct worker *w, uint64_t id, const struct message_bench *want)
+{
+    struct message m = {.type = MESSAGE_BENCH, .id = id, .bench = *want};
+    struct answer a = {0};
+
+    ask(w, &m, &a);
+    buf_fini(&a.text);
+    return a.err.code;
+}
+
+TEST(engine_measures_itself)
+{
+    static const char *const both[] = {"prefill_tokens_per_second",
+                                       "decode_tokens_per_second",
+                                       "time_to_first_token_ms",
+                                       "load_ms",
+                                       "private_bytes",
+                                       "threads",
+                                       "decode_bytes_per_token",
+                                       "prefill_f32_operations_per_token",
+                                       NULL};
+    static const char *const limited[] = {"limit_read_gb_per_second", "decode_tokens_per_second",
+                                          NULL};
+    struct message_setup setup = {.threads = 2, .sessions_max = 3};
+    struct worker *w = start_engine(synth_model(), &setup);
+    json_t *json = measured(w, 1, &(struct message_bench){20, 10, 0, 1, false}, both);
+
+    CHECK(!json_object_get(json, "limit_read_gb_per_second"));
+    json_decref(json);
+    json = measured(w, 2, &(struct message_bench){0, 10, 0, 1, true}, limited);
+    CHECK(!json_object_get(json, "prefill_tokens_per_second"));
+    json_decref(json);
+    /* a depth that ends within a page of the cache, twice: the second finds it there */
+    for (uint64_t id = 3; id < 5; id++)
+        json_decref(measured(w, id, &(struct message_bench){20, 10, 100, 3, false}, both));
+    json_decref(measured(w, 5, &(struct message_bench){1, 1, 1, 2, false}, both));
+    CHECK_INT(refusal(w, 6, &(struct message_bench){1u << 29, 1, 0, 1, false}), LLMOS_ECONTEXT);
+    CHECK_INT(refusal(w, 7, &(struct message_bench){1, 1, 1u << 29, 1, false}), LLMOS_ECONTEXT);
+    CHECK_INT(refusal(w, 8, &(struct message_bench){0, 0, 1, 1, false}), LLMOS_EINVAL);
+    CHECK_INT(refusal(w, 9, &(struct message_bench){1, 1, 0, 0, false}), LLMOS_EINVAL);
+    CHECK_INT(refusal(w, 10, &(struct message_bench){1, 1, 0, 4, false}), LLMOS_EINVAL);
     worker_destroy(w);
 }
 
 TEST(engine_stops_measuring_when_told)
 {
     struct worker *w = start_engine(synth_model(), NULL);
-    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 1000}};
+    /* Looking for the limits takes a second, in which the others have long come. */
+    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 0, 1, true}};
     struct answer a = {0};
 
     answer_init(&a);

@@ -51,7 +51,7 @@ static struct message example(uint16_t type)
         m.tokenize = (struct message_tokenize){STR("text"), true, true};
         break;
     case MESSAGE_BENCH:
-        m.bench = (struct message_bench){512, 128, 3};
+        m.bench = (struct message_bench){512, 128, 2048, 4, true};
         break;
     case MESSAGE_READY:
         m.id = 0;
