@@ -257,8 +257,7 @@ measures() {
     [ "$code" = 0 ] && grep -q 'decode  *[0-9.]*  tokens/s, [0-9]* % of what reading the weights allows' "$work/out"
 }
 claim 'bench measures all that it promises' measures
-small='bench --shape tiny --prompt 16 --generate 8 --repeat 2'
-bench() { run "$llmos" $small "$@"; }
+bench() { run "$llmos" bench --shape tiny --prompt 16 --generate 8 --repeat 2 "$@"; }
 shape() {
     bench --type q4_0 --json --depth 40
     above_zero prefill_tokens_per_second decode_tokens_per_second || return 1
