@@ -110,20 +110,23 @@ struct work {
 
 /* ---- medians ---- */
 
-enum { PREFILL, DECODE, FIRST_TOKEN, SPEEDS };
-
-static const char *const speed_keys[SPEEDS] = {
-    "prefill_tokens_per_second", "decode_tokens_per_second", "time_to_first_token_ms"};
+/* What is measured in every round.  The limits are, too: whatever else the machine does then
+ * disturbs both. */
+static const char *const keys[] = {"prefill_tokens_per_second", "decode_tokens_per_second",
+                                   "time_to_first_token_ms",    "limit_read_gb_per_second",
+                                   "limit_int8_gop_per_second", "limit_bf16_gflop_per_second",
+                                   "limit_f32_gflop_per_second"};
+enum { PREFILL, DECODE, KEYS = sizeof(keys) / sizeof(keys[0]) };
 
 /* Of ourselves and of each peer, round by round; 0: not measured. */
 struct samples {
-    double *at; /* [1 + PEERS_MAX][SPEEDS][repeat] */
+    double *at; /* [1 + PEERS_MAX][KEYS][repeat] */
     uint32_t repeat;
 };
 
-static double *samples_of(const struct samples *s, unsigned who, unsigned speed)
+static double *samples_of(const struct samples *s, unsigned who, unsigned key)
 {
-    return s->at + ((size_t)who * SPEEDS + speed) * s->repeat;
+    return s->at + ((size_t)who * KEYS + key) * s->repeat;
 }
 
 static int by_number(const void *a, const void *b)
@@ -133,9 +136,9 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_of(const struct samples *s, unsigned who, unsigned speed)
+static double median_of(const struct samples *s, unsigned who, unsigned key)
 {
-    double *v = samples_of(s, who, speed);
+    double *v = samples_of(s, who, key);
     uint32_t n = s->repeat;
 
     qsort(v, n, sizeof(*v), by_number);
@@ -181,27 +184,20 @@ static int ask_engine(struct talk *t, const struct message_bench *want, json_t *
     return fail(err, LLMOS_EFORMAT, "what the engine measured is a list");
 }
 
-/* The first report stays the point; later ones bring it up to date. */
+/* The last report becomes the point. */
 static int ask_ourselves(const struct work *w, struct talk *t, uint32_t round, json_t **point,
                          struct samples *s, struct llmos_error *err)
 {
-    struct message_bench want = w->want;
     json_t *report;
-    int rc;
+    int rc = ask_engine(t, &w->want, &report, err);
 
-    want.want_limits = round == 0;
-    rc = ask_engine(t, &want, &report, err);
     if (rc < 0)
         return rc;
-    for (unsigned k = 0; k < SPEEDS; k++)
-        samples_of(s, 0, k)[round] = json_number_value(json_object_get(report, speed_keys[k]));
-    if (round == 0) {
-        *point = report;
-        return 0;
-    }
-    rc = json_object_update_existing(*point, report);
-    json_decref(report);
-    return rc < 0 ? fail(err, LLMOS_ENOMEM, "no memory for the result") : 0;
+    json_decref(*point);
+    *point = report;
+    for (unsigned k = 0; k < KEYS; k++)
+        samples_of(s, 0, k)[round] = json_number_value(json_object_get(report, keys[k]));
+    return 0;
 }
 
 static int ask_peers(const struct work *w, const struct talk *t, uint32_t round, struct samples *s,
@@ -244,10 +240,10 @@ static int put_peers(const struct work *w, json_t *point, const struct samples *
         if (rc == 0)
             rc = put_text(peer, "version", last[i].version, err);
         for (unsigned k = PREFILL; rc == 0 && k <= DECODE; k++) {
-            double ours = json_number_value(json_object_get(point, speed_keys[k]));
+            double ours = json_number_value(json_object_get(point, keys[k]));
             double theirs = median_of(s, i + 1, k);
 
-            rc = put_real(peer, speed_keys[k], theirs, err);
+            rc = put_real(peer, keys[k], theirs, err);
             if (rc == 0)
                 rc = put_real(peer, ratio_keys[k], theirs > 0 ? ours / theirs : 0, err);
         }
@@ -262,8 +258,8 @@ static int complete(const struct work *w, const struct talk *t, json_t *point,
     int rc = 0;
 
     machine_cpu_name("", cpu, sizeof(cpu));
-    for (unsigned k = 0; rc == 0 && k < SPEEDS; k++)
-        rc = put_real(point, speed_keys[k], median_of(s, 0, k), err);
+    for (unsigned k = 0; rc == 0 && k < KEYS; k++)
+        rc = put_real(point, keys[k], median_of(s, 0, k), err);
     if (rc == 0)
         rc = put_text(point, "file", w->name, err);
     if (rc == 0 && w->o->shape) /* of a mix the engine names the type that most bytes have */
@@ -289,7 +285,7 @@ static int run_rounds(const struct work *w, struct talk *t, json_t **point, stru
     struct peer_speed last[PEERS_MAX];
     int rc = 0;
 
-    s.at = mem_zalloc((size_t)(1 + PEERS_MAX) * SPEEDS * s.repeat, sizeof(*s.at));
+    s.at = mem_zalloc((size_t)(1 + PEERS_MAX) * KEYS * s.repeat, sizeof(*s.at));
     if (!s.at)
         return fail(err, LLMOS_ENOMEM, "no memory for %u runs", s.repeat);
     for (uint32_t round = 0; rc == 0 && round < s.repeat; round++) {
@@ -523,7 +519,7 @@ static int run(int argc, char **argv)
         cli_error(&err);
         return EXIT_USAGE;
     }
-    w.want = (struct message_bench){o.prompt, o.generate, o.depth, o.sequences, false};
+    w.want = (struct message_bench){o.prompt, o.generate, o.depth, o.sequences, true};
     w.threads = o.room.threads;
     halt_catch();
     points = json_array();

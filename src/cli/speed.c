@@ -326,10 +326,11 @@ void speed_put_plot(const json_t *points, const struct speed_sweep *sweep, struc
 
 /* ---- CSV ---- */
 
-#define COLUMNS                                                                        \
-    "date,version,cpu,threads,model,type,prompt,generate,depth,sequences,who,prefill," \
-    "decode,prefill_share,decode_share,read_gb_per_second,int8_gop_per_second,"        \
-    "bf16_gflop_per_second,f32_gflop_per_second\n"
+#define COLUMNS                                                                    \
+    "date,version,cpu,threads,model,type,prompt,generate,depth,sequences,who,"     \
+    "prefill_tokens_per_second,decode_tokens_per_second,prefill_share_of_compute," \
+    "decode_share_of_read,limit_read_gb_per_second,limit_int8_gop_per_second,"     \
+    "limit_bf16_gflop_per_second,limit_f32_gflop_per_second\n"
 
 /* As RFC 4180 quotes. */
 static void put_field(struct buf *out, const char *field)

@@ -12,7 +12,7 @@
 
 #define CHAINS     12 /* independent sums: more than latency times units */
 #define ROUNDS     4000000
-#define RUNS       5
+#define RUNS       3
 #define READ_BYTES ((size_t)1 << 30)
 #define READ_LEAST ((size_t)64 << 20)
 

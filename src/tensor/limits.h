@@ -15,7 +15,7 @@ double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add 
 double limit_bf16_gflops(struct pool *pool); /* vdpbf16ps, likewise */
 double limit_int8_gops(struct pool *pool);   /* vpdpbusd, likewise */
 
-/* Medians of a few runs of all four, in about a second. */
+/* Medians of three runs of each, in about half a second. */
 struct limits {
     double read_gbs, int8_gops, bf16_gflops, f32_gflops;
 };

@@ -286,7 +286,7 @@ together() { bench --sequences 3 --json; above_zero prefill_tokens_per_second de
 claim 'several sequences are measured together' together
 csv() {
     bench --csv lines.csv && bench --csv lines.csv && [ "$code" = 0 ] && [ "$(wc -l < lines.csv)" = 3 ] &&
-        head -1 lines.csv | grep -q '^date,version,cpu,threads,model,type,prompt,generate,depth,sequences,who,prefill,decode,' &&
+        head -1 lines.csv | grep -q '^date,version,cpu,threads,model,type,prompt,generate,depth,sequences,who,prefill_tokens_per_second,decode_tokens_per_second,' &&
         [ "$(grep -c '"tiny","q8_0",16,8,0,1,"llmos",[0-9.e+]*,[0-9.e+]*,' lines.csv)" = 2 ] || return 1
     echo 'a,b' > other.csv
     bench --csv other.csv; [ "$code" = 1 ] && has "$work/err" "'other.csv' has other columns" && [ "$(cat other.csv)" = 'a,b' ]

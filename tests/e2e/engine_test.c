@@ -991,7 +991,7 @@ TEST(engine_measures_itself)
 TEST(engine_stops_measuring_when_told)
 {
     struct worker *w = start_engine(synth_model(), NULL);
-    /* Looking for the limits takes a second, in which the others have long come. */
+    /* Looking for the limits takes half a second, in which the others have long come. */
     struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 0, 1, true}};
     struct answer a = {0};
 
