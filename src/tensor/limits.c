@@ -16,6 +16,13 @@
 #define READ_BYTES ((size_t)1 << 30)
 #define READ_LEAST ((size_t)64 << 20)
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2   __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
+#define BF16   __attribute__((target("avx512f,avx512bf16")))
+
 static double run_gops(struct pool *pool, pool_fn loop, double operations)
 {
     uint64_t start = clock_ns();
@@ -23,13 +30,6 @@ static double run_gops(struct pool *pool, pool_fn loop, double operations)
     pool_run(pool, loop, NULL);
     return operations * CHAINS * ROUNDS * pool_threads(pool) / (clock_seconds_since(start) * 1e9);
 }
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define AVX2   __attribute__((target("avx2,fma")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
-#define BF16   __attribute__((target("avx512f,avx512bf16")))
 
 /* Hides values from the optimiser. */
 #define KEEP(v) __asm__ volatile("" : "+v"(v))
