@@ -102,28 +102,30 @@ static void put_percent(struct table *t, double share)
         table_cell(t, STR("-"));
 }
 
-static void put_word(struct buf *out, const json_t *p, const char *key, const char *what)
+/* Without what changes from point to point. */
+static void put_head(const json_t *p, const struct speed_sweep *sweep, struct buf *out)
 {
-    const json_t *value = json_object_get(p, key);
+    static const char *const words[][2] = {
+        {"file", ""},
+        {"architecture", "  "},
+        {"file_type", " "},
+        {"backend", "  backend "},
+        {"threads", "  threads "},
+        {"prompt_tokens", "  prompt "},
+        {"generated_tokens", "  generate "},
+        {"depth", "  depth "},
+        {"sequences", "  sequences "},
+        {"repeat", "  repeat "},
+    };
 
-    if (!value)
-        return;
-    buf_puts(out, what);
-    render_cell(key, value, out);
-}
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        const json_t *value = json_object_get(p, words[i][0]);
 
-static void put_head(const json_t *p, struct buf *out)
-{
-    put_word(out, p, "file", "");
-    put_word(out, p, "architecture", "  ");
-    put_word(out, p, "file_type", " ");
-    put_word(out, p, "backend", "  backend ");
-    put_word(out, p, "threads", "  threads ");
-    put_word(out, p, "prompt_tokens", "  prompt ");
-    put_word(out, p, "generated_tokens", "  generate ");
-    put_word(out, p, "depth", "  depth ");
-    put_word(out, p, "sequences", "  sequences ");
-    put_word(out, p, "repeat", "  repeat ");
+        if (!value || (sweep && strcmp(words[i][0], sweep->key) == 0))
+            continue;
+        buf_puts(out, words[i][1]);
+        render_cell(words[i][0], value, out);
+    }
     buf_putc(out, '\n');
 }
 
@@ -218,7 +220,7 @@ void speed_put_point(const json_t *p, struct buf *out)
 {
     const json_t *peers = json_object_get(p, "peers");
 
-    put_head(p, out);
+    put_head(p, NULL, out);
     put_own(p, out);
     put_limits(p, out);
     if (json_array_size(peers) > 0)
@@ -269,7 +271,7 @@ void speed_put_sweep(const json_t *points, const struct speed_sweep *sweep, stru
             put_speed(&t, number(peer, DECODE));
         }
     }
-    put_head(json_array_get(points, 0), out);
+    put_head(json_array_get(points, 0), sweep, out);
     table_put(&t, "  ", out);
     table_fini(&t);
     for (i = 0; i < TABLE_COLUMNS_MAX; i++)
