@@ -319,8 +319,8 @@ int bench_run(struct serve *s, uint64_t id, const struct message_bench *want,
     b.all = mem_zalloc(want->sequences, sizeof(b.all[0]));
     if (!b.all)
         return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", want->sequences);
-    if (want->want_limits)
-        context_limits(s->context, s->memory_left_bytes, &b.limits);
+    if (want->want_limits) /* not all that is left: the weights are to stay in memory */
+        context_limits(s->context, s->memory_left_bytes / 4, &b.limits);
     rc = run(&b, err);
     mem_free(b.all);
     return rc;

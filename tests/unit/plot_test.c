@@ -4,6 +4,8 @@
 
 #include "cli/plot.h"
 
+#define NOTHING ((double)NAN)
+
 static struct plot two_panels(void)
 {
     struct plot p = {.title = "135m <q8_0> & more",
@@ -14,7 +16,7 @@ static struct plot two_panels(void)
 
     p.panels[0] = (struct plot_panel){"prefill", "tokens/s", {{"llmos", {100, 190, 350}}}, 1};
     p.panels[1] = (struct plot_panel){
-        "decode", "tokens/s", {{"llmos", {10, 18, NAN}}, {"peer", {9, -1, 21}}}, 2};
+        "decode", "tokens/s", {{"llmos", {10, 18, NOTHING}}, {"peer", {9, -1, 21}}}, 2};
     return p;
 }
 
@@ -86,7 +88,7 @@ TEST(plot_survives_one_point_and_no_values)
     struct plot p = two_panels();
 
     p.points = 1;
-    p.panels[1].series[0].y[0] = p.panels[1].series[1].y[0] = NAN;
+    p.panels[1].series[0].y[0] = p.panels[1].series[1].y[0] = NOTHING;
     p.x_is_log = true;
     CHECK(!strstr(draw(&p), "nan"));
 }
