@@ -40,7 +40,7 @@ static llmos_model *small_model(void)
     struct synth_options o;
     int fd = memory_file(NULL, 0);
 
-    CLAIM(synth_shape(&o, "tiny"));
+    CLAIM(synth_shape(&o, "tiny", &err) == 0);
     o.type = DTYPE_Q5_0;
     o.layers = 1;
     CLAIM(synth_write(fd, &o, &err) == 0);
