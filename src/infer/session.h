@@ -9,4 +9,8 @@
  * not, `why` says which is not. */
 bool context_is_sound(const llmos_context *context, struct llmos_error *why);
 
+/* From now on every draft is made as long as there is room for it, whether it pays or not: what a
+ * session says must not depend on it, and what pays depends on the machine. */
+void context_guess_always(llmos_context *context);
+
 #endif
