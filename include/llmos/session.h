@@ -42,10 +42,12 @@ struct llmos_context_options {
     uint32_t draft_max; /* most tokens guessed ahead of a sequence, at most LLMOS_DRAFT_MAX; 0: none
                          */
     bool draft_lookup;  /* guess what followed the same tokens earlier in the sequence */
+    const llmos_model *draft_model; /* where that finds nothing, guess what this one says; smaller,
+                                       with the same vocabulary; must outlive the context */
 };
-#define LLMOS_CONTEXT_OPTIONS_INIT \
-    {                              \
-        0, 0, 0, 0, 0, 0, 0, false \
+#define LLMOS_CONTEXT_OPTIONS_INIT       \
+    {                                    \
+        0, 0, 0, 0, 0, 0, 0, false, NULL \
     }
 #define LLMOS_DRAFT_MAX 16 /* longer ones are seldom right to their end */
 

@@ -22,6 +22,7 @@
 #include "infer/lookup.h"
 #include "infer/prefix.h"
 #include "infer/sampler.h"
+#include "infer/twin.h"
 #include "model/loaded.h"
 
 #include <assert.h>
@@ -34,7 +35,7 @@
 #define SESSIONS_MAX    4096
 
 /* Where guesses come from: how often they are right is counted for each. */
-enum draft_source { DRAFT_SHORT_MATCH, DRAFT_MATCH, DRAFT_LONG_MATCH, DRAFT_SOURCES };
+enum draft_source { DRAFT_SHORT_MATCH, DRAFT_MATCH, DRAFT_LONG_MATCH, DRAFT_MODEL, DRAFT_SOURCES };
 
 struct llmos_session {
     llmos_context *context; /* NULL: the slot is free */
@@ -52,6 +53,7 @@ struct llmos_session {
     uint64_t logits_step;
     uint64_t mark; /* the step that holds this session: each may be in it once */
     struct lookup lookup;
+    struct twin twin;
     struct draft_odds odds[DRAFT_SOURCES];
 };
 
@@ -61,7 +63,8 @@ struct turn {
     uint32_t share;   /* rows */
     uint32_t guesses; /* of these, the last ones */
     struct draft_odds *odds;
-    size_t logits_at; /* of the first row that has any */
+    struct twin_job *job; /* the guesses are of the draft model; NULL: they are not */
+    size_t logits_at;     /* of the first row that has any */
     bool samples;
     int rc;
     struct rng rng;
@@ -89,6 +92,9 @@ struct llmos_context {
     uint32_t draft_max;
     bool draft_lookup;
     bool guesses_always; /* a test wants it */
+    bool shares_pool;    /* with the context that it is a draft model of */
+    const llmos_model *draft_model;
+    struct twins twins; /* context NULL: there is no draft model */
     struct draft_cost cost;
 };
 
@@ -129,6 +135,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
         if (c->scratch)
             c->scratch[i] = scratch;
     }
+    if (c->draft_model)
+        twins_carve(&c->twins, c->sessions_max, carve);
     c->sessions = carve_array(carve, struct llmos_session, c->sessions_max);
     for (uint32_t i = 0; i < c->sessions_max; i++) {
         struct llmos_session s = {0};
@@ -160,6 +168,7 @@ static uint32_t settle(llmos_context *c, const llmos_model *model,
         .sessions_max = o->sessions_max ? o->sessions_max : 1,
         .draft_max = o->draft_max,
         .draft_lookup = o->draft_max && o->draft_lookup,
+        .draft_model = o->draft_max ? o->draft_model : NULL,
     };
     if (o->kv_tokens)
         pages = kv_pages_for(o->kv_tokens);
@@ -262,7 +271,7 @@ static int check_options(const struct llmos_context_options *o, uint32_t context
 }
 
 static int context_start(llmos_context *c, uint32_t pages, const struct arch *arch,
-                         struct llmos_error *err)
+                         struct pool *shared, struct llmos_error *err)
 {
     uint64_t bytes = c->bytes;
     struct carve carve = {0};
@@ -277,7 +286,9 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     carve.at = c->block;
     cut(c, pages, arch, &carve);
     assert(c->bytes == bytes);
-    rc = pool_create(&c->pool, c->threads, err);
+    c->shares_pool = shared != NULL;
+    c->pool = shared;
+    rc = shared ? 0 : pool_create(&c->pool, c->threads, err);
     if (rc < 0)
         return rc;
     kv_reset(&c->kv);
@@ -286,11 +297,11 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     return 0;
 }
 
-int llmos_context_create(llmos_context **context, const llmos_model *model,
-                         const struct llmos_context_options *options, struct llmos_error *err)
+/* With threads of its own, or those of another that computes at other times. */
+static int create(llmos_context **context, const llmos_model *model,
+                  const struct llmos_context_options *o, struct pool *shared,
+                  struct llmos_error *err)
 {
-    const struct llmos_context_options none = LLMOS_CONTEXT_OPTIONS_INIT;
-    const struct llmos_context_options *o = options ? options : &none;
     const struct arch *arch = arch_by_name(model->hparams.architecture);
     uint32_t tokens = o->context_tokens, pages;
     struct carve measure = {0};
@@ -315,7 +326,49 @@ int llmos_context_create(llmos_context **context, const llmos_model *model,
     if (o->memory_max_bytes && c->bytes > o->memory_max_bytes)
         rc = too_large(model, o, arch, c, err);
     else
-        rc = context_start(c, pages, arch, err);
+        rc = context_start(c, pages, arch, shared, err);
+    if (rc < 0) {
+        llmos_context_destroy(c);
+        return rc;
+    }
+    *context = c;
+    return 0;
+}
+
+/* A context like c for the smaller model, from what c left of the memory. */
+static int create_twins(llmos_context *c, const struct llmos_context_options *o,
+                        struct llmos_error *err)
+{
+    struct llmos_context_options like = {
+        .threads = c->threads,
+        .context_tokens = c->context_tokens,
+        .sessions_max = c->sessions_max,
+        .kv_tokens = o->kv_tokens,
+        .batch_tokens = o->batch_tokens,
+        .memory_max_bytes = o->memory_max_bytes,
+    };
+    int rc = twins_check(c->model, o->draft_model, err);
+
+    if (rc < 0)
+        return rc;
+    if (like.memory_max_bytes) /* not 0, which is no limit */
+        like.memory_max_bytes -= like.memory_max_bytes > c->bytes ? c->bytes : c->bytes - 1;
+    rc = create(&c->twins.context, o->draft_model, &like, c->pool, err);
+    return rc < 0 ? fail_while(err, rc, "draft model") : 0;
+}
+
+int llmos_context_create(llmos_context **context, const llmos_model *model,
+                         const struct llmos_context_options *options, struct llmos_error *err)
+{
+    const struct llmos_context_options none = LLMOS_CONTEXT_OPTIONS_INIT;
+    const struct llmos_context_options *o = options ? options : &none;
+    llmos_context *c;
+    int rc = create(&c, model, o, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->draft_model)
+        rc = create_twins(c, o, err);
     if (rc < 0) {
         llmos_context_destroy(c);
         return rc;
@@ -329,7 +382,9 @@ void llmos_context_destroy(llmos_context *c)
     if (!c)
         return;
     assert(c->sessions_alive == 0);
-    pool_destroy(c->pool);
+    llmos_context_destroy(c->twins.context);
+    if (!c->shares_pool)
+        pool_destroy(c->pool);
     mem_free(c->block);
     mem_free(c);
 }
@@ -351,6 +406,13 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .kv_tokens_cached = page_tokens(c->prefix.idle_count),
         .backend = c->forward.backend->name,
     };
+    if (c->twins.context) {
+        struct llmos_context_info twins;
+
+        llmos_context_info(c->twins.context, &twins);
+        info->kv_bytes += twins.kv_bytes;
+        info->scratch_bytes += twins.scratch_bytes;
+    }
 }
 
 /* --- sessions --- */
@@ -363,6 +425,7 @@ static void begin_drafts(struct llmos_session *s)
     draft_odds_init(&s->odds[DRAFT_SHORT_MATCH], 0.4);
     draft_odds_init(&s->odds[DRAFT_MATCH], 0.6);
     draft_odds_init(&s->odds[DRAFT_LONG_MATCH], 0.8);
+    draft_odds_init(&s->odds[DRAFT_MODEL], 0.7);
 }
 
 int llmos_session_create(llmos_session **session, llmos_context *c,
@@ -379,6 +442,11 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
         return fail(err, LLMOS_EBUSY, "all %u sequences are in use", c->sessions_max);
     while (s->context)
         s++;
+    if (c->twins.context) {
+        rc = twin_create(&s->twin, &c->twins, err);
+        if (rc < 0)
+            return rc;
+    }
     c->sessions_alive++;
     s->context = c;
     s->count = s->computed = s->page_count = 0;
@@ -402,6 +470,10 @@ int llmos_session_set_domain(llmos_session *s, uint64_t domain, struct llmos_err
                     "the sequence has %u tokens already; say with whom it shares before the first",
                     s->count);
     s->domain = domain;
+    if (s->twin.session) {
+        llmos_session_truncate(s->twin.session, 0);
+        return llmos_session_set_domain(s->twin.session, domain, err);
+    }
     return 0;
 }
 
@@ -443,6 +515,7 @@ void llmos_session_destroy(llmos_session *s)
     if (!s)
         return;
     assert(s->context);
+    twin_destroy(&s->twin);
     leave_pages(s);
     wipe_tokens(s, 0);
     s->context->sessions_alive--;
@@ -499,6 +572,7 @@ void llmos_session_truncate(llmos_session *s, size_t length)
     s->cached = smaller(s->cached, s->computed);
     if (s->context->draft_lookup)
         lookup_truncate(&s->lookup, s->tokens, (uint32_t)length);
+    twin_agree(&s->twin, smaller(s->twin.sure, length));
     wipe_tokens(s, (uint32_t)length);
     s->count = (uint32_t)length;
     s->logits = NULL;
@@ -670,6 +744,41 @@ static uint32_t draft_room(llmos_context *c, struct llmos_session *s)
     return smaller(most, pages * KV_PAGE_TOKENS - s->computed - 1);
 }
 
+/* What a step has so far. */
+struct plan {
+    uint32_t rows, left; /* left: that still fit into the batch */
+    double tokens;       /* that it will give, on average */
+};
+
+/* How many guesses of one source pay for s. */
+static uint32_t guesses_for(llmos_context *c, struct llmos_session *s, enum draft_source source,
+                            double guess_ns, const struct plan *p)
+{
+    uint32_t most = smaller(p->left, draft_room(c, s));
+
+    if (c->guesses_always)
+        return smaller(most, DRAFT_ROWS_MAX - smaller(p->rows, DRAFT_ROWS_MAX));
+    return draft_length(&s->odds[source], &c->cost, p->rows, p->tokens, most, guess_ns);
+}
+
+static void plan_guesses(struct plan *p, const struct llmos_session *s, enum draft_source source,
+                         uint32_t guesses)
+{
+    p->rows += guesses;
+    p->left -= guesses;
+    p->tokens += draft_tokens(&s->odds[source], guesses);
+}
+
+static void take_guesses(llmos_context *c, struct turn *t, enum draft_source source,
+                         uint32_t guesses, struct plan *p)
+{
+    t->guesses = guesses;
+    t->odds = &t->session->odds[source];
+    t->share = reserve(c, t->session, 1 + guesses);
+    assert(t->share == 1 + guesses);
+    plan_guesses(p, t->session, source, guesses);
+}
+
 static enum draft_source source_of(uint32_t shared)
 {
     if (shared < 5)
@@ -679,47 +788,66 @@ static enum draft_source source_of(uint32_t shared)
 
 /* What the sequence said behind the same tokens before.  Where it says the end of that already, it
  * goes on with the guesses themselves: a loop goes on as a loop. */
-static void look_up(llmos_context *c, struct turn *t, uint32_t rows, double tokens, uint32_t most)
+static void look_up(llmos_context *c, struct turn *t, struct plan *p)
 {
     struct llmos_session *s = t->session;
-    uint32_t from, shared = lookup_find(&s->lookup, s->tokens, s->count, &from);
+    uint32_t from, shared = lookup_find(&s->lookup, s->tokens, s->count, &from), guesses;
 
     if (shared == 0)
         return;
-    t->odds = &s->odds[source_of(shared)];
-    t->guesses = c->guesses_always ? smaller(most, DRAFT_ROWS_MAX - smaller(rows, DRAFT_ROWS_MAX))
-                                   : draft_length(t->odds, &c->cost, rows, tokens, most, 0);
-    for (uint32_t i = 0; i < t->guesses; i++)
+    guesses = guesses_for(c, s, source_of(shared), 0, p);
+    for (uint32_t i = 0; i < guesses; i++)
         s->tokens[s->count + i] = s->tokens[from + i];
+    take_guesses(c, t, source_of(shared), guesses, p);
 }
 
 static bool may_guess(const llmos_context *c, const struct turn *t)
 {
     const struct llmos_session *s = t->session;
 
-    return t->share > 0 && s->count < c->context_tokens && !s->sampling.want_logprob &&
+    return t->share == 1 && s->count < c->context_tokens && !s->sampling.want_logprob &&
            s->sampling.logprobs == 0;
+}
+
+/* What the draft model says, for those who have no guesses yet, all together. */
+static void ask_twins(llmos_context *c, struct plan *p)
+{
+    struct plan wanted = *p;
+    size_t count = 0;
+
+    for (size_t i = 0; i < c->turn_count; i++) {
+        struct turn *t = &c->turns[i];
+        struct llmos_session *s = t->session;
+        uint32_t guesses = 0;
+
+        if (may_guess(c, t))
+            guesses = guesses_for(c, s, DRAFT_MODEL, c->twins.guess_ns, &wanted);
+        if (guesses == 0)
+            continue;
+        plan_guesses(&wanted, s, DRAFT_MODEL, guesses);
+        t->job = &c->twins.jobs[count++];
+        *t->job = (struct twin_job){&s->twin, s->tokens, s->count, guesses, 0};
+    }
+    twins_guess(&c->twins, count);
+    for (size_t i = 0; i < c->turn_count; i++) {
+        struct turn *t = &c->turns[i];
+
+        /* Others may have got the page that was free. */
+        if (t->job)
+            take_guesses(c, t, DRAFT_MODEL, smaller(t->job->made, draft_room(c, t->session)), p);
+    }
 }
 
 /* All of the rows are of sessions that decode, and `left` more fit into the batch. */
 static void guess(llmos_context *c, uint32_t rows, uint32_t left)
 {
-    double tokens = rows;
+    struct plan p = {rows, left, rows};
 
-    for (size_t i = 0; i < c->turn_count && left > 0; i++) {
-        struct turn *t = &c->turns[i];
-
-        if (!may_guess(c, t))
-            continue;
-        look_up(c, t, rows, tokens, smaller(left, draft_room(c, t->session)));
-        if (t->guesses == 0)
-            continue;
-        t->share += reserve(c, t->session, 1 + t->guesses) - 1;
-        assert(t->share == 1 + t->guesses);
-        rows += t->guesses;
-        left -= t->guesses;
-        tokens += draft_tokens(t->odds, t->guesses);
-    }
+    for (size_t i = 0; i < c->turn_count && c->draft_lookup; i++)
+        if (may_guess(c, &c->turns[i]))
+            look_up(c, &c->turns[i], &p);
+    if (c->twins.context)
+        ask_twins(c, &p);
 }
 
 static uint32_t share_with_prompts(llmos_context *c, uint32_t left)
@@ -867,6 +995,8 @@ static void end_turn(llmos_context *c, struct turn *t)
     s->logits_step = c->step;
     if (t->guesses)
         draft_odds_note(t->odds, t->guesses, t->out.more_count);
+    if (t->job)
+        twin_agree(&s->twin, s->count + t->out.more_count);
     if (t->samples) {
         s->rng = t->rng;
         keep_token(s, t->out.token);

@@ -9,7 +9,9 @@
 #define SESSIONS   8
 #define NEW        60
 
-static struct tiny_llama model;
+/* `drafter` is a draft model of the same vocabulary and other weights, so it is seldom right; one
+ * that is right is the model itself. */
+static struct tiny_llama model, drafter;
 
 static llmos_context *context_with(struct llmos_context_options o)
 {
@@ -158,12 +160,27 @@ static void say_plainly(struct said *said)
     llmos_context_destroy(c);
 }
 
+static void models_init(enum dtype type)
+{
+    struct hparams h = tiny_hparams;
+
+    tiny_llama_init(&model, &h, type, NULL, 2);
+    h.n_layer = 1;
+    tiny_llama_init(&drafter, &h, DTYPE_F32, NULL, 7);
+}
+
+static void models_fini(void)
+{
+    tiny_llama_fini(&model);
+    tiny_llama_fini(&drafter);
+}
+
 static void same_bytes(enum dtype type)
 {
     static const uint32_t batches[] = {1, 7, 64, 512};
     static struct said plain[SESSIONS], said[SESSIONS];
 
-    tiny_llama_init(&model, &tiny_hparams, type, NULL, 2);
+    models_init(type);
     say_plainly(plain);
     for (uint32_t threads = 1; threads <= 4; threads++)
         for (uint32_t i = 0; i < 8; i++) {
@@ -173,7 +190,10 @@ static void same_bytes(enum dtype type)
                                                .sessions_max = SESSIONS,
                                                .batch_tokens = batches[i / 2],
                                                .draft_max = 1 + (5 * i + threads) % LLMOS_DRAFT_MAX,
-                                               .draft_lookup = true});
+                                               .draft_lookup = threads % 4 < 2 || i % 4 == 3,
+                                               .draft_model = threads == 2  ? &drafter.model
+                                                              : threads > 2 ? &model.model
+                                                                            : NULL});
             size_t together = 1 + (i + threads) % SESSIONS;
 
             if (i != 3) /* and once by what pays */
@@ -187,7 +207,7 @@ static void same_bytes(enum dtype type)
                 check_same(&plain[k], &said[k]);
             llmos_context_destroy(c);
         }
-    tiny_llama_fini(&model);
+    models_fini();
 }
 
 TEST(guesses_change_no_byte_f32)
@@ -274,6 +294,108 @@ TEST(sessions_with_too_few_pages_guess_and_say_the_same)
     llmos_context_destroy(c);
     tiny_llama_fini(&model);
     CHECK(starved);
+}
+
+/* The model is its own draft model: greedily it is always right. */
+TEST(guesses_of_a_draft_model_that_knows_save_most_steps)
+{
+    static struct said plain[SESSIONS], said;
+    struct totals t;
+    llmos_context *c;
+
+    models_init(DTYPE_F32);
+    say_plainly(plain);
+    c = context_with((struct llmos_context_options){.draft_max = 4, .draft_model = &model.model});
+    context_guess_always(c);
+    t = run(c, 0, 1, LLMOS_DOMAIN_PRIVATE, &said);
+    check_same(&plain[0], &said);
+    CHECK(t.steps <= 1 + (NEW + 4) / 5 + 1); /* the prompt, five tokens a step, a page's end */
+    CHECK_INT(t.right, t.drafted);
+    t = run(c, 1, 1, LLMOS_DOMAIN_PRIVATE, &said); /* sampled: not what is likeliest, always */
+    check_same(&plain[1], &said);
+    CHECK(t.right > 0 && t.right < t.drafted);
+    llmos_context_destroy(c);
+    models_fini();
+}
+
+/* It reads a long prompt in batches, beside steps of the model that guess nothing meanwhile. */
+TEST(a_draft_model_catches_up_with_a_long_prompt)
+{
+    static struct said plain[SESSIONS], said;
+    struct totals t;
+    llmos_context *c;
+
+    models_init(DTYPE_F32);
+    say_plainly(plain);
+    c = context_with((struct llmos_context_options){
+        .batch_tokens = 9, .draft_max = 4, .draft_model = &model.model});
+    context_guess_always(c);
+    t = run(c, 0, 1, LLMOS_DOMAIN_PRIVATE, &said);
+    check_same(&plain[0], &said);
+    CHECK(t.right > 0);
+    CHECK_INT(t.right, t.drafted);
+    llmos_context_destroy(c);
+    models_fini();
+}
+
+TEST(a_draft_model_that_computes_no_number_is_asked_no_more)
+{
+    static struct said plain[SESSIONS], said;
+    struct totals t;
+    llmos_context *c;
+
+    models_init(DTYPE_F32);
+    say_plainly(plain);
+    ((float *)(uintptr_t)drafter.model.weights.model[WEIGHT_OUTPUT_NORM]->data)[0] = NAN;
+    c = context_with((struct llmos_context_options){.draft_max = 4, .draft_model = &drafter.model});
+    context_guess_always(c);
+    t = run(c, 0, 1, LLMOS_DOMAIN_PRIVATE, &said);
+    check_same(&plain[0], &said);
+    CHECK_INT(t.drafted, 0);
+    llmos_context_destroy(c);
+    models_fini();
+}
+
+TEST(a_draft_model_of_another_vocabulary_is_refused)
+{
+    struct llmos_context_options o = {.draft_max = 4, .draft_model = &drafter.model};
+    struct llmos_error err = {0};
+    llmos_context *c = NULL;
+
+    models_init(DTYPE_F32);
+    drafter.model.hparams.n_vocab = 100;
+    CHECK_INT(llmos_context_create(&c, &model.model, &o, &err), LLMOS_EINVAL);
+    CHECK_STR(err.text, "the draft model has 100 tokens, the model 101; both must have the same "
+                        "vocabulary, as models of one family do");
+    CHECK(!c);
+    models_fini();
+}
+
+TEST(a_draft_model_counts_as_memory_of_the_context)
+{
+    struct llmos_context_options o = {.draft_max = 4};
+    struct llmos_context_info info;
+    struct llmos_error err = {0};
+    llmos_context *c;
+    uint64_t alone, both;
+
+    models_init(DTYPE_F32);
+    c = context_with(o);
+    llmos_context_info(c, &info);
+    alone = info.kv_bytes + info.scratch_bytes;
+    llmos_context_destroy(c);
+    o.draft_model = &drafter.model;
+    c = context_with(o);
+    llmos_context_info(c, &info);
+    both = info.kv_bytes + info.scratch_bytes;
+    llmos_context_destroy(c);
+    CHECK(both > alone);
+    o.memory_max_bytes = both;
+    llmos_context_destroy(context_with(o));
+    o.memory_max_bytes = both - 1;
+    CHECK_INT(llmos_context_create(&c, &model.model, &o, &err), LLMOS_ENOMEM);
+    CHECK_CONTAINS(err.text, "draft model: ");
+    models_fini();
 }
 
 /* To the last token that fits, whatever room is left for guesses. */
@@ -451,8 +573,11 @@ static void truncate_to_every_length(uint64_t domain, bool is_shared)
     rng_seed(&rng, 3);
     for (int i = 0; i < 160; i++)
         tokens[i] = (int32_t)rng_below(&rng, 9);
-    c = context_with((struct llmos_context_options){
-        .sessions_max = 3, .batch_tokens = 40, .draft_max = 4, .draft_lookup = true});
+    c = context_with((struct llmos_context_options){.sessions_max = 3,
+                                                    .batch_tokens = 40,
+                                                    .draft_max = 4,
+                                                    .draft_lookup = true,
+                                                    .draft_model = domain ? &model.model : NULL});
     context_guess_always(c);
     for (size_t length = 0; length < 160; length += 1 + length % 3) {
         llmos_session *s[2], *other = NULL;
@@ -540,23 +665,27 @@ TEST(guessing_allocates_nothing)
     static struct said said[SESSIONS];
     llmos_context *c;
 
-    tiny_llama_init(&model, &tiny_hparams, DTYPE_Q8_0, NULL, 2);
-    c = context_with((struct llmos_context_options){
-        .threads = 2, .sessions_max = SESSIONS, .draft_max = 6, .draft_lookup = true});
+    models_init(DTYPE_Q8_0);
+    c = context_with((struct llmos_context_options){.threads = 2,
+                                                    .sessions_max = SESSIONS,
+                                                    .draft_max = 6,
+                                                    .draft_lookup = true,
+                                                    .draft_model = &drafter.model});
     context_guess_always(c);
     mem_fail_at(1);
     CHECK(run(c, 0, SESSIONS, LLMOS_DOMAIN_COMMON, said).drafted > 0);
     CHECK(!mem_failed());
     mem_fail_at(0);
     llmos_context_destroy(c);
-    tiny_llama_fini(&model);
+    models_fini();
 }
 
 TEST(a_context_that_guesses_survives_every_failed_allocation)
 {
-    struct llmos_context_options o = {.threads = 2, .draft_max = 4, .draft_lookup = true};
+    struct llmos_context_options o = {
+        .threads = 2, .draft_max = 4, .draft_lookup = true, .draft_model = &drafter.model};
 
-    tiny_llama_init(&model, &tiny_hparams, DTYPE_F32, NULL, 4);
+    models_init(DTYPE_F32);
     EVERY_ALLOCATION_FAILS
     {
         struct llmos_error err = {0};
@@ -567,5 +696,5 @@ TEST(a_context_that_guesses_survives_every_failed_allocation)
         CHECK(rc == 0 ? c != NULL : !c && err.text[0]);
         llmos_context_destroy(c);
     }
-    tiny_llama_fini(&model);
+    models_fini();
 }
