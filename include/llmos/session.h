@@ -153,14 +153,13 @@ struct llmos_step_out {
     struct llmos_token_logprob top[LLMOS_LOGPROBS_MAX];
 };
 
-/* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
- * itself: the next step continues behind it.  Every session that decodes gets one token, and more
- * where its guesses were right; prompt
- * chunks share what that leaves of batch_tokens, but at least one token, first sessions first; a
- * session that got no share, or waits for a page of its domain that another computes in this step,
- * has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
- * which the text names by its place, the model computes no number; no session has changed, and the
- * others can be stepped without it. */
+/* Advances the sessions, all of this context, each once, together.  A sampled token is queued
+ * by itself: the next step continues behind it.  Every session that decodes gets one token, and
+ * more where its guesses were right; prompt chunks share what that leaves of batch_tokens, but
+ * at least one token, first sessions first; a session that got no share, or waits for a page of
+ * its domain that another computes in this step, has computed == 0 and token == -1.
+ * LLMOS_EFORMAT: for one of them, which the text names by its place, the model computes no
+ * number; no session has changed, and the others can be stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
                                  size_t count, struct llmos_step_out *out, struct llmos_error *err);
 

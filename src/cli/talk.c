@@ -145,12 +145,14 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     struct worker_options w = {
         .name = name,
         .model_path = model_path,
+        .draft_path = o->draft,
         .setup = {.purpose = (uint8_t)purpose,
                   .threads = o->threads,
                   .context_tokens = o->context,
                   .sessions_max = 1,
                   .chat_format = str_of(o->chat_format ? o->chat_format : ""),
-                  .draft_max = lookup ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
+                  .draft_max =
+                      lookup || o->draft ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
                   .draft_lookup = lookup},
         .memory_max_bytes = o->memory,
         .require_default = true,

@@ -24,7 +24,7 @@
 /* --- the schema ------------------------------------------------------------------------------- */
 
 struct yaml_model {
-    char *name, *path, *chat_format, *memory, *speculation;
+    char *name, *path, *chat_format, *memory, *speculation, *draft;
     uint32_t *draft_max, *context, *sessions, *threads, *cpu_percent;
 };
 
@@ -69,6 +69,7 @@ static const cyaml_schema_field_t model_fields[] = {
     NUMBER("cpu_percent", struct yaml_model, cpu_percent),
     TEXT("chat_format", struct yaml_model, chat_format),
     TEXT("speculation", struct yaml_model, speculation),
+    TEXT("draft", struct yaml_model, draft),
     NUMBER("draft_max", struct yaml_model, draft_max),
     CYAML_FIELD_END};
 
@@ -486,10 +487,11 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
     set(&m->setup.sessions_max, y->sessions);
     set(&m->setup.threads, y->threads);
     set(&m->cpu_percent, y->cpu_percent);
-    if (y->speculation && strcmp(y->speculation, "lookup") == 0) {
-        m->setup.draft_lookup = true;
+    m->setup.draft_lookup = y->speculation && strcmp(y->speculation, "lookup") == 0;
+    if (y->draft && keep_path(c, y->draft, file, &m->draft_path, err) < 0)
+        return LLMOS_ENOMEM;
+    if (m->setup.draft_lookup || m->draft_path)
         m->setup.draft_max = DEFAULT_DRAFT;
-    }
     if (m->setup.draft_max)
         set(&m->setup.draft_max, y->draft_max);
     if (y->memory && opt_size(y->memory, &m->memory_max_bytes, err) < 0)
@@ -663,6 +665,11 @@ int config_check(const struct config *c, struct llmos_error *err)
         if (fd < 0)
             return fail_while(err, fd, "model '%s'", c->models[i].name);
         close(fd);
+        fd = c->models[i].draft_path ? file_open_regular(c->models[i].draft_path, err) : -1;
+        if (fd < 0 && c->models[i].draft_path)
+            return fail_while(err, fd, "draft model of '%s'", c->models[i].name);
+        if (fd >= 0)
+            close(fd);
     }
     return 0;
 }

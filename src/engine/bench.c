@@ -59,7 +59,7 @@ static int measure(struct bench *b, llmos_session *session, uint32_t n, uint32_t
         b->done += out.computed;
     }
     first = clock_ns();
-    for (uint32_t i = 0; rc == 0 && i < generate; i++) {
+    for (uint32_t i = 0; rc == 0 && i < generate; i += 1 + out.more_count) {
         rc = step(b, session, &out, err);
         b->done++;
     }

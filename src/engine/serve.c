@@ -816,6 +816,7 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         .memory_max_bytes = setup->memory_max_bytes,
         .draft_max = setup->draft_max,
         .draft_lookup = setup->draft_lookup,
+        .draft_model = s->draft,
     };
     struct llmos_context_info info;
     int rc = llmos_context_create(&s->context, s->model, &options, err);
@@ -844,16 +845,22 @@ static int load(struct serve *s, const struct message_setup *setup, struct llmos
         return rc;
     s->has_space_prefix = find_space_prefix(llmos_model_tokenizer(s->model));
     rc = set_chat_format(s, setup->chat_format, err);
+    if (rc == 0 && setup->purpose == PURPOSE_RUN && setup->draft_model) {
+        rc = llmos_model_open_fd(&s->draft, s->draft_fd, err);
+        if (rc < 0)
+            return fail_while(err, rc, "draft model");
+    }
     return rc < 0 || setup->purpose != PURPOSE_RUN ? rc : create_context(s, setup, err);
 }
 
-int serve_init(struct serve *s, struct wire *wire, int model_fd, const struct message_setup *setup,
-               struct llmos_error *err)
+int serve_init(struct serve *s, struct wire *wire, int model_fd, int draft_fd,
+               const struct message_setup *setup, struct llmos_error *err)
 {
     uint64_t start = clock_ns();
     int rc = 0;
 
-    *s = (struct serve){.wire = wire, .model_fd = model_fd, .purpose = setup->purpose};
+    *s = (struct serve){
+        .wire = wire, .model_fd = model_fd, .draft_fd = draft_fd, .purpose = setup->purpose};
     s->waiting_end = &s->waiting;
     if (setup->purpose != PURPOSE_INSPECT)
         rc = load(s, setup, err);
@@ -868,6 +875,7 @@ void serve_fini(struct serve *s)
     while (s->waiting)
         request_destroy(wait_no_more(s, &s->waiting));
     llmos_context_destroy(s->context);
+    llmos_model_close(s->draft);
     llmos_model_close(s->model);
     mem_free(s->running);
     mem_free(s->sessions);

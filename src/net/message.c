@@ -37,6 +37,7 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
     buf_put_u32(b, m->draft_max);
     buf_put_u8(b, m->draft_lookup);
+    buf_put_u8(b, m->draft_model);
 }
 
 static void put_prompt(struct buf *b, const struct message_generate *m)
@@ -352,6 +353,7 @@ static void get_setup(struct parse *p, struct message_setup *m)
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
     m->draft_max = get_u32(p, "draft_max", DRAFT_MAX);
     m->draft_lookup = get_bool(p, "draft_lookup");
+    m->draft_model = get_bool(p, "draft_model");
 }
 
 static void get_prompt(struct parse *p, struct message_generate *m)

@@ -50,6 +50,7 @@ struct message_setup {
     struct str chat_format; /* empty: as the file says */
     uint32_t draft_max;     /* most tokens guessed ahead; 0: none */
     bool draft_lookup;      /* guess what followed the same tokens before */
+    bool draft_model;       /* the engine has a second model, to guess with */
 };
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };

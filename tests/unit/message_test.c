@@ -23,7 +23,8 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup = (struct message_setup){PURPOSE_INSPECT, 2, 3, 4, 5, 6, 1ull << 40, STR("chatml")};
+        m.setup = (struct message_setup){PURPOSE_INSPECT, 2, 3,    4,   5, 6, 1ull << 40,
+                                         STR("chatml"),   7, true, true};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
