@@ -141,14 +141,19 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
                const struct talk_options *o, struct llmos_error *err)
 {
     char name[256], what[300];
+    bool lookup = o->draft_lookup && strcmp(o->draft_lookup, "on") == 0;
     struct worker_options w = {
         .name = name,
         .model_path = model_path,
+        .draft_path = o->draft,
         .setup = {.purpose = (uint8_t)purpose,
                   .threads = o->threads,
                   .context_tokens = o->context,
                   .sessions_max = o->sequences ? o->sequences : 1,
-                  .chat_format = str_of(o->chat_format ? o->chat_format : "")},
+                  .chat_format = str_of(o->chat_format ? o->chat_format : ""),
+                  .draft_max =
+                      lookup || o->draft ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
+                  .draft_lookup = lookup},
         .memory_max_bytes = o->memory,
         .require_default = true,
     };

@@ -15,11 +15,11 @@
 
 /* What the options of all verbs that start a VCE fill. */
 struct talk_options {
-    uint32_t threads, context;
+    uint32_t threads, context, draft_max;
     uint32_t sequences; /* that are computed together; 0: 1 */
     const char *name;   /* what the model is called for the user; NULL: by its path */
     uint64_t memory;
-    const char *chat_format;
+    const char *chat_format, *draft, *draft_lookup;
     struct opt_list require_layers, skip_layers;
     bool isolation; /* show which layers hold */
 };
@@ -37,6 +37,20 @@ struct talk_options {
         OPT_STRING(0, "chat-format", s, member.chat_format, "NAME", "how messages are framed", \
                    .choices = "chatml|llama2|llama3|zephyr|plain",                             \
                    .default_text = "as the model file says")
+
+#define TALK_DRAFT_MAX                                                         \
+    8 /* unless the user says another; longer ones are seldom right to the end \
+       */
+#define TALK_DRAFT_OPTIONS(s, member)                                                           \
+    OPT_GROUP("Speculation"),                                                                   \
+        OPT_STRING(0, "draft-lookup", s, member.draft_lookup, "HOW",                            \
+                   "guess ahead what followed the same words before: the same answer, sooner "  \
+                   "where it quotes",                                                           \
+                   .choices = "on|off", .default_text = "off"),                                 \
+        OPT_STRING(0, "draft", s, member.draft, "MODEL",                                        \
+                   "guess ahead what this model says: a smaller one with the same vocabulary"), \
+        OPT_U32(0, "draft-max", s, member.draft_max, "N", 1, 16, "most tokens guessed ahead",   \
+                .default_text = "8")
 
 #define TALK_ROOM_OPTIONS(s, member)                                                 \
     OPT_GROUP("Isolation"),                                                          \

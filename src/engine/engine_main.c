@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_main.c - llmos-engine: one model in an empty room, asked over one socket.
  *
- * Descriptor 3 is the socket, 4 the model; nothing else is ever opened.  Ends with 0 when the host
- * closes the socket, with 1 when it cannot go on, which it has then told the host. */
+ * Descriptor 3 is the socket, 4 the model, 5 a draft model if there is one; nothing else is ever
+ * opened.  Ends with 0 when the host closes the socket, with 1 when it cannot go on, which it has
+ * then told the host. */
 #include "engine/serve.h"
 #include "vce/launch.h"
 #include "vce/seal.h"
@@ -43,7 +44,7 @@ static int live(struct wire *w, struct llmos_error *err)
 
     if (rc <= 0)
         return rc;
-    rc = serve_init(&s, w, VCE_MODEL_FD, &m.setup, err);
+    rc = serve_init(&s, w, VCE_MODEL_FD, VCE_DRAFT_FD, &m.setup, err);
     if (rc == 0)
         rc = serve_run(&s, err);
     serve_fini(&s);

@@ -20,10 +20,11 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd;
+    int model_fd, draft_fd;
     uint8_t purpose;
     uint64_t load_us;           /* from SETUP to READY */
     llmos_model *model;         /* NULL when only inspecting */
+    llmos_model *draft;         /* NULL: there is none */
     llmos_context *context;     /* NULL unless answering */
     uint64_t memory_left_bytes; /* that it does not take */
     uint32_t context_tokens, sessions_max;
@@ -47,9 +48,10 @@ struct serve {
 };
 
 /* The model and the context, as SETUP wants; everything is released by serve_fini, also after a
- * failure.  fd stays the caller's. */
-int serve_init(struct serve *s, struct wire *wire, int model_fd, const struct message_setup *setup,
-               struct llmos_error *err);
+ * failure.  The descriptors stay the caller's; draft_fd is looked at only if SETUP speaks of a
+ * draft model. */
+int serve_init(struct serve *s, struct wire *wire, int model_fd, int draft_fd,
+               const struct message_setup *setup, struct llmos_error *err);
 void serve_fini(struct serve *s);
 
 /* Says READY, then answers until the host is gone (0) or breaks the rules. */

@@ -13,4 +13,8 @@ bool context_is_sound(const llmos_context *context, struct llmos_error *why);
 /* What the context's threads can do at most; while nothing is stepped. */
 void context_limits(llmos_context *context, size_t memory_max_bytes, struct limits *limits);
 
+/* From now on every draft is made as long as there is room for it, whether it pays or not: what a
+ * session says must not depend on it, and what pays depends on the machine. */
+void context_guess_always(llmos_context *context);
+
 #endif

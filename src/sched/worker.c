@@ -105,6 +105,7 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
 {
     char engine[4096], launcher[4096];
     CLEANUP(fd) int model = -1;
+    CLEANUP(fd) int draft = -1;
     struct vce_options v = {
         .launcher_path = launcher,
         .engine_path = engine,
@@ -124,6 +125,13 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
     if (model < 0)
         return model;
     v.model_fd = model;
+    if (o->draft_path) {
+        draft = file_open_regular(o->draft_path, err);
+        if (draft < 0)
+            return fail_while(err, draft, "draft model");
+    }
+    v.draft_fd = draft;
+    setup->draft_model = o->draft_path != NULL;
     if (!setup->threads)
         setup->threads = machine_cpus();
     if (!setup->memory_max_bytes)
@@ -131,6 +139,8 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
     if (setup->memory_max_bytes)
         v.memory_max_bytes =
             setup->memory_max_bytes + SLACK_BYTES + (uint64_t)setup->threads * STACK_BYTES;
+    if (setup->memory_max_bytes && o->draft_path)
+        v.memory_max_bytes += SLACK_BYTES; /* of a second vocabulary */
     return vce_start(&w->vce, &v, err);
 }
 

@@ -16,6 +16,8 @@ struct worker;
 struct worker_options {
     const char *name;           /* of the model, for cgroup and host name; cleaned as needed */
     const char *model_path;     /* a regular file */
+    const char *draft_path;     /* the same of a draft model; NULL: none.  Decides setup.draft_model
+                                 */
     struct message_setup setup; /* threads 0: one for every usable core */
     unsigned cpu_percent;       /* 0: no limit */
     /* What the engine may allocate for caches and scratch; the weights, which are mapped, do not

@@ -24,7 +24,7 @@
 
 #define START_TIMEOUT_MS 5000
 #define FIRST_FD         3
-#define HANDED_FDS       4  /* 3 socket, 4 model, 5 control, 6 engine: see vce_main.c */
+#define HANDED_FDS       5  /* 3 socket, 4 and 5 models, 6 control, 7 engine: see vce_main.c */
 #define SAFE_FD          16 /* sources are moved up here, so that no target overwrites a source */
 
 /* --- the thread that starts programs ------------------------------------------------------- *
@@ -182,21 +182,26 @@ static void cleanup_starting(struct starting *s)
         cleanup_fd(fds[i]);
 }
 
-static int check_model(struct starting *s, struct llmos_error *err)
+/* fd < 0: there is none. */
+static int check_model(struct starting *s, int fd, const char *what, struct llmos_error *err)
 {
-    int fd = s->options->model_fd;
     struct stat st;
 
     if (fd < 0)
         return 0;
     if (fstat(fd, &st) < 0)
-        return fail_errno(err, "cannot look at the model");
+        return fail_errno(err, "cannot look at %s", what);
     if (!S_ISREG(st.st_mode))
-        return fail(err, LLMOS_EINVAL, "the model is not a regular file");
+        return fail(err, LLMOS_EINVAL, "%s is not a regular file", what);
     if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
-        return fail(err, LLMOS_EINVAL, "the model is not opened read-only");
-    s->spec.model_bytes = (uint64_t)st.st_size;
+        return fail(err, LLMOS_EINVAL, "%s is not opened read-only", what);
+    s->spec.model_bytes += (uint64_t)st.st_size;
     return 0;
+}
+
+static int draft_of(const struct vce_options *o)
+{
+    return o->draft_fd > 0 ? o->draft_fd : -1;
 }
 
 /* Below SAFE_FD a descriptor of ours could be overwritten while the others are put in place. */
@@ -241,19 +246,28 @@ static void make_limits(struct starting *s)
         spec_set_detail(s->spec.limits_problem, why.text);
 }
 
+static int hand_on(int fd, int *copy, struct llmos_error *err)
+{
+    if (fd < 0)
+        return 0;
+    *copy = fcntl(fd, F_DUPFD_CLOEXEC, SAFE_FD);
+    return *copy < 0 ? fail_errno(err, "cannot hand on the model") : 0;
+}
+
 static int spawn_launcher(struct starting *s, struct llmos_error *err)
 {
     struct order order = {.path = s->options->launcher_path,
-                          .fds = {s->socket[1], -1, s->control[1], s->engine}};
+                          .fds = {s->socket[1], -1, -1, s->control[1], s->engine}};
     CLEANUP(fd) int model = -1;
-    int rc;
+    CLEANUP(fd) int draft = -1;
+    int rc = hand_on(s->options->model_fd, &model, err);
 
-    if (s->options->model_fd >= 0) {
-        model = fcntl(s->options->model_fd, F_DUPFD_CLOEXEC, SAFE_FD);
-        if (model < 0)
-            return fail_errno(err, "cannot hand on the model");
-        order.fds[1] = model;
-    }
+    if (rc == 0)
+        rc = hand_on(draft_of(s->options), &draft, err);
+    if (rc < 0)
+        return rc;
+    order.fds[1] = model;
+    order.fds[2] = draft;
     rc = spawn(&order, err);
     if (rc < 0)
         return rc;
@@ -358,7 +372,9 @@ static int start(struct starting *s, struct llmos_error *err)
     int rc = open_descriptors(s, err);
 
     if (rc == 0)
-        rc = check_model(s, err);
+        rc = check_model(s, s->options->model_fd, "the model", err);
+    if (rc == 0)
+        rc = check_model(s, draft_of(s->options), "the draft model", err);
     if (rc < 0)
         return rc;
     make_limits(s);

@@ -5,7 +5,7 @@
  * then allocate), tells it over a descriptor what to build, and waits for its report.  llmos-vce
  * builds the room and becomes the engine in it.  The engine finds two descriptors: VCE_SOCKET_FD, a
  * stream socket to us, and VCE_MODEL_FD, the model file opened read-only (absent if model_fd was
- * -1).  Its environment is empty.
+ * -1); and VCE_DRAFT_FD, a second model, if there is one.  Its environment is empty.
  *
  * The engine's first act, before it reads a byte of either, is seal() (seal.h), which drops the
  * last rights that starting needed.
@@ -26,6 +26,7 @@
 
 #define VCE_SOCKET_FD 3
 #define VCE_MODEL_FD  4
+#define VCE_DRAFT_FD  5
 
 /* name, what it promises (shown by llmos ps --isolation) */
 #define VCE_LAYERS(X)                                                                              \
@@ -62,6 +63,7 @@ struct vce_options {
     const char *engine_path;   /* an executable; opened here, executed by descriptor */
     const char *name;          /* for cgroup and host name: [a-z0-9-], at most 32 */
     int model_fd;              /* stays the caller's; -1 for none */
+    int draft_fd;              /* the same of a second model; 0 or less: none */
     uint64_t memory_max_bytes; /* private memory of the engine; 0: no limit */
     unsigned cpu_percent;      /* of one core: 150 is one and a half; 0: no limit */
     unsigned skip;             /* VCE_BITs of layers not even tried */

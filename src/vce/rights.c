@@ -117,7 +117,7 @@ int rights_limit(uint64_t memory_max_bytes, uint64_t model_bytes, bool has_user_
     } limits[] = {
         {RLIMIT_CORE, 0, true},
         {RLIMIT_FSIZE, 0, true},
-        {RLIMIT_NOFILE, 16, true}, /* it holds five */
+        {RLIMIT_NOFILE, 16, true}, /* it holds six */
         {RLIMIT_MEMLOCK, 0, true},
         {RLIMIT_MSGQUEUE, 0, true},
         {RLIMIT_NICE, 0, true},

@@ -38,15 +38,22 @@ static const char *synth_model(void)
     return path;
 }
 
-static struct worker *start_engine(const char *model, const struct message_setup *setup)
+static struct worker *start_engine_with(const char *model, const char *draft,
+                                        const struct message_setup *setup)
 {
     struct worker_options o = worker_options_for("llmos-engine", model);
 
+    o.draft_path = draft;
     if (setup)
         o.setup = *setup;
     if (!o.setup.threads)
         o.setup.threads = 1;
     return start_ready(&o);
+}
+
+static struct worker *start_engine(const char *model, const struct message_setup *setup)
+{
+    return start_engine_with(model, NULL, setup);
 }
 
 /* Asks one thing and takes the whole answer; *a is zero or an older answer, its text the caller's
@@ -242,6 +249,123 @@ TEST(engine_gives_the_same_bytes_to_those_who_give_way_when_the_cache_is_short)
     worker_destroy(alone);
 }
 
+/* ---- guesses ---- */
+
+static void check_same_answer(const struct answer *a, const struct answer *b)
+{
+    check_ok(a);
+    check_ok(b);
+    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
+    CHECK_INT(a->tokens, b->tokens);
+    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
+}
+
+/* A text that says the same again and again, with stop strings, seeds, limits and log-probabilities
+ * as they come: every answer is what an engine that does not guess says. */
+static void check_guesses(const char *model, const char *draft, struct message_setup guessing,
+                          uint64_t *accepted)
+{
+    struct message_setup plain = guessing;
+    struct worker *w[2];
+    uint64_t id = 0;
+
+    plain.draft_max = 0;
+    w[0] = start_engine(model, &plain);
+    w[1] = start_engine_with(model, draft, &guessing);
+    *accepted = 0;
+    for (uint32_t i = 0; i < 12; i++) {
+        struct answer a[2] = {{{0}}};
+
+        for (int k = 0; k < 2; k++) {
+            struct message m = generate_request(
+                ++id,
+                "Lily has a red ball. Tom has a red ball. Lily has a red ball. Tom has a red ball. "
+                "Lily has a red",
+                i == 3 ? 1 : 40 + i);
+
+            m.generate.temperature = i % 3 == 2 ? 0.7f : 0;
+            m.generate.seed = i;
+            m.generate.repeat_penalty = i == 4 ? 1.2f : 1;
+            m.generate.stop_count = i % 4 == 1;
+            m.generate.stops[0] = STR("has a");
+            m.generate.want_logprob = i == 7;
+            m.generate.ignore_eos = i % 2;
+            ask(w[k], &m, &a[k]);
+        }
+        check_same_answer(&a[0], &a[1]);
+        CHECK_INT(a[0].done.finish, a[1].done.finish);
+        CHECK_INT(a[0].logprobs, a[1].logprobs);
+        CHECK_INT(a[0].done.completion_tokens, a[1].done.completion_tokens);
+        CHECK_INT(a[0].done.drafted_tokens, 0);
+        if (i == 7)
+            CHECK_INT(a[1].done.drafted_tokens, 0);
+        *accepted += a[1].done.accepted_tokens;
+        for (int k = 0; k < 2; k++)
+            buf_fini(&a[k].text);
+    }
+    worker_destroy(w[0]);
+    worker_destroy(w[1]);
+}
+
+TEST(engine_says_the_same_with_guesses)
+{
+    struct message_setup guessing = {.draft_max = 8, .draft_lookup = true};
+    const char *real = shared_path(real_models[0].model);
+    uint64_t accepted;
+
+    check_guesses(synth_model(), NULL, guessing, &accepted);
+    if (!real)
+        SKIP("no real model: whether a text that repeats itself is guessed was not seen");
+    check_guesses(real, NULL, guessing, &accepted);
+    CHECK(accepted > 0); /* whether it pays is not known before it was tried */
+}
+
+/* Its own draft model, which is too slow to pay but tried at times. */
+TEST(engine_says_the_same_with_a_draft_model)
+{
+    struct message_setup guessing = {.draft_max = 4};
+    uint64_t accepted;
+
+    check_guesses(synth_model(), synth_model(), guessing, &accepted);
+    CHECK(accepted > 0);
+}
+
+TEST(engine_refuses_a_draft_model_of_another_vocabulary)
+{
+    const char *real = shared_path(real_models[0].model);
+    struct worker_options o = worker_options_for("llmos-engine", synth_model());
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    if (!real)
+        SKIP("no second model with another vocabulary");
+    o.setup.draft_max = 4;
+    o.draft_path = real;
+    CHECK_INT(worker_start(&w, &o, &err), 0);
+    CHECK_INT(worker_receive(w, &m, 60000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.error.code, LLMOS_EINVAL);
+    CHECK(memmem(m.error.text.at, m.error.text.len, "same vocabulary", 15));
+    worker_destroy(w);
+}
+
+TEST(engine_with_guesses_says_the_same_together_and_when_the_cache_is_short)
+{
+    struct message_setup one = {.sessions_max = 1, .context_tokens = 128};
+    struct message_setup eight = {.sessions_max = 8,
+                                  .context_tokens = 128,
+                                  .kv_tokens = 128,
+                                  .draft_max = 4,
+                                  .draft_lookup = true};
+    struct worker *alone = start_engine(synth_model(), &one);
+    struct worker *together = start_engine(synth_model(), &eight);
+
+    check_together(alone, together, 8, 90);
+    worker_destroy(alone);
+    worker_destroy(together);
+}
+
 TEST(engine_repeats_itself_for_the_same_seed_only)
 {
     struct worker *w = start_engine(synth_model(), NULL);
@@ -263,15 +387,6 @@ TEST(engine_repeats_itself_for_the_same_seed_only)
 }
 
 /* ---- prompts that begin alike ---- */
-
-static void check_same_answer(const struct answer *a, const struct answer *b)
-{
-    check_ok(a);
-    check_ok(b);
-    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
-    CHECK_INT(a->tokens, b->tokens);
-    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
-}
 
 static struct message tokens_request(uint64_t id, const int32_t *tokens, uint32_t count)
 {

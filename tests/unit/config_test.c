@@ -28,7 +28,9 @@ TEST(config_reads_every_key)
     CHECK_INT(
         load("listen: {address: '::1', port: 81}\nsocket: /s\nhosts: [a, b]\nlog: debug\n"
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
-             "   memory: 2G, cpu_percent: 150, chat_format: chatml}\n- {name: n, path: /abs}\n"
+             "   memory: 2G, cpu_percent: 150, chat_format: chatml,\n"
+             "   speculation: lookup, draft: d.gguf, draft_max: 5}\n- {name: n, path: /abs, "
+             "draft_max: 5}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
              "limits: {body: 1M, queue: 3, connections: 4, receive_seconds: 5, idle_seconds: 6,\n"
              "  drain_seconds: 7, stall_seconds: 8, start_seconds: 9}\n"),
@@ -48,6 +50,10 @@ TEST(config_reads_every_key)
     CHECK_INT(c.models[0].memory_max_bytes, 2ll << 30);
     CHECK_INT(c.models[0].cpu_percent, 150);
     CHECK(str_is(c.models[0].setup.chat_format, "chatml"));
+    CHECK(c.models[0].setup.draft_lookup && !c.models[1].setup.draft_lookup);
+    CHECK_INT(c.models[0].setup.draft_max, 5);
+    CHECK_STR(c.models[0].draft_path, "/etc/d.gguf");
+    CHECK_INT(c.models[1].setup.draft_max, 0); /* nothing to draft from */
     CHECK_INT(c.required, VCE_BIT(VCE_SECCOMP));
     CHECK(c.require_default);
     CHECK_INT(c.skip, VCE_BIT(VCE_LIMITS));

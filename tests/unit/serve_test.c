@@ -124,7 +124,7 @@ static int serve_once(const struct buf *requests, uint32_t wanted,
     host.fd = pair[1];
     CHECK_INT(pthread_create(&thread, NULL, host_run, &host), 0);
     wire_init(&w, pair[0]);
-    rc = serve_init(&s, &w, model_fd, setup, &err);
+    rc = serve_init(&s, &w, model_fd, model_fd, setup, &err);
     if (rc == 0)
         rc = serve_run(&s, &err);
     serve_fini(&s);

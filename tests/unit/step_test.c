@@ -163,7 +163,11 @@ static bool live(llmos_context *c, llmos_session **s, enum offence offence)
 /* In a child of its own, which ends with a verdict or is killed. */
 static void be_watched(uint32_t threads, enum offence offence, bool with_filter)
 {
-    struct llmos_context_options o = {.threads = threads, .sessions_max = 2, .batch_tokens = BATCH};
+    struct llmos_context_options o = {.threads = threads,
+                                      .sessions_max = 2,
+                                      .batch_tokens = BATCH,
+                                      .draft_max = 4,
+                                      .draft_lookup = true}; /* it looks at the clock: no call */
     struct llmos_step_out out[2];
     unsigned long before;
     llmos_context *c;
