@@ -5,7 +5,9 @@
  * number of rows, vectors or threads of the call it is part of.  So results do not depend on batch
  * or thread count. (Between back ends the last bits may differ.)  Kernels allocate nothing, keep no
  * state, and may be called by any number of threads on disjoint outputs.  No pointer need be
- * aligned beyond its element, unless said so. NaN and infinity pass through; nothing traps. */
+ * aligned beyond its element, unless said so. NaN and infinity pass through;
+ * avx512bf16 takes subnormal numbers for zero where weights are bf16, as its instruction does;
+ * nothing traps. */
 #ifndef TENSOR_BACKEND_H
 #define TENSOR_BACKEND_H
 
@@ -50,14 +52,14 @@ static inline size_t attention_floats(const struct attention *a)
 }
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "neon", "neon-i8mm" */
+    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512bf16", ... */
     bool (*usable)(
         void); /* does this processor have the instructions (feature bits and OS support) */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
-     * f32 stays f32; for all quantised weights x is quantised to blocks of 32 int8 with an f32
-     * scale.  Weight types of equal prepared form share it: prepared_form(q8_0) ==
-     * prepared_form(q4_K). */
+     * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
+     * is quantised to blocks of 32 int8 with an f32 scale.  Weight types of equal prepared form
+     * share it: prepared_form(q8_0) == prepared_form(q4_K). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
@@ -104,7 +106,7 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
-extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni;
+extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni, backend_avx512bf16;
 #elif defined(__aarch64__)
 extern const struct backend backend_neon, backend_neon_i8mm;
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI. */
+/* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; and for
+ * those that have BF16 as well, the same with products of bf16. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"
@@ -1043,3 +1044,132 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni", .usable = cpu_has_avx512vnni, .reads_packed = true, BACKEND_LANES};
+
+/* ---- bf16 weights by vdpbf16ps ----
+ *
+ * Twice the products of f32.  An element is a sum over pieces of CHUNK values in order; in a piece
+ * lane l sums the pairs (2 l, 2 l + 1), (2 l + 32, 2 l + 33), ... in order, and v_sum4 adds the
+ * lanes. Subnormal numbers count as zero. */
+
+#define BF16 static inline __attribute__((always_inline, target("avx512bf16")))
+
+BF16 __m512bh load_pairs(const uint16_t *p, size_t count)
+{
+    __m512i v =
+        count >= 32 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16((1u << count) - 1, p);
+
+    return (__m512bh)v;
+}
+
+/* Values [0, count) of four rows times T vectors. */
+BF16 void bf16_dots(const unsigned T, const uint16_t *const w[4], const uint16_t *x,
+                    size_t x_stride, size_t count, const char *next, quad *sums)
+{
+    vec acc[4][TILE_T];
+
+    for (unsigned r = 0; r < 4; r++)
+        for (unsigned t = 0; t < T; t++)
+            acc[r][t] = v_zero();
+    for (size_t i = 0; i < count; i += 32) {
+        __m512bh xt[TILE_T];
+
+        if (next)
+            fetch_level2(next + i * 8, 256); /* four rows of two bytes a value */
+        for (unsigned t = 0; t < T; t++)
+            xt[t] = load_pairs(x + t * x_stride + i, count - i);
+        for (unsigned r = 0; r < 4; r++) {
+            __m512bh wr = load_pairs(w[r] + i, count - i);
+
+            for (unsigned t = 0; t < T; t++)
+                acc[r][t] = _mm512_dpbf16_ps(acc[r][t], wr, xt[t]);
+        }
+    }
+    for (unsigned t = 0; t < T; t++)
+        sums[t] = v_sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
+}
+
+/* T vectors, from t on, of the values [begin, end) of the rows [r, r_end). */
+BF16 void bf16_rows(const unsigned T, const struct quant_job *j, size_t r, size_t r_end, size_t t,
+                    size_t begin, size_t end, bool streams)
+{
+    for (; r < r_end; r += 4) {
+        const char *rows[4], *next = NULL;
+        const uint16_t *w[4];
+        size_t count = j->row_end - r;
+        quad sums[TILE_T];
+
+        four_rows(j->w, r, j->row_end, rows);
+        for (unsigned i = 0; i < 4; i++)
+            w[i] = (const uint16_t *)(const void *)rows[i] + begin;
+        if (streams && t == 0 && r + 4 < j->row_end)
+            next = (const char *)tensor_row(j->w, r + 4) + begin * 8;
+        bf16_dots(T, w, (const uint16_t *)(const void *)(j->x + t * j->x_bytes) + begin,
+                  j->x_bytes / 2, end - begin, next, sums);
+        for (unsigned i = 0; i < T; i++) {
+            float *out = j->out + (t + i) * j->out_stride + r;
+
+            put_rows(begin == 0 ? sums[i] : quad_add(get_rows(out, count), sums[i]), out, count);
+        }
+    }
+}
+
+__attribute__((target("avx512bf16"))) static void matmul_bf16_pairs(const struct quant_job *j,
+                                                                    size_t n)
+{
+    bool streams = n <= STREAM_MAX;
+    size_t inner = j->w->shape[0], block = streams ? 4 : ROW_BLOCK;
+
+    for (size_t r = j->row_begin; r < j->row_end; r += block) {
+        size_t r_end = j->row_end - r < block ? j->row_end : r + block, begin = 0;
+
+        do { /* once even if inner is 0: the sum of nothing is 0 */
+            size_t end = inner - begin < CHUNK ? inner : begin + CHUNK, t = 0;
+
+            for (; t + TILE_T <= n; t += TILE_T)
+                bf16_rows(TILE_T, j, r, r_end, t, begin, end, streams);
+            for (; t + 2 <= n; t += 2)
+                bf16_rows(2, j, r, r_end, t, begin, end, streams);
+            if (t < n)
+                bf16_rows(1, j, r, r_end, t, begin, end, streams);
+            begin = end;
+        } while (begin < inner);
+    }
+}
+
+static size_t prepared_bytes_bf16(enum dtype weights, size_t inner)
+{
+    return weights == DTYPE_BF16 ? (inner * 2 + 63) / 64 * 64 : prepared_bytes(weights, inner);
+}
+
+__attribute__((target("avx512bf16"))) static void prepare_bf16(enum dtype weights, const float *x,
+                                                               size_t inner, void *out)
+{
+    if (weights != DTYPE_BF16) {
+        prepare(weights, x, inner, out);
+        return;
+    }
+    for (size_t i = 0; i < inner; i += LANES) {
+        size_t count = inner - i < LANES ? inner - i : LANES;
+        __m256bh h = _mm512_cvtneps_pbh(v_load_part(x + i, count));
+
+        _mm256_mask_storeu_epi16((uint16_t *)out + i, first(count), (__m256i)h);
+    }
+}
+
+static void matmul_with_bf16(const struct tensor *w, size_t row_begin, size_t row_end,
+                             const void *x, size_t n, float *out, size_t out_stride)
+{
+    struct quant_job j = {w,          x,         out,    prepared_bytes_bf16(w->type, w->shape[0]),
+                          out_stride, row_begin, row_end};
+
+    if (w->type == DTYPE_BF16)
+        matmul_bf16_pairs(&j, n);
+    else
+        matmul(w, row_begin, row_end, x, n, out, out_stride);
+}
+
+const struct backend backend_avx512bf16 = {
+    .name = "avx512bf16",
+    .usable = cpu_has_avx512bf16,
+    .reads_packed = true,
+    BACKEND_LANES_OF(prepared_bytes_bf16, prepare_bf16, matmul_with_bf16)};

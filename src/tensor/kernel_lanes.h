@@ -252,7 +252,7 @@ static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_e
 
 /* ---- activations for quantised weights ---- */
 
-enum { FORM_F32, FORM_Q8 };
+enum { FORM_F32, FORM_BF16, FORM_Q8 };
 
 struct x_q8 {
     int8_t q[Q_BLOCK];
@@ -310,7 +310,7 @@ INLINE size_t block_bytes(enum dtype type)
 
 static unsigned prepared_form(enum dtype weights)
 {
-    return dtype_info(weights)->block > 1 ? FORM_Q8 : FORM_F32;
+    return dtype_info(weights)->block > 1 ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)
@@ -342,9 +342,27 @@ INLINE void quantise_block(const float *x, struct x_q8 *out)
     out->minus_128_low = -128 * low;
 }
 
+/* The nearest bf16, as f32: what f32_to_bf16 gives, where a compiler can see it. */
+INLINE float rounded_to_bf16(float f)
+{
+    uint32_t u, rounded;
+
+    memcpy(&u, &f, sizeof(u));
+    rounded = u + 0x7fffu + (u >> 16 & 1u);
+    u = (u & 0x7fffffffu) > 0x7f800000u ? u | 0x400000u : rounded;
+    u &= 0xffff0000u;
+    memcpy(&f, &u, sizeof(f));
+    return f;
+}
+
 static void prepare(enum dtype weights, const float *x, size_t inner, void *out)
 {
     struct x_q8 *blocks = out;
+
+    for (size_t i = 0; i < inner && prepared_form(weights) == FORM_BF16; i++)
+        ((float *)out)[i] = rounded_to_bf16(x[i]);
+    if (prepared_form(weights) == FORM_BF16)
+        return;
 
     if (prepared_form(weights) == FORM_F32) {
         memcpy(out, x, inner * sizeof(float));
@@ -870,11 +888,12 @@ static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim,
         store_key(x, head_dim, page + at);
 }
 
-#define BACKEND_LANES BACKEND_LANES_WITH(prepare)
-#define BACKEND_LANES_WITH(own)                                                       \
-    .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = own, \
-    .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, \
-    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,       \
-    .store_keys = store_keys, .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
+#define BACKEND_LANES            BACKEND_LANES_WITH(prepare)
+#define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_bytes, prep, matmul)
+#define BACKEND_LANES_OF(bytes, prep, product)                                                   \
+    .prepared_form = prepared_form, .prepared_bytes = bytes, .prepare = prep, .matmul = product, \
+    .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,            \
+    .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,          \
+    .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
 
 #endif

@@ -10,7 +10,7 @@
 /* Sums are kept in double, in index order: what is compared with this has errors of its own only.
  */
 
-enum { FORM_F32, FORM_Q8 };
+enum { FORM_F32, FORM_BF16, FORM_Q8 };
 
 struct x_q8 {
     float d;
@@ -24,7 +24,7 @@ static bool always(void)
 
 static unsigned prepared_form(enum dtype weights)
 {
-    return dtype_info(weights)->block > 1 ? FORM_Q8 : FORM_F32;
+    return dtype_info(weights)->block > 1 ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)
@@ -63,6 +63,11 @@ static void prepare(enum dtype weights, const float *x, size_t inner, void *out)
 
     if (prepared_form(weights) == FORM_F32) {
         memcpy(out, x, inner * sizeof(float));
+        return;
+    }
+    if (prepared_form(weights) == FORM_BF16) {
+        for (size_t i = 0; i < inner; i++)
+            ((float *)out)[i] = bf16_to_f32(f32_to_bf16(x[i]));
         return;
     }
     for (size_t b = 0; b < inner / Q_BLOCK; b++)

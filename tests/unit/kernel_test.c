@@ -499,14 +499,17 @@ TEST(large_and_tiny_activations_keep_their_scale)
             for (size_t k = 0; k < COUNT(scales); k++) {
                 size_t inner = inner_near((enum dtype)type, 64);
                 struct problem p = problem_make((enum dtype)type, inner, 5, 2);
-                float expected[10], out[10];
+                float expected[10], out[10], lost = 0;
 
+                /* vdpbf16ps takes subnormal numbers and products for zero: backend.h */
+                if (type == DTYPE_BF16 && strcmp(b->name, "avx512bf16") == 0)
+                    lost = 2 * FLT_MIN * (float)inner;
                 for (size_t i = 0; i < 2 * inner; i++)
                     p.x[i] *= scales[k];
                 multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
                 multiply(b, &p, 0, 2, 0, 5, out);
                 for (size_t i = 0; i < 10; i++)
-                    CHECK(same_number(out[i], expected[i], 2e-5f * scales[k] + 1e-43f));
+                    CHECK(same_number(out[i], expected[i], 2e-5f * scales[k] + 1e-43f + lost));
                 problem_free(&p);
             }
         }
