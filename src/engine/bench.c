@@ -41,7 +41,7 @@ static int step(struct bench *b, llmos_session *session, struct llmos_step_out *
 
     if (rc == 0)
         rc = serve_hear(b->serve, 0, err);
-    if (rc == 0 && b->serve->bench_is_canceled)
+    if (rc == 0 && b->serve->alone_is_canceled)
         rc = fail(err, LLMOS_ECANCELED, "the measurement was canceled");
     return rc;
 }

@@ -408,7 +408,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_BENCH ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_PACK ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -492,7 +492,11 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         *is_over = m->data.last;
         break;
     case MESSAGE_PROGRESS:
-        fits = l->type == MESSAGE_BENCH;
+        fits = l->type == MESSAGE_BENCH || l->type == MESSAGE_PACK;
+        break;
+    case MESSAGE_PACKED:
+        fits = l->type == MESSAGE_PACK;
+        *is_over = true;
         break;
     default: /* ERROR fits every request */
         *is_over = true;
