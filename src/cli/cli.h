@@ -23,7 +23,7 @@ struct cli_verb {
 };
 
 extern const struct cli_verb cli_run, cli_chat, cli_inspect, cli_tokenize, cli_serve, cli_ps,
-    cli_stop, cli_bench;
+    cli_stop, cli_bench, cli_pack;
 
 /* Parses a verb's words.  True: go on; otherwise *code is the exit code (--help was shown, or the
  * mistake was told). */

@@ -48,9 +48,13 @@ static const struct opt_command bench_command = {
 };
 
 /* What the engine says of itself is completed by what is seen from outside. */
-static int join(uint64_t memory_bytes, json_t *measured, struct llmos_error *err)
+static int join(const struct talk *t, json_t *measured, struct llmos_error *err)
 {
-    if (json_object_set_new(measured, "memory_bytes", json_integer((json_int_t)memory_bytes)) < 0)
+    uint64_t memory_bytes = worker_memory_bytes(t->worker);
+    bool is_packed = t->ready.packing == PACKING_USED;
+
+    if (json_object_set_new(measured, "memory_bytes", json_integer((json_int_t)memory_bytes)) < 0 ||
+        json_object_set_new(measured, "packed", json_boolean(is_packed)) < 0)
         return fail(err, LLMOS_ENOMEM, "no memory for the result");
     return 0;
 }
@@ -85,6 +89,7 @@ static void put_figures(const json_t *r, struct buf *out)
     put_word(out, r, "architecture", "  ");
     put_word(out, r, "file_type", " ");
     put_word(out, r, "backend", "  backend ");
+    put_word(out, r, "packed", "  packed ");
     put_word(out, r, "threads", "  threads ");
     put_word(out, r, "prompt_tokens", "  prompt ");
     put_word(out, r, "generated_tokens", "  generate ");
@@ -143,7 +148,7 @@ static int measure(const struct bench *o, const char *model_path, struct talk *t
     rc = json_parse(result, buf_str(&json), &limits, err);
     if (rc < 0)
         return fail_while(err, rc, "what the engine measured");
-    rc = json_is_object(*result) ? join(worker_memory_bytes(t->worker), *result, err)
+    rc = json_is_object(*result) ? join(t, *result, err)
                                  : fail(err, LLMOS_EFORMAT, "what the engine measured is a list");
     if (rc < 0)
         json_decref(*result);

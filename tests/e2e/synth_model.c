@@ -7,14 +7,29 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Just large enough that it is worth laying out for the processor: 40 MiB. */
+static bool packable(struct synth_options *o, const char *name)
+{
+    if (strcmp(name, "packable") != 0 || !synth_shape(o, "tiny"))
+        return false;
+    o->layers = 2;
+    o->width = 512;
+    o->heads = o->heads_kv = 8;
+    o->hidden = 1024;
+    o->vocabulary = 32000;
+    o->type = DTYPE_Q8_0;
+    o->tied_output = false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct synth_options o;
     struct llmos_error err;
     int fd;
 
-    if (argc < 3 || !synth_shape(&o, argv[1])) {
-        fprintf(stderr, "usage: synth_model tiny|135m|0.5b|1b FILE [chatml]\n");
+    if (argc < 3 || (!synth_shape(&o, argv[1]) && !packable(&o, argv[1]))) {
+        fprintf(stderr, "usage: synth_model tiny|packable|135m|0.5b|1b FILE [chatml]\n");
         return 2;
     }
     o.chatml = argc > 3 && strcmp(argv[3], "chatml") == 0;
