@@ -26,7 +26,8 @@ enum message_type {
     MESSAGE_SETUP = 1, /* once, first */
     MESSAGE_GENERATE,
     MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
-                         ERROR (LLMOS_ECANCELED) if it was a BENCH or PACK; nothing if it was over */
+                         ERROR (LLMOS_ECANCELED) if it was a BENCH or a PACK; nothing if it was
+                         over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
