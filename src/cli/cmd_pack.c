@@ -204,8 +204,11 @@ static int run(int argc, char **argv)
     } else {
         halt_catch();
         code = pack_all(c, &o, &rest, &out);
-        if (o.json && code == EXIT_OK)
-            code = cli_print_buf(&out);
+        if (o.json) { /* also what failed stands there */
+            int printed = cli_print_buf(&out);
+
+            code = code == EXIT_OK ? printed : code;
+        }
     }
     packcache_close(c);
     return code;

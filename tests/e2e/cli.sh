@@ -270,9 +270,11 @@ says() { # NAME WORD...: the answer of packable.gguf in the file NAME
 entries() { find "$LLMOS_CACHE/packed" -name '*.pack' 2> /dev/null; }
 same() { cmp "$1" "$2" >> "$work/log"; }
 packs_nothing() { says plain --pack off && [ ! -s "$work/err" ] && [ ! -d "$LLMOS_CACHE" ]; }
-run "$llmos" pack tiny.gguf
+"$tools/synth_model" packable packable.gguf || exit 1
+useless() { run "$llmos" pack tiny.gguf; [ "$code" = 0 ] && has "$work/err" "this processor reads 'tiny.gguf' as it is: nothing was made" && [ -z "$(entries)" ]; }
+claim 'a model of floats is not packed, and that is said' useless
+run "$llmos" pack packable.gguf
 if [ "$code" = 0 ] && [ -s "$work/err" ]; then
-    claim 'who packs for nothing is told' has "$work/err" "this processor reads 'tiny.gguf' as it is"
     skip 'packed weights' 'this processor reads none'
 elif [ "${LLMOS_SANITIZED:-}" ]; then
     skip 'packed weights' 'a sanitizer takes too long'
@@ -280,23 +282,22 @@ else
     packs() { [ "$code" = 0 ] && [ ! -s "$work/out" ] && [ "$(entries | wc -l)" = 1 ]; }
     claim 'pack makes packed weights of any model, quietly' packs
     lists() {
-        run "$llmos" pack --list && has "$work/out" tiny.gguf && has "$work/out" 'LAST USED' || return 1
+        run "$llmos" pack --list && has "$work/out" packable.gguf && has "$work/out" 'LAST USED' || return 1
         run "$llmos" pack --list --json
-        [ "$("$tools/json_get" packed.0.sha256 < "$work/out")" = "$(sha256sum tiny.gguf | cut -d ' ' -f 1)" ] &&
+        [ "$("$tools/json_get" packed.0.sha256 < "$work/out")" = "$(sha256sum packable.gguf | cut -d ' ' -f 1)" ] &&
             [ "$("$tools/json_get" packed.0.bytes < "$work/out")" = "$("$tools/json_get" bytes < "$work/out")" ]
     }
     claim 'pack --list names the models, also as JSON' lists
     repeats() {
-        run "$llmos" pack tiny.gguf empty.gguf --json
-        [ "$code" = 1 ] || return 1
-        has "$work/err" "model 'empty.gguf'" && run "$llmos" pack tiny.gguf --json &&
+        run "$llmos" pack packable.gguf empty.gguf --json
+        [ "$code" = 1 ] && [ "$("$tools/json_get" models.1.result < "$work/out")" = failed ] || return 1
+        has "$work/err" "model 'empty.gguf'" && run "$llmos" pack packable.gguf --json &&
             [ "$("$tools/json_get" models.0.result < "$work/out")" = present ]
     }
     claim 'pack says what is there already, and what is no model' repeats
     cleans() { run "$llmos" pack --clean; [ "$code" = 0 ] && [ -z "$(entries)" ] && [ ! -s "$work/out" ]; }
     claim 'pack --clean removes everything' cleans
     rm -r "$LLMOS_CACHE"
-    "$tools/synth_model" packable packable.gguf || exit 1
     claim 'run --pack off makes nothing' packs_nothing
     makes() { says first && same plain first && [ "$(entries | wc -l)" = 1 ] && [ ! -s "$work/err" ]; }
     claim 'the first run of a large model makes packed weights, the answer is the same' makes

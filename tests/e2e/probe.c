@@ -127,6 +127,16 @@ static int write_output(const char *bytes)
     return lseek(VCE_OUTPUT_FD, 0, SEEK_SET) == 0 ? (int)write(VCE_OUTPUT_FD, "x", 1) : -1;
 }
 
+static int write_output_at(const char *offset)
+{
+    return (int)pwrite(VCE_OUTPUT_FD, "x", 1, atol(offset));
+}
+
+static int write_packed_at(const char *offset)
+{
+    return (int)pwrite(VCE_PACKED_FD, "x", 1, atol(offset));
+}
+
 static int stretch_output(const char *unused)
 {
     (void)unused;
@@ -626,6 +636,8 @@ static const struct {
     {"write_packed", write_packed},
     {"read_output", read_output},
     {"write_output", write_output},
+    {"write_output_at", write_output_at},
+    {"write_packed_at", write_packed_at},
     {"stretch_output", stretch_output},
     {"tcp", connect_tcp},
     {"tcp_listen", listen_tcp},

@@ -1014,7 +1014,9 @@ TEST(vce_running_engine_reads_packed_weights_and_cannot_write_them)
         begin_with_file(&v, skips[i], &packed);
         CHECK_INT(count_fds(v.pid), 6);
         CHECK_INT(order(&v, "write_packed", "", said, sizeof(said)), FAILED);
+        CHECK_INT(order(&v, "write_output_at", "0", said, sizeof(said)), FAILED); /* EBADF */
         CHECK_INT(getpriority(PRIO_PROCESS, (id_t)v.pid), 0);
+        CHECK_INT(order(&v, "write_packed_at", "0", said, sizeof(said)), i == 0 ? ENDED : FAILED);
         vce_fini(&v);
         CHECK(fstat(packed.fd, &st) == 0 && st.st_size == 8192);
         close(packed.fd);
@@ -1039,6 +1041,8 @@ TEST(vce_making_engine_writes_its_output_and_cannot_read_it)
     CHECK_INT(order(&v, "write_output", "65536", said, sizeof(said)), SUCCEEDED);
     CHECK(pread(reader, &byte, 1, 0) == 1 && byte == 'x');
     CHECK_INT(lseek(reader, 0, SEEK_END), OUTPUT_MAX);
+    CHECK_INT(order(&v, "write_output_at", "7", said, sizeof(said)), SUCCEEDED);
+    CHECK(pread(reader, &byte, 1, 7) == 1 && byte == 'x');
     CHECK_INT(order(&v, "write_model", "", said, sizeof(said)), FAILED);
     CHECK_INT(order(&v, "stretch_output", "", said, sizeof(said)), ENDED);
     CHECK_STR(said, "killed by SIGSYS (forbidden system call)");

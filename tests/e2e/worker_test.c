@@ -79,7 +79,6 @@ TEST(worker_kills_engines_that_break_the_protocol)
         {"wrong-type", "a frame of type 999, which an engine may not send"},
         {"host-type", "a frame of type 3, which an engine may not send"},
         {"ready-again", "READY a second time"},
-        {"ready-packed", "packed weights that were not given"},
         {"wrong-id", "an answer to request 1000007, which was not made or is over"},
         {"flood", "a flood of STATS"},
         {"flood-text", "an answer without end"},
@@ -502,6 +501,20 @@ static bool entry(char path[600])
     mem_free(items);
     packcache_close(c);
     return count == 1;
+}
+
+TEST(worker_believes_no_packed_weights_that_it_did_not_give)
+{
+    struct worker_options o =
+        worker_options_for("tests/e2e/rogue", work_file("modes", "ready-packed", 12));
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    CHECK_INT(worker_start(&w, &o, &err), 0);
+    CHECK_INT(worker_receive(w, &m, 60000, &err), LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "READY speaks of packed weights that were not given");
+    worker_destroy(w);
 }
 
 TEST(worker_runs_from_packed_weights_and_says_the_same)

@@ -24,6 +24,7 @@ static void make_model(void)
     if (model_fd >= 0)
         return;
     CHECK(synth_shape(&o, "tiny"));
+    o.type = DTYPE_Q8_0;
     model_fd = memfd_create("model", MFD_CLOEXEC);
     CHECK(model_fd >= 0);
     CHECK_INT(synth_write(model_fd, &o, NULL), 0);
