@@ -374,7 +374,7 @@ for _ in $(seq 100); do
     grep -q 'ready.*model=a' daemon.log && grep -q 'ready.*model=b' daemon.log && break
     sleep 0.1
 done
-lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out"; }
+lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out" && has "$work/out" PACKED; }
 claim 'ps lists the models that serve began with' lists
 lists_json() { run "$llmos" ps --json; [ "$("$tools/json_get" vces.1.state < "$work/out")" = ready ] && [ "$("$tools/json_get" vces.0.isolation.0.layer < "$work/out")" = user ]; }
 claim 'ps --json is what the daemon says' lists_json

@@ -171,7 +171,8 @@ TEST(config_survives_every_failed_allocation)
 {
     EVERY_ALLOCATION_FAILS
     {
-        int rc = load("hosts: [a]\nmodels: [{name: a, path: b, context: 5}]\nlimits: {queue: 3}\n");
+        int rc = load("hosts: [a]\ncache: /c\nmodels: [{name: a, path: b, pack: off}]\n"
+                      "limits: {queue: 3}\n");
 
         CHECK(rc == 0 || rc == LLMOS_ENOMEM);
     }
