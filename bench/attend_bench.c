@@ -6,9 +6,8 @@
  * Prefill: 1024 tokens, causal, by multiplications that are not masked.  Decode: one position
  * behind 4096 keys, in pages that are as far apart as those of a model of 30 layers and 3 KV heads,
  * so that everything comes from memory. Processor time of this thread, medians of ROUNDS. */
-#include "limits.h"
-
 #include "tensor/backend.h"
+#include "tensor/limits.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 
 struct bench {
     const struct backend *b;
+    struct pool *alone;     /* one thread */
     size_t dim, heads, run; /* run: of keys, or values, in a page */
     uint16_t *cache;        /* [page][run][keys, values] */
     float *q, *out;
@@ -99,9 +99,9 @@ static void measure(const struct bench *b, size_t bytes)
     double fma[ROUNDS], read[ROUNDS], prefill[ROUNDS], decode[ROUNDS], f, r, p, d;
 
     for (int i = 0; i < ROUNDS; i++) {
-        fma[i] = limit_fma_gflops();
+        fma[i] = limit_f32_gflops(b->alone);
         prefill[i] = prefill_gflops(b);
-        read[i] = limit_read_gbs(b->cache, bytes);
+        read[i] = limit_read_gbs(b->alone, b->cache, bytes);
         decode[i] = decode_gbs(b);
     }
     f = median(fma);
@@ -131,7 +131,7 @@ int main(int argc, char **argv)
     b.q = malloc(floats * sizeof(float));
     b.out = malloc(floats * sizeof(float));
     b.cache = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!b.q || !b.out || b.cache == MAP_FAILED) {
+    if (!b.q || !b.out || b.cache == MAP_FAILED || pool_create(&b.alone, 1, NULL) < 0) {
         fprintf(stderr, "attend_bench: no memory for a cache of %zu MiB\n", bytes >> 20);
         return 1;
     }
@@ -140,5 +140,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < floats; i++)
         b.q[i] = (float)((int)(i * 31 % 201) - 100) * 0.01f;
     measure(&b, bytes);
+    pool_destroy(b.alone);
     return 0;
 }

@@ -5,11 +5,10 @@
  *
  * Limits and kernels are measured in turn, round after round, and medians are shown: another
  * process on the machine then disturbs both. */
-#include "limits.h"
-
 #include "base/clock.h"
 #include "base/mem.h"
 #include "tensor/backend.h"
+#include "tensor/limits.h"
 #include "tensor/packed.h"
 
 #include <getopt.h>
@@ -31,8 +30,9 @@ struct series {
 };
 
 static struct series read_gbs, fma_gflops, int8_gops, decode[DTYPE_COUNT], prefill[DTYPE_COUNT];
-static char *memory; /* READ_BYTES, of huge pages where there are any */
-static bool packs;   /* weights that have a packed form are packed */
+static struct pool *alone; /* one thread */
+static char *memory;       /* READ_BYTES, of huge pages where there are any */
+static bool packs;         /* weights that have a packed form are packed */
 
 static int by_value(const void *a, const void *b)
 {
@@ -131,13 +131,13 @@ static int measure(const struct backend *b, enum dtype type, unsigned rounds)
         b->prepare(type, in + t, PREFILL, x + x_bytes + t * x2_bytes);
     fill_weights(type, DECODE);
     for (unsigned i = 0; i < rounds; i++) {
-        note(&read_gbs, limit_read_gbs(memory, READ_BYTES));
+        note(&read_gbs, limit_read_gbs(alone, memory, READ_BYTES));
         note(&decode[type], decode_gbs(b, type, x, out));
     }
     fill_weights(type, PREFILL);
     for (unsigned i = 0; i < rounds; i++) {
-        note(&fma_gflops, limit_fma_gflops());
-        note(&int8_gops, limit_int8_gops());
+        note(&fma_gflops, limit_f32_gflops(alone));
+        note(&int8_gops, limit_int8_gops(alone));
         note(&prefill[type], prefill_gops(b, type, x + x_bytes, out));
     }
     mem_free(x);
@@ -216,6 +216,8 @@ int main(int argc, char **argv)
         return 1;
     }
     madvise(memory, READ_BYTES, MADV_HUGEPAGE);
+    if (pool_create(&alone, 1, NULL) < 0)
+        return 1;
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (measure(b, (enum dtype)t, (unsigned)rounds) < 0) {
             fprintf(stderr, "kernel_bench: no memory for activations\n");
@@ -226,5 +228,6 @@ int main(int argc, char **argv)
         print_json(b, (unsigned)rounds);
     else
         print_table(b);
+    pool_destroy(alone);
     return 0;
 }

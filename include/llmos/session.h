@@ -39,11 +39,23 @@ struct llmos_context_options {
     uint32_t batch_tokens; /* most tokens computed in one step, but one for every session that
                               decodes; 0: 512 */
     uint64_t memory_max_bytes; /* everything the context may allocate; 0: no limit */
+    uint32_t draft_max; /* most tokens guessed ahead of a sequence, at most LLMOS_DRAFT_MAX; 0: none
+                         */
+    bool draft_lookup;  /* guess what followed the same tokens earlier in the sequence */
+    const llmos_model *draft_model; /* where that finds nothing, guess what this one says; smaller,
+                                       with the same vocabulary; must outlive the context */
 };
-#define LLMOS_CONTEXT_OPTIONS_INIT \
-    {                              \
-        0, 0, 0, 0, 0, 0           \
+#define LLMOS_CONTEXT_OPTIONS_INIT       \
+    {                                    \
+        0, 0, 0, 0, 0, 0, 0, false, NULL \
     }
+#define LLMOS_DRAFT_MAX 16 /* longer ones are seldom right to their end */
+
+/* Guesses ("speculative decoding", Leviathan et al. 2023, arXiv 2211.17192) are computed beside the
+ * next token in one step, and count as far as the session then samples the same: it says what it
+ * would say without, sooner where they are right.  How many are made follows from how often they
+ * were right and from what steps of more tokens took; where they do not pay, none.  Sessions that
+ * report log-probabilities make none. */
 
 /* All memory is reserved here and reported before the fact: LLMOS_ENOMEM says "32768 tokens of
  * context need 9.1 GiB, 6.4 GiB are free; try --context 16384".  The model must outlive the
@@ -131,21 +143,31 @@ struct llmos_step_out {
                       full */
     bool context_full; /* no room for another token: the sequence has ended (token is -1) */
     bool starved; /* no KV page was free: nothing was computed for this session; try again later */
-    uint32_t computed;  /* tokens of this session that went through the model in this step */
-    float logprob;      /* of token, if wanted */
-    uint32_t top_count; /* most likely first */
+    uint32_t computed;   /* tokens of this session that went through the model in this step, guesses
+                            that were wrong not counted */
+    uint32_t drafted;    /* guesses that were tried */
+    uint32_t more_count; /* of them, those that were right: so many tokens more, */
+    int32_t more[LLMOS_DRAFT_MAX]; /* sampled behind `token` in this step */
+    float logprob;                 /* of token, if wanted */
+    uint32_t top_count;            /* most likely first */
     struct llmos_token_logprob top[LLMOS_LOGPROBS_MAX];
 };
 
-/* Advances the sessions, all of this context, each once, together.  A sampled token is queued by
- * itself: the next step continues behind it.  Every session that decodes gets one token; prompt
- * chunks share what that leaves of batch_tokens, but at least one token, first sessions first; a
- * session that got no share, or waits for a page of its domain that another computes in this step,
- * has computed == 0 and token == -1.  LLMOS_EFORMAT: for one of them,
- * which the text names by its place, the model computes no number; no session has changed, and the
- * others can be stepped without it. */
+/* Advances the sessions, all of this context, each once, together.  A sampled token is queued
+ * by itself: the next step continues behind it.  Every session that decodes gets one token, and
+ * more where its guesses were right; prompt chunks share what that leaves of batch_tokens, but
+ * at least one token, first sessions first; a session that got no share, or waits for a page of
+ * its domain that another computes in this step, has computed == 0 and token == -1.
+ * LLMOS_EFORMAT: for one of them, which the text names by its place, the model computes no
+ * number; no session has changed, and the others can be stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
                                  size_t count, struct llmos_step_out *out, struct llmos_error *err);
+
+/* Forgets all but the first `length` tokens; as it is if there are no more.  What was computed of
+ * them mostly stays so: at most a page (64 tokens) that is shared with others is computed or copied
+ * again.  Draws go on where they are, they are not taken back.  A step samples behind a token that
+ * it computes: to sample again behind the last that stays, cut one more and append it. */
+LLMOS_API void llmos_session_truncate(llmos_session *session, size_t length);
 
 LLMOS_API size_t llmos_session_length(const llmos_session *session);  /* tokens seen and queued */
 LLMOS_API size_t llmos_session_pending(const llmos_session *session); /* queued, not yet computed */

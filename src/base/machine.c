@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define PATH_SIZE 1024
@@ -194,6 +195,26 @@ unsigned machine_cpus_at(const char *root, unsigned usable)
     }
     least = (least + 50) / 100;
     return least > 0 ? (unsigned)least : 1;
+}
+
+void machine_cpu_name(const char *root, char *name, size_t size)
+{
+    FILE *f = open_in(root, "/proc/cpuinfo");
+    char line[512];
+    struct utsname system;
+
+    snprintf(name, size, "%s", uname(&system) == 0 ? system.machine : "unknown");
+    while (f && fgets(line, sizeof(line), f)) {
+        const char *colon = strchr(line, ':');
+
+        if (!colon || strncmp(line, "model name", 10) != 0)
+            continue;
+        colon += 1 + strspn(colon + 1, " \t");
+        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
+        break;
+    }
+    if (f)
+        fclose(f);
 }
 
 unsigned machine_cpus(void)

@@ -16,6 +16,10 @@ unsigned machine_cpus(void);
 /* usable: what affinity and cpuset allow. */
 unsigned machine_cpus_at(const char *root, unsigned usable);
 
+/* "Intel(R) Xeon(R) ..." as the kernel calls the first processor; where it does not (aarch64), the
+ * architecture. */
+void machine_cpu_name(const char *root, char *name, size_t size);
+
 struct machine_memory {
     uint64_t total_bytes;     /* the least of the machine and every limit above us */
     uint64_t available_bytes; /* what can still be taken without swapping, page cache given back */

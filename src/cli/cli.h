@@ -25,6 +25,10 @@ struct cli_verb {
 extern const struct cli_verb cli_run, cli_chat, cli_inspect, cli_tokenize, cli_serve, cli_ps,
     cli_stop, cli_bench, cli_pack;
 
+/* The commit that was built, or the version: in cli_main.c, so that a commit links one program anew
+ * and not every test. */
+extern const char cli_commit[];
+
 /* Parses a verb's words.  True: go on; otherwise *code is the exit code (--help was shown, or the
  * mistake was told). */
 bool cli_parse(const struct cli_verb *verb, void *to, int argc, char **argv, struct opt_rest *rest,

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/near.h"
 #include "cli/cli.h"
+#include "cli/commit.h"
 #include "cli/screen.h"
 #include "llmos/llmos.h"
 
@@ -10,6 +11,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
+
+const char cli_commit[] = LLMOS_COMMIT;
 
 static const struct cli_verb *const verbs[] = {
     &cli_run, &cli_chat, &cli_inspect, &cli_tokenize, &cli_serve,

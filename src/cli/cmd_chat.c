@@ -36,6 +36,7 @@ static const struct opt chat_options[] = {
              "do not keep what you type in ~/.local/state/llmos/history"),
     ASK_OPTIONS(struct chat, ask),
     TALK_MODEL_OPTIONS(struct chat, room),
+    TALK_DRAFT_OPTIONS(struct chat, room),
     TALK_ROOM_OPTIONS(struct chat, room),
     OPT_GROUP("Other"),
     OPT_END,

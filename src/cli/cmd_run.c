@@ -37,6 +37,7 @@ static const struct opt run_options[] = {
     OPT_FLAG('j', "json", struct run, json,
              "print one JSON object with the answer, token counts and times"),
     TALK_MODEL_OPTIONS(struct run, room),
+    TALK_DRAFT_OPTIONS(struct run, room),
     TALK_ROOM_OPTIONS(struct run, room),
     OPT_GROUP("Other"),
     OPT_END,
@@ -127,9 +128,11 @@ static void put_json(const struct talk *t, const struct message_generate *g,
     json_put_string(out, text);
     buf_printf(out,
                ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
+               "\"drafted_tokens\": %u, \"accepted_tokens\": %u, "
                "\"seed\": %llu, \"context_tokens\": %u, ",
                message_finish_name(d->finish), d->prompt_tokens, d->completion_tokens,
-               (unsigned long long)g->seed, t->ready.context_tokens);
+               d->drafted_tokens, d->accepted_tokens, (unsigned long long)g->seed,
+               t->ready.context_tokens);
     buf_printf(out,
                "\"load_seconds\": %.6f, \"prefill_seconds\": %.6f, \"decode_seconds\": %.6f}\n",
                (double)t->ready.load_us * 1e-6, read, made);

@@ -141,18 +141,23 @@ static int wait_ready(struct talk *t, struct llmos_error *err)
 int talk_fill(struct worker_options *w, const struct talk_options *o, const char *model_path,
               char *name, size_t name_size, struct llmos_error *err)
 {
+    bool lookup = o->draft_lookup && strcmp(o->draft_lookup, "on") == 0;
     int rc;
 
     *w = (struct worker_options){
         .name = name,
         .model_path = model_path,
+        .draft_path = o->draft,
         .setup = {.threads = o->threads,
                   .context_tokens = o->context,
-                  .sessions_max = 1,
-                  .chat_format = str_of(o->chat_format ? o->chat_format : "")},
+                  .sessions_max = o->sequences ? o->sequences : 1,
+                  .chat_format = str_of(o->chat_format ? o->chat_format : ""),
+                  .draft_max =
+                      lookup || o->draft ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
+                  .draft_lookup = lookup},
         .memory_max_bytes = o->memory,
     };
-    name_of(model_path, name, name_size);
+    name_of(o->name ? o->name : model_path, name, name_size);
     rc = layer_bits(&o->skip_layers, &w->skip_layers, err);
     if (rc == 0)
         rc = layer_bits(&o->require_layers, &w->required_layers, err);
@@ -172,7 +177,7 @@ static int start(struct talk *t, const struct worker_options *w, struct llmos_er
     rc = wait_ready(t, err);
     spinner_clear(&t->spinner);
     if (rc < 0 && rc != LLMOS_ECANCELED)
-        return fail_while(err, rc, "model '%s'", w->model_path);
+        return fail_while(err, rc, "model '%s'", t->path);
     return rc;
 }
 
@@ -201,7 +206,8 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     char name[256];
     int rc = talk_fill(&w, o, model_path, name, sizeof(name), err);
 
-    *t = (struct talk){.path = model_path, .patience_seconds = PATIENCE_SECONDS};
+    *t =
+        (struct talk){.path = o->name ? o->name : model_path, .patience_seconds = PATIENCE_SECONDS};
     if (rc < 0)
         return rc;
     w.setup.purpose = (uint8_t)purpose;
@@ -339,6 +345,7 @@ static int take_piece(const struct message *m, struct buf *out)
 int talk_ask(struct talk *t, struct message *question, const char *what, struct buf *out,
              struct llmos_error *err)
 {
+    struct message_progress progress = {0};
     int rc;
 
     question->id = ++t->id;
@@ -347,10 +354,15 @@ int talk_ask(struct talk *t, struct message *question, const char *what, struct 
     while (rc == 0) {
         struct message m;
 
-        spinner_turn(&t->spinner);
+        if (progress.total)
+            spinner_bar(&t->spinner, progress.done, progress.total);
+        else
+            spinner_turn(&t->spinner);
         rc = hear(t, &m, err);
         if (rc < 0)
             break;
+        if (rc == 1 && m.id == t->id && m.type == MESSAGE_PROGRESS)
+            progress = m.progress;
         if (rc == 1 && m.id == t->id && m.type == MESSAGE_ERROR)
             rc = engine_error(&m.error, err);
         else if (rc == 1 && m.id == t->id && (m.type == MESSAGE_DATA || m.type == MESSAGE_TOKENS))

@@ -15,9 +15,11 @@
 
 /* What the options of all verbs that start a VCE fill. */
 struct talk_options {
-    uint32_t threads, context;
+    uint32_t threads, context, draft_max;
+    uint32_t sequences; /* that are computed together; 0: 1 */
+    const char *name;   /* what the model is called for the user; NULL: by its path */
     uint64_t memory;
-    const char *chat_format, *pack;
+    const char *chat_format, *draft, *draft_lookup, *pack;
     struct opt_list require_layers, skip_layers;
     bool isolation; /* show which layers hold */
 };
@@ -39,6 +41,20 @@ struct talk_options {
                    "whether weights are laid out for this processor, once, see llmos-pack(1)", \
                    .choices = "auto|off", .default_text = "auto: models above 32 MiB")
 
+#define TALK_DRAFT_MAX                                                         \
+    8 /* unless the user says another; longer ones are seldom right to the end \
+       */
+#define TALK_DRAFT_OPTIONS(s, member)                                                           \
+    OPT_GROUP("Speculation"),                                                                   \
+        OPT_STRING(0, "draft-lookup", s, member.draft_lookup, "HOW",                            \
+                   "guess ahead what followed the same words before: the same answer, sooner "  \
+                   "where it quotes",                                                           \
+                   .choices = "on|off", .default_text = "off"),                                 \
+        OPT_STRING(0, "draft", s, member.draft, "MODEL",                                        \
+                   "guess ahead what this model says: a smaller one with the same vocabulary"), \
+        OPT_U32(0, "draft-max", s, member.draft_max, "N", 1, 16, "most tokens guessed ahead",   \
+                .default_text = "8")
+
 #define TALK_ROOM_OPTIONS(s, member)                                                 \
     OPT_GROUP("Isolation"),                                                          \
         OPT_FLAG('i', "isolation", s, member.isolation,                              \
@@ -54,7 +70,7 @@ struct talk_options {
 struct talk {
     struct worker *worker;
     struct packcache *packcache; /* NULL: none is used */
-    const char *path;            /* of the model, the caller's */
+    const char *path;            /* of the model, or its name: the caller's */
     uint64_t id;                 /* of the last request */
     double patience_seconds;     /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;

@@ -18,13 +18,14 @@
 #define TEXT_BYTES_MAX   4096
 #define ENTRIES_MAX      64
 #define CONTEXT_MAX      (1u << 24)
+#define DEFAULT_DRAFT    8
 #define DEFAULT_SESSIONS 4 /* each costs the KV cache of a whole context */
 
 /* --- the schema ------------------------------------------------------------------------------- */
 
 struct yaml_model {
-    char *name, *path, *chat_format, *memory, *pack;
-    uint32_t *context, *sessions, *threads, *cpu_percent;
+    char *name, *path, *chat_format, *memory, *pack, *speculation, *draft;
+    uint32_t *draft_max, *context, *sessions, *threads, *cpu_percent;
 };
 
 struct yaml_config {
@@ -68,6 +69,9 @@ static const cyaml_schema_field_t model_fields[] = {
     NUMBER("cpu_percent", struct yaml_model, cpu_percent),
     TEXT("chat_format", struct yaml_model, chat_format),
     TEXT("pack", struct yaml_model, pack),
+    TEXT("speculation", struct yaml_model, speculation),
+    TEXT("draft", struct yaml_model, draft),
+    NUMBER("draft_max", struct yaml_model, draft_max),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t model_entry = {
@@ -122,6 +126,7 @@ static const struct range {
     {"threads", 0, 1024},       {"cpu_percent", 0, 102400},   {"queue", 1, 1024},
     {"connections", 1, 65536},  {"receive_seconds", 1, 3600}, {"idle_seconds", 1, 3600},
     {"drain_seconds", 0, 3600}, {"stall_seconds", 0, 86400},  {"start_seconds", 0, 86400},
+    {"draft_max", 1, 16},
 };
 
 /* --- checks of single values ------------------------------------------------------------------ */
@@ -202,6 +207,8 @@ static int check_text(const char *key, const char *text, struct llmos_error *err
         return check_name(text, err);
     if (strcmp(key, "required") == 0 || strcmp(key, "skip") == 0)
         return check_layer(text, key[0] == 'r', err);
+    if (strcmp(key, "speculation") == 0 && strcmp(text, "lookup") != 0 && strcmp(text, "off") != 0)
+        return fail(err, LLMOS_EINVAL, "'%s' is no kind of speculation; lookup and off are", text);
     if (strcmp(key, "pack") == 0)
         return check_word(key, text, "auto", "off", err);
     if (strcmp(key, "cache_shared") == 0)
@@ -501,6 +508,13 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
     set(&m->setup.threads, y->threads);
     set(&m->cpu_percent, y->cpu_percent);
     c->runs_plain[c->model_count] = y->pack && strcmp(y->pack, "off") == 0;
+    m->setup.draft_lookup = y->speculation && strcmp(y->speculation, "lookup") == 0;
+    if (y->draft && keep_path(c, y->draft, file, &m->draft_path, err) < 0)
+        return LLMOS_ENOMEM;
+    if (m->setup.draft_lookup || m->draft_path)
+        m->setup.draft_max = DEFAULT_DRAFT;
+    if (m->setup.draft_max)
+        set(&m->setup.draft_max, y->draft_max);
     if (y->memory && opt_size(y->memory, &m->memory_max_bytes, err) < 0)
         return LLMOS_EINVAL;
     return end_model(c, err);
@@ -677,6 +691,11 @@ int config_check(const struct config *c, struct llmos_error *err)
         if (fd < 0)
             return fail_while(err, fd, "model '%s'", c->models[i].name);
         close(fd);
+        fd = c->models[i].draft_path ? file_open_regular(c->models[i].draft_path, err) : -1;
+        if (fd < 0 && c->models[i].draft_path)
+            return fail_while(err, fd, "draft model of '%s'", c->models[i].name);
+        if (fd >= 0)
+            close(fd);
     }
     return 0;
 }

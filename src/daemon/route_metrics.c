@@ -31,6 +31,10 @@ static const struct figure figures[] = {
      offsetof(struct served, prompt_tokens)},
     {"llmos_generated_tokens_total", "counter", "Tokens generated.",
      offsetof(struct served, generated_tokens)},
+    {"llmos_drafted_tokens_total", "counter", "Tokens guessed ahead, since the VCE began.",
+     offsetof(struct served, stats.drafted_tokens)},
+    {"llmos_accepted_tokens_total", "counter", "Of those, the ones that were right.",
+     offsetof(struct served, stats.accepted_tokens)},
     {"llmos_vce_restarts_total", "counter", "Times the VCE was started again.",
      offsetof(struct served, restarts)},
 };

@@ -32,6 +32,7 @@ struct request {
     llmos_session *session;          /* NULL while it waits */
     uint32_t generated, replay_left; /* shown; of these, to be said again unseen */
     uint32_t cached;                 /* of the prompt, when it first gave way */
+    uint32_t drafted, accepted;
     bool gave_way;
     uint64_t queued_ns, begun_ns, first_ns;
     struct request *next; /* that waits behind it */
@@ -396,6 +397,8 @@ static void finish(struct serve *s, struct request *r, uint8_t how)
         .prompt_tokens = r->prompt_count,
         .cached_tokens = cached_tokens(r),
         .completion_tokens = r->generated,
+        .drafted_tokens = r->drafted,
+        .accepted_tokens = r->accepted,
         .queue_us = us_between(r->queued_ns, begun),
         .prompt_us = us_between(begun, first),
         .generate_us = us_between(first, now),
@@ -418,17 +421,19 @@ static struct message_logprob logprob_of(const struct serve *s, int32_t token, f
     return l;
 }
 
-static void put_token(struct serve *s, struct request *r, const struct llmos_step_out *out)
+/* `token` is one of those in out; log-probabilities come only where it is the only one. */
+static void put_token(struct serve *s, struct request *r, int32_t token,
+                      const struct llmos_step_out *out)
 {
     struct message_token_logprobs l;
     struct str piece;
 
-    piece.len = llmos_token_piece(llmos_model_tokenizer(s->model), out->token, false, &piece.at);
+    piece.len = llmos_token_piece(llmos_model_tokenizer(s->model), token, false, &piece.at);
     if (!r->speech.want_logprobs) {
         speech_put(&r->speech, piece, NULL);
         return;
     }
-    l.chosen = logprob_of(s, out->token, out->logprob);
+    l.chosen = logprob_of(s, token, out->logprob);
     l.text_offset = 0; /* the answer knows */
     l.top_count = out->top_count < MESSAGE_TOP_MAX ? out->top_count : MESSAGE_TOP_MAX;
     for (uint32_t i = 0; i < l.top_count; i++)
@@ -436,33 +441,44 @@ static void put_token(struct serve *s, struct request *r, const struct llmos_ste
     speech_put(&r->speech, piece, &l);
 }
 
-/* True if the request is over: it is finished and gone. */
-static bool take_out(struct serve *s, struct request *r, const struct llmos_step_out *out)
+/* How the request ends with this token; -1: it goes on. */
+static int take_token(struct serve *s, struct request *r, int32_t token,
+                      const struct llmos_step_out *out)
 {
-    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
-    int how = -1;
-
-    if (out->token < 0 && !out->context_full)
-        return false;
-    if (out->token >= 0 && r->replay_left > 0) {
+    if (r->replay_left > 0) {
         r->replay_left--;
-        return false;
+        return -1;
     }
     if (!r->first_ns)
         r->first_ns = clock_ns();
-    if (out->token < 0) {
-        how = FINISH_LENGTH;
-    } else if (!r->ignore_eos && llmos_token_ends_generation(t, out->token)) {
-        how = FINISH_STOP;
-    } else {
-        put_token(s, r, out);
-        r->generated++;
-        s->stats.generated_tokens++;
-        if (r->speech.is_stopped)
-            how = FINISH_STOP;
-        else if (r->generated == r->max_tokens)
-            how = FINISH_LENGTH;
-    }
+    if (!r->ignore_eos && llmos_token_ends_generation(llmos_model_tokenizer(s->model), token))
+        return FINISH_STOP;
+    put_token(s, r, token, out);
+    r->generated++;
+    s->stats.generated_tokens++;
+    if (r->speech.is_stopped)
+        return FINISH_STOP;
+    return r->generated == r->max_tokens ? FINISH_LENGTH : -1;
+}
+
+static void count_guesses(struct serve *s, struct request *r, const struct llmos_step_out *out)
+{
+    r->drafted += out->drafted;
+    r->accepted += out->more_count;
+    s->stats.drafted_tokens += out->drafted;
+    s->stats.accepted_tokens += out->more_count;
+}
+
+/* True if the request is over: it is finished and gone. */
+static bool take_out(struct serve *s, struct request *r, const struct llmos_step_out *out)
+{
+    int how = out->context_full ? FINISH_LENGTH : -1;
+
+    count_guesses(s, r, out);
+    if (out->token >= 0)
+        how = take_token(s, r, out->token, out);
+    for (uint32_t i = 0; i < out->more_count && how < 0; i++)
+        how = take_token(s, r, out->more[i], out);
     if (r->speech.is_bad) {
         refuse_for_memory(s, r);
         return true;
@@ -825,6 +841,9 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         .kv_tokens = setup->kv_tokens,
         .batch_tokens = setup->batch_tokens,
         .memory_max_bytes = setup->memory_max_bytes,
+        .draft_max = setup->draft_max,
+        .draft_lookup = setup->draft_lookup,
+        .draft_model = s->draft,
     };
     struct llmos_context_info info;
     int rc = llmos_context_create(&s->context, s->model, &options, err);
@@ -833,6 +852,9 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         return rc;
     llmos_context_info(s->context, &info);
     s->context_tokens = info.context_tokens;
+    s->memory_left_bytes = setup->memory_max_bytes
+                               ? setup->memory_max_bytes - info.kv_bytes - info.scratch_bytes
+                               : UINT64_MAX;
     s->sessions_max = setup->sessions_max ? setup->sessions_max : 1;
     s->running = mem_zalloc(s->sessions_max, sizeof(struct request *));
     s->sessions = mem_zalloc(s->sessions_max, sizeof(llmos_session *));
@@ -869,6 +891,11 @@ static int load(struct serve *s, int packed_fd, const struct message_setup *setu
         return rc;
     if (setup->has_packed)
         use_packed(s, packed_fd);
+    if (setup->draft_model) {
+        rc = llmos_model_open_fd(&s->draft, s->draft_fd, err);
+        if (rc < 0)
+            return fail_while(err, rc, "draft model");
+    }
     return create_context(s, setup, err);
 }
 
@@ -880,6 +907,7 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
 
     *s = (struct serve){.wire = wire,
                         .model_fd = files->model,
+                        .draft_fd = files->draft,
                         .output_fd = files->output,
                         .purpose = setup->purpose};
     s->waiting_end = &s->waiting;
@@ -896,6 +924,7 @@ void serve_fini(struct serve *s)
     while (s->waiting)
         request_destroy(wait_no_more(s, &s->waiting));
     llmos_context_destroy(s->context);
+    llmos_model_close(s->draft);
     llmos_model_close(s->model);
     mem_free(s->running);
     mem_free(s->sessions);

@@ -20,11 +20,13 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd, output_fd;
+    int model_fd, draft_fd, output_fd;
     uint8_t purpose, packing;
-    uint64_t load_us;       /* from SETUP to READY */
-    llmos_model *model;     /* NULL when only inspecting */
-    llmos_context *context; /* NULL unless answering */
+    uint64_t load_us;           /* from SETUP to READY */
+    llmos_model *model;         /* NULL when only inspecting */
+    llmos_model *draft;         /* NULL: there is none */
+    llmos_context *context;     /* NULL unless answering */
+    uint64_t memory_left_bytes; /* that it does not take */
     uint32_t context_tokens, sessions_max;
     bool has_space_prefix; /* the tokenizer writes a space in front of a text */
 
@@ -45,10 +47,10 @@ struct serve {
     bool alone_is_canceled;
 };
 
-/* What the engine finds open.  SETUP says whether packed weights are there; an output is there for
- * PURPOSE_PACK. */
+/* What the engine finds open.  SETUP says whether a draft model and packed weights are there; an
+ * output is there for PURPOSE_PACK. */
 struct serve_files {
-    int model, packed, output;
+    int model, draft, packed, output;
 };
 
 /* The model and the context, as SETUP wants; everything is released by serve_fini, also after a

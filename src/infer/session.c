@@ -8,12 +8,21 @@
  *
  * The pages of a session are first those of the tree (prefix.h), which it shares and only reads,
  * then its own.  At the end of a page it looks whether the tree has the next one, and puts its own
- * into the tree when it is full; so sessions find each other's pages while both still run. */
+ * into the tree when it is full; so sessions find each other's pages while both still run.
+ *
+ * Guesses stand behind the tokens of a session while a step lasts.  Their rows are computed with
+ * the row of the last token; then tokens are sampled one by one as long as each is the guess of
+ * which the next row was computed.  The rows behind are not counted as computed, so what they
+ * stored is overwritten before anything reads it. */
 #include "infer/session.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "infer/draft.h"
 #include "infer/forward.h"
+#include "infer/lookup.h"
 #include "infer/prefix.h"
 #include "infer/sampler.h"
+#include "infer/twin.h"
 #include "model/loaded.h"
 
 #include <assert.h>
@@ -24,6 +33,9 @@
 #define BATCH_DEFAULT   512
 #define THREADS_MAX     1024
 #define SESSIONS_MAX    4096
+
+/* Where guesses come from: how often they are right is counted for each. */
+enum draft_source { DRAFT_SHORT_MATCH, DRAFT_MATCH, DRAFT_LONG_MATCH, DRAFT_MODEL, DRAFT_SOURCES };
 
 struct llmos_session {
     llmos_context *context; /* NULL: the slot is free */
@@ -40,13 +52,19 @@ struct llmos_session {
     const float *logits; /* of the step `logits_step` */
     uint64_t logits_step;
     uint64_t mark; /* the step that holds this session: each may be in it once */
+    struct lookup lookup;
+    struct twin twin;
+    struct draft_odds odds[DRAFT_SOURCES];
 };
 
 /* What a step does with one session. */
 struct turn {
     struct llmos_session *session;
-    uint32_t share; /* rows */
-    const float *logits;
+    uint32_t share;   /* rows */
+    uint32_t guesses; /* of these, the last ones */
+    struct draft_odds *odds;
+    struct twin_job *job; /* the guesses are of the draft model; NULL: they are not */
+    size_t logits_at;     /* of the first row that has any */
     bool samples;
     int rc;
     struct rng rng;
@@ -70,6 +88,14 @@ struct llmos_context {
     struct turn *turns;
     size_t turn_count;
     uint64_t step;
+    bool has_prompt; /* the step */
+    uint32_t draft_max;
+    bool draft_lookup;
+    bool guesses_always; /* a test wants it */
+    bool shares_pool;    /* with the context that it is a draft model of */
+    const llmos_model *draft_model;
+    struct twins twins; /* context NULL: there is no draft model */
+    struct draft_cost cost;
 };
 
 /* --- sizes --- */
@@ -81,10 +107,18 @@ static uint32_t smaller(uint64_t a, uint64_t b)
     return least > UINT32_MAX ? UINT32_MAX : (uint32_t)least;
 }
 
+/* Every sequence of a step has one row that is sampled from, and its guesses have more. */
+static uint32_t logits_max(const llmos_context *c)
+{
+    uint32_t guessing = smaller((uint64_t)c->sessions_max * (1 + c->draft_max), DRAFT_ROWS_MAX);
+
+    return c->sessions_max > guessing ? c->sessions_max : guessing;
+}
+
 /* Everything in the block; c is complete except for its pointers. */
 static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, struct carve *carve)
 {
-    struct forward_limits limits = {c->threads, c->rows_max, c->sessions_max, c->context_tokens};
+    struct forward_limits limits = {c->threads, c->rows_max, logits_max(c), c->context_tokens};
     const struct hparams *h = &c->model->hparams;
 
     kv_carve(&c->kv, h, kv_pages, carve);
@@ -101,6 +135,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
         if (c->scratch)
             c->scratch[i] = scratch;
     }
+    if (c->draft_model)
+        twins_carve(&c->twins, c->sessions_max, carve);
     c->sessions = carve_array(carve, struct llmos_session, c->sessions_max);
     for (uint32_t i = 0; i < c->sessions_max; i++) {
         struct llmos_session s = {0};
@@ -109,6 +145,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
         s.generated = carve_array(carve, uint8_t, c->context_tokens);
         s.pages = carve_array(carve, uint32_t, kv_pages_for(c->context_tokens));
         s.bias = carve_array(carve, struct llmos_logit_bias, LLMOS_BIAS_MAX);
+        if (c->draft_lookup)
+            lookup_carve(&s.lookup, c->context_tokens, carve);
         if (c->sessions)
             c->sessions[i] = s;
     }
@@ -128,6 +166,9 @@ static uint32_t settle(llmos_context *c, const llmos_model *model,
         .threads = o->threads ? o->threads : 1,
         .context_tokens = context_tokens,
         .sessions_max = o->sessions_max ? o->sessions_max : 1,
+        .draft_max = o->draft_max,
+        .draft_lookup = o->draft_max && o->draft_lookup,
+        .draft_model = o->draft_max ? o->draft_model : NULL,
     };
     if (o->kv_tokens)
         pages = kv_pages_for(o->kv_tokens);
@@ -217,6 +258,9 @@ static int check_options(const struct llmos_context_options *o, uint32_t context
     if (context_tokens > HPARAMS_CONTEXT_MAX)
         return fail(err, LLMOS_EINVAL, "a context of %u tokens, at most %d are possible",
                     context_tokens, HPARAMS_CONTEXT_MAX);
+    if (o->draft_max > LLMOS_DRAFT_MAX)
+        return fail(err, LLMOS_EINVAL, "drafts of %u tokens, at most %d are possible", o->draft_max,
+                    LLMOS_DRAFT_MAX);
     /* Else a sequence could wait for ever for a page that nobody else holds. */
     if (o->kv_tokens && o->kv_tokens < context_tokens)
         return fail(err, LLMOS_EINVAL,
@@ -227,7 +271,7 @@ static int check_options(const struct llmos_context_options *o, uint32_t context
 }
 
 static int context_start(llmos_context *c, uint32_t pages, const struct arch *arch,
-                         struct llmos_error *err)
+                         struct pool *shared, struct llmos_error *err)
 {
     uint64_t bytes = c->bytes;
     struct carve carve = {0};
@@ -242,7 +286,9 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     carve.at = c->block;
     cut(c, pages, arch, &carve);
     assert(c->bytes == bytes);
-    rc = pool_create(&c->pool, c->threads, err);
+    c->shares_pool = shared != NULL;
+    c->pool = shared;
+    rc = shared ? 0 : pool_create(&c->pool, c->threads, err);
     if (rc < 0)
         return rc;
     kv_reset(&c->kv);
@@ -251,11 +297,11 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     return 0;
 }
 
-int llmos_context_create(llmos_context **context, const llmos_model *model,
-                         const struct llmos_context_options *options, struct llmos_error *err)
+/* With threads of its own, or those of another that computes at other times. */
+static int create(llmos_context **context, const llmos_model *model,
+                  const struct llmos_context_options *o, struct pool *shared,
+                  struct llmos_error *err)
 {
-    const struct llmos_context_options none = LLMOS_CONTEXT_OPTIONS_INIT;
-    const struct llmos_context_options *o = options ? options : &none;
     const struct arch *arch = arch_by_name(model->hparams.architecture);
     uint32_t tokens = o->context_tokens, pages;
     struct carve measure = {0};
@@ -280,7 +326,49 @@ int llmos_context_create(llmos_context **context, const llmos_model *model,
     if (o->memory_max_bytes && c->bytes > o->memory_max_bytes)
         rc = too_large(model, o, arch, c, err);
     else
-        rc = context_start(c, pages, arch, err);
+        rc = context_start(c, pages, arch, shared, err);
+    if (rc < 0) {
+        llmos_context_destroy(c);
+        return rc;
+    }
+    *context = c;
+    return 0;
+}
+
+/* A context like c for the smaller model, from what c left of the memory. */
+static int create_twins(llmos_context *c, const struct llmos_context_options *o,
+                        struct llmos_error *err)
+{
+    struct llmos_context_options like = {
+        .threads = c->threads,
+        .context_tokens = c->context_tokens,
+        .sessions_max = c->sessions_max,
+        .kv_tokens = o->kv_tokens,
+        .batch_tokens = o->batch_tokens,
+        .memory_max_bytes = o->memory_max_bytes,
+    };
+    int rc = twins_check(c->model, o->draft_model, err);
+
+    if (rc < 0)
+        return rc;
+    if (like.memory_max_bytes) /* not 0, which is no limit */
+        like.memory_max_bytes -= like.memory_max_bytes > c->bytes ? c->bytes : c->bytes - 1;
+    rc = create(&c->twins.context, o->draft_model, &like, c->pool, err);
+    return rc < 0 ? fail_while(err, rc, "draft model") : 0;
+}
+
+int llmos_context_create(llmos_context **context, const llmos_model *model,
+                         const struct llmos_context_options *options, struct llmos_error *err)
+{
+    const struct llmos_context_options none = LLMOS_CONTEXT_OPTIONS_INIT;
+    const struct llmos_context_options *o = options ? options : &none;
+    llmos_context *c;
+    int rc = create(&c, model, o, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->draft_model)
+        rc = create_twins(c, o, err);
     if (rc < 0) {
         llmos_context_destroy(c);
         return rc;
@@ -294,7 +382,9 @@ void llmos_context_destroy(llmos_context *c)
     if (!c)
         return;
     assert(c->sessions_alive == 0);
-    pool_destroy(c->pool);
+    llmos_context_destroy(c->twins.context);
+    if (!c->shares_pool)
+        pool_destroy(c->pool);
     mem_free(c->block);
     mem_free(c);
 }
@@ -316,9 +406,27 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .kv_tokens_cached = page_tokens(c->prefix.idle_count),
         .backend = c->forward.backend->name,
     };
+    if (c->twins.context) {
+        struct llmos_context_info twins;
+
+        llmos_context_info(c->twins.context, &twins);
+        info->kv_bytes += twins.kv_bytes;
+        info->scratch_bytes += twins.scratch_bytes;
+    }
 }
 
 /* --- sessions --- */
+
+/* At first a guess is believed the more, the longer the match that it follows. */
+static void begin_drafts(struct llmos_session *s)
+{
+    if (s->context->draft_lookup)
+        lookup_reset(&s->lookup);
+    draft_odds_init(&s->odds[DRAFT_SHORT_MATCH], 0.4);
+    draft_odds_init(&s->odds[DRAFT_MATCH], 0.6);
+    draft_odds_init(&s->odds[DRAFT_LONG_MATCH], 0.8);
+    draft_odds_init(&s->odds[DRAFT_MODEL], 0.7);
+}
 
 int llmos_session_create(llmos_session **session, llmos_context *c,
                          const struct llmos_sampling *sampling, struct llmos_error *err)
@@ -334,6 +442,11 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
         return fail(err, LLMOS_EBUSY, "all %u sequences are in use", c->sessions_max);
     while (s->context)
         s++;
+    if (c->twins.context) {
+        rc = twin_create(&s->twin, &c->twins, err);
+        if (rc < 0)
+            return rc;
+    }
     c->sessions_alive++;
     s->context = c;
     s->count = s->computed = s->page_count = 0;
@@ -345,6 +458,7 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
         memcpy(s->bias, o->bias, o->bias_count * sizeof(*o->bias));
     s->sampling.bias = s->bias;
     rng_seed(&s->rng, o->seed);
+    begin_drafts(s);
     *session = s;
     return 0;
 }
@@ -356,6 +470,10 @@ int llmos_session_set_domain(llmos_session *s, uint64_t domain, struct llmos_err
                     "the sequence has %u tokens already; say with whom it shares before the first",
                     s->count);
     s->domain = domain;
+    if (s->twin.session) {
+        llmos_session_truncate(s->twin.session, 0);
+        return llmos_session_set_domain(s->twin.session, domain, err);
+    }
     return 0;
 }
 
@@ -384,14 +502,22 @@ static void leave_pages(struct llmos_session *s)
     s->tree_pages = 0;
 }
 
+/* What somebody wrote does not stay behind, nor what was guessed to follow it. */
+static void wipe_tokens(struct llmos_session *s, uint32_t length)
+{
+    uint32_t end = smaller((uint64_t)s->count + LLMOS_DRAFT_MAX, s->context->context_tokens);
+
+    memset(s->tokens + length, 0, (end - length) * sizeof(*s->tokens));
+}
+
 void llmos_session_destroy(llmos_session *s)
 {
     if (!s)
         return;
     assert(s->context);
+    twin_destroy(&s->twin);
     leave_pages(s);
-    /* What somebody wrote does not stay behind. */
-    memset(s->tokens, 0, s->count * sizeof(*s->tokens));
+    wipe_tokens(s, 0);
     s->context->sessions_alive--;
     s->context = NULL;
 }
@@ -417,6 +543,39 @@ int llmos_session_append(llmos_session *s, const int32_t *tokens, size_t count,
     memset(s->generated + s->count, 0, count);
     s->count += (uint32_t)count;
     return 0;
+}
+
+/* Pages behind `length` positions go back.  One of the tree that holds more is given up as well: it
+ * cannot be written, and the next step finds a copy of its beginning (copy_beginning). */
+static void cut_pages(struct llmos_session *s, uint32_t length)
+{
+    llmos_context *c = s->context;
+    uint32_t whole = length / KV_PAGE_TOKENS, kept = (uint32_t)kv_pages_for(length);
+
+    kept = s->tree_pages > whole ? whole : kept;
+    while (s->page_count > kept && s->page_count > s->tree_pages)
+        kv_give(&c->kv, s->pages[--s->page_count]);
+    while (s->page_count > kept)
+        prefix_release(&c->prefix, s->pages[--s->page_count]);
+    if (s->tree_pages > kept) {
+        s->tree_pages = kept;
+        s->computed = kept * KV_PAGE_TOKENS;
+    }
+}
+
+void llmos_session_truncate(llmos_session *s, size_t length)
+{
+    if (length >= s->count)
+        return;
+    cut_pages(s, (uint32_t)length);
+    s->computed = smaller(s->computed, length);
+    s->cached = smaller(s->cached, s->computed);
+    if (s->context->draft_lookup)
+        lookup_truncate(&s->lookup, s->tokens, (uint32_t)length);
+    twin_agree(&s->twin, smaller(s->twin.sure, length));
+    wipe_tokens(s, (uint32_t)length);
+    s->count = (uint32_t)length;
+    s->logits = NULL;
 }
 
 size_t llmos_session_length(const llmos_session *s)
@@ -575,29 +734,156 @@ static bool decodes(const struct llmos_session *s)
     return s->count - s->computed == 1;
 }
 
+/* How many guesses a session may have for what memory there is: a page is taken for them only if
+ * nobody would lose it. */
+static uint32_t draft_room(llmos_context *c, struct llmos_session *s)
+{
+    uint64_t most = smaller(c->draft_max, c->context_tokens - 1 - s->count);
+    uint64_t pages = s->page_count + (uint64_t)(c->kv.free_count > 0);
+
+    return smaller(most, pages * KV_PAGE_TOKENS - s->computed - 1);
+}
+
+/* What a step has so far. */
+struct plan {
+    uint32_t rows, left; /* left: that still fit into the batch */
+    double tokens;       /* that it will give, on average */
+};
+
+/* How many guesses of one source pay for s. */
+static uint32_t guesses_for(llmos_context *c, struct llmos_session *s, enum draft_source source,
+                            double guess_ns, const struct plan *p)
+{
+    uint32_t most = smaller(p->left, draft_room(c, s));
+
+    if (c->guesses_always)
+        return smaller(most, DRAFT_ROWS_MAX - smaller(p->rows, DRAFT_ROWS_MAX));
+    return draft_length(&s->odds[source], &c->cost, p->rows, p->tokens, most, guess_ns);
+}
+
+static void plan_guesses(struct plan *p, const struct llmos_session *s, enum draft_source source,
+                         uint32_t guesses)
+{
+    p->rows += guesses;
+    p->left -= guesses;
+    p->tokens += draft_tokens(&s->odds[source], guesses);
+}
+
+static void take_guesses(llmos_context *c, struct turn *t, enum draft_source source,
+                         uint32_t guesses, struct plan *p)
+{
+    t->guesses = guesses;
+    t->odds = &t->session->odds[source];
+    t->share = reserve(c, t->session, 1 + guesses);
+    assert(t->share == 1 + guesses);
+    plan_guesses(p, t->session, source, guesses);
+}
+
+static enum draft_source source_of(uint32_t shared)
+{
+    if (shared < 5)
+        return DRAFT_SHORT_MATCH;
+    return shared < 12 ? DRAFT_MATCH : DRAFT_LONG_MATCH;
+}
+
+/* What the sequence said behind the same tokens before.  Where it says the end of that already, it
+ * goes on with the guesses themselves: a loop goes on as a loop. */
+static void look_up(llmos_context *c, struct turn *t, struct plan *p)
+{
+    struct llmos_session *s = t->session;
+    uint32_t from, shared = lookup_find(&s->lookup, s->tokens, s->count, &from), guesses;
+
+    if (shared == 0)
+        return;
+    guesses = guesses_for(c, s, source_of(shared), 0, p);
+    for (uint32_t i = 0; i < guesses; i++)
+        s->tokens[s->count + i] = s->tokens[from + i];
+    take_guesses(c, t, source_of(shared), guesses, p);
+}
+
+static bool may_guess(const llmos_context *c, const struct turn *t)
+{
+    const struct llmos_session *s = t->session;
+
+    return t->share == 1 && s->count < c->context_tokens && !s->sampling.want_logprob &&
+           s->sampling.logprobs == 0;
+}
+
+/* What the draft model says, for those who have no guesses yet, all together. */
+static void ask_twins(llmos_context *c, struct plan *p)
+{
+    struct plan wanted = *p;
+    size_t count = 0;
+
+    for (size_t i = 0; i < c->turn_count; i++) {
+        struct turn *t = &c->turns[i];
+        struct llmos_session *s = t->session;
+        uint32_t guesses = 0;
+
+        if (may_guess(c, t))
+            guesses = guesses_for(c, s, DRAFT_MODEL, c->twins.guess_ns, &wanted);
+        if (guesses == 0)
+            continue;
+        plan_guesses(&wanted, s, DRAFT_MODEL, guesses);
+        t->job = &c->twins.jobs[count++];
+        *t->job = (struct twin_job){&s->twin, s->tokens, s->count, guesses, 0};
+    }
+    twins_guess(&c->twins, count);
+    for (size_t i = 0; i < c->turn_count; i++) {
+        struct turn *t = &c->turns[i];
+
+        /* Others may have got the page that was free. */
+        if (t->job)
+            take_guesses(c, t, DRAFT_MODEL, smaller(t->job->made, draft_room(c, t->session)), p);
+    }
+}
+
+/* All of the rows are of sessions that decode, and `left` more fit into the batch. */
+static void guess(llmos_context *c, uint32_t rows, uint32_t left)
+{
+    struct plan p = {rows, left, rows};
+
+    for (size_t i = 0; i < c->turn_count && c->draft_lookup; i++)
+        if (may_guess(c, &c->turns[i]))
+            look_up(c, &c->turns[i], &p);
+    if (c->twins.context)
+        ask_twins(c, &p);
+}
+
+static uint32_t share_with_prompts(llmos_context *c, uint32_t left)
+{
+    uint32_t shared = 0;
+
+    for (size_t i = 0; i < c->turn_count && shared < left; i++) {
+        struct llmos_session *s = c->turns[i].session;
+
+        if (s->count - s->computed > 1 && !is_underway(c, s)) {
+            copy_beginning(c, s);
+            take_share(c, &c->turns[i], smaller(s->count - s->computed, left - shared));
+            shared += c->turns[i].share;
+        }
+    }
+    return shared;
+}
+
 /* One token for every session that decodes, then prompts, first sessions first.  At least one token
- * of a prompt always: a batch full of others' tokens must not stop it for good. */
+ * of a prompt always: a batch full of others' tokens must not stop it for good.  Guesses are made
+ * where there is no prompt: a step with one is busy computing, others only wait for weights. */
 static void share_batch(llmos_context *c)
 {
-    uint32_t left = c->batch_tokens;
+    uint32_t decoding = 0, left;
 
     for (size_t i = 0; i < c->turn_count; i++)
         adopt_pages(c, c->turns[i].session);
     for (size_t i = 0; i < c->turn_count; i++)
         if (decodes(c->turns[i].session)) {
             take_share(c, &c->turns[i], 1);
-            left -= left > 0;
+            decoding += c->turns[i].share;
         }
-    left = left ? left : 1;
-    for (size_t i = 0; i < c->turn_count && left > 0; i++) {
-        struct llmos_session *s = c->turns[i].session;
-
-        if (s->count - s->computed > 1 && !is_underway(c, s)) {
-            copy_beginning(c, s);
-            take_share(c, &c->turns[i], smaller(s->count - s->computed, left));
-            left -= c->turns[i].share;
-        }
-    }
+    left = c->batch_tokens > decoding ? c->batch_tokens - decoding : 0;
+    c->has_prompt = share_with_prompts(c, left ? left : 1) > 0;
+    if (c->draft_max && !c->has_prompt)
+        guess(c, decoding, left);
 }
 
 static size_t fill_rows(llmos_context *c)
@@ -612,9 +898,43 @@ static size_t fill_rows(llmos_context *c)
             c->rows[n++] = (struct forward_row){.token = s->tokens[s->computed + k],
                                                 .position = s->computed + k,
                                                 .pages = s->pages,
-                                                .wants_logits = k + 1 == t->share};
+                                                .wants_logits = k + 1 + t->guesses >= t->share};
     }
     return n;
+}
+
+/* The token behind the first `more` guesses, into out. */
+static int sample_one(const llmos_context *c, struct turn *t, uint32_t more,
+                      const struct sampler_scratch *scratch, struct llmos_step_out *out)
+{
+    struct llmos_session *s = t->session;
+    struct sampler_history history = {s->tokens, s->generated, s->count + more};
+
+    return sampler_pick(&s->sampling, forward_logits(&c->forward, t->logits_at + more), c->n_vocab,
+                        &history, &t->rng, scratch, out);
+}
+
+/* Goes on as long as what was sampled is what was guessed.  Where a row behind the first has no
+ * number, the tokens before it stand, and the next step will meet it first. */
+static void sample_turn(const llmos_context *c, struct turn *t,
+                        const struct sampler_scratch *scratch)
+{
+    struct llmos_session *s = t->session;
+    struct llmos_step_out next;
+    uint32_t more = 0;
+
+    t->rng = s->rng;
+    t->rc = sample_one(c, t, 0, scratch, &t->out);
+    next.token = t->out.token;
+    while (t->rc == 0 && more < t->guesses && next.token == s->tokens[s->count + more]) {
+        s->generated[s->count + more++] = 1;
+        if (sample_one(c, t, more, scratch, &next) < 0) {
+            more--;
+            break;
+        }
+        t->out.more[more - 1] = next.token;
+    }
+    t->out.more_count = more;
 }
 
 static void sample_part(void *arg, unsigned part, unsigned parts)
@@ -623,16 +943,9 @@ static void sample_part(void *arg, unsigned part, unsigned parts)
     size_t begin, end;
 
     pool_share(c->turn_count, 1, part, parts, &begin, &end);
-    for (size_t i = begin; i < end; i++) {
-        struct turn *t = &c->turns[i];
-        struct llmos_session *s = t->session;
-        struct sampler_history history = {s->tokens, s->generated, s->count};
-
-        t->rng = s->rng;
-        if (t->samples)
-            t->rc = sampler_pick(&s->sampling, t->logits, c->n_vocab, &history, &t->rng,
-                                 &c->scratch[part], &t->out);
-    }
+    for (size_t i = begin; i < end; i++)
+        if (c->turns[i].samples)
+            sample_turn(c, &c->turns[i], &c->scratch[part]);
 }
 
 static int sample(llmos_context *c, struct llmos_error *err)
@@ -643,7 +956,8 @@ static int sample(llmos_context *c, struct llmos_error *err)
         struct turn *t = &c->turns[i];
         struct llmos_session *s = t->session;
 
-        t->logits = t->share ? forward_logits(&c->forward, at++) : NULL;
+        t->logits_at = at;
+        at += t->share ? 1 + t->guesses : 0;
         if (s->computed + t->share < s->count || s->count == 0)
             continue;
         t->samples = t->share > 0 && s->count < c->context_tokens;
@@ -663,19 +977,43 @@ static int sample(llmos_context *c, struct llmos_error *err)
     return 0;
 }
 
-static void end_turn(llmos_context *c, const struct turn *t)
+static void keep_token(struct llmos_session *s, int32_t token)
+{
+    s->tokens[s->count] = token;
+    s->generated[s->count++] = 1;
+}
+
+static void end_turn(llmos_context *c, struct turn *t)
 {
     struct llmos_session *s = t->session;
+    uint32_t wrong = t->guesses - t->out.more_count;
 
-    s->computed += t->share;
-    share_pages(c, s);
-    s->logits = t->logits;
+    t->out.drafted = t->guesses;
+    t->out.computed = t->share - wrong;
+    s->computed += t->out.computed;
+    s->logits = t->share ? forward_logits(&c->forward, t->logits_at + t->out.more_count) : NULL;
     s->logits_step = c->step;
-    if (!t->samples)
-        return;
-    s->rng = t->rng;
-    s->tokens[s->count] = t->out.token;
-    s->generated[s->count++] = 1;
+    if (t->guesses)
+        draft_odds_note(t->odds, t->guesses, t->out.more_count);
+    if (t->job)
+        twin_agree(&s->twin, s->count + t->out.more_count);
+    if (t->samples) {
+        s->rng = t->rng;
+        keep_token(s, t->out.token);
+        for (uint32_t i = 0; i < t->out.more_count; i++)
+            keep_token(s, t->out.more[i]);
+    }
+    share_pages(c, s);
+}
+
+static void compute(llmos_context *c)
+{
+    size_t rows = fill_rows(c);
+    uint64_t start = c->draft_max ? clock_ns() : 0;
+
+    forward_run(&c->forward, c->rows, rows);
+    if (c->draft_max && !c->has_prompt)
+        draft_cost_note(&c->cost, smaller(rows, UINT32_MAX), clock_ns() - start);
 }
 
 int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t count,
@@ -686,7 +1024,7 @@ int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t 
     if (rc < 0)
         return rc;
     share_batch(c);
-    forward_run(&c->forward, c->rows, fill_rows(c));
+    compute(c);
     rc = sample(c, err);
     if (rc < 0)
         return rc;
@@ -697,7 +1035,17 @@ int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t 
     return 0;
 }
 
-/* --- for tests --- */
+/* --- for tests and the benchmark --- */
+
+void context_limits(llmos_context *c, size_t memory_max_bytes, struct limits *limits)
+{
+    limits_measure(limits, c->pool, memory_max_bytes);
+}
+
+void context_guess_always(llmos_context *c)
+{
+    c->guesses_always = true;
+}
 
 bool context_is_sound(const llmos_context *c, struct llmos_error *why)
 {

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* session.h - what tests may ask of a context beyond llmos/session.h. */
+/* session.h - what tests and the benchmark may ask of a context beyond llmos/session.h. */
 #ifndef INFER_SESSION_H
 #define INFER_SESSION_H
 
 #include "llmos/session.h"
+#include "tensor/limits.h"
 
 /* Is every page of the cache in exactly one state, and held by as many sessions as it counts?  If
  * not, `why` says which is not. */
 bool context_is_sound(const llmos_context *context, struct llmos_error *why);
+
+/* What the context's threads can do at most; while nothing is stepped. */
+void context_limits(llmos_context *context, size_t memory_max_bytes, struct limits *limits);
+
+/* From now on every draft is made as long as there is room for it, whether it pays or not: what a
+ * session says must not depend on it, and what pays depends on the machine. */
+void context_guess_always(llmos_context *context);
 
 #endif

@@ -6,30 +6,62 @@
 #include "model/ggufwrite.h"
 #include "model/hparams.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
-#define SPACE "\xe2\x96\x81"
+#define SPACE    "\xe2\x96\x81"
+#define MIX_NAME "q4_k_m"
 
 static const struct {
     const char *name;
     struct synth_options options;
 } shapes[] = {
     {"tiny", {2, 64, 4, 2, 128, 320, 256, DTYPE_F32, 1, false, false, false}},
-    {"135m", {30, 576, 9, 3, 1536, 49152, 2048, DTYPE_F32, 1, true, false, false}},
+    {"135m", {30, 576, 9, 3, 1536, 49152, 8192, DTYPE_F32, 1, true, false, false}},
     {"0.5b", {24, 896, 14, 2, 4864, 151936, 32768, DTYPE_F32, 1, true, false, false}},
     {"1b", {16, 2048, 32, 8, 8192, 128256, 131072, DTYPE_F32, 1, true, false, false}},
 };
 
-bool synth_shape(struct synth_options *o, const char *name)
+#define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+int synth_shape(struct synth_options *o, const char *name, struct llmos_error *err)
 {
-    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+    char list[128] = "";
+
+    for (size_t i = 0; i < SHAPES; i++) {
         if (strcmp(shapes[i].name, name) == 0) {
             *o = shapes[i].options;
-            return true;
+            return 0;
         }
-    return false;
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "",
+                 shapes[i].name);
+    }
+    return fail(err, LLMOS_EINVAL, "there is no shape '%.40s'; there are %s", name, list);
+}
+
+int synth_type(struct synth_options *o, const char *name, struct llmos_error *err)
+{
+    char list[256] = MIX_NAME;
+
+    o->k_mix = strcmp(name, MIX_NAME) == 0;
+    o->type = DTYPE_Q4_K;
+    for (int t = 0; !o->k_mix && t < DTYPE_COUNT; t++) {
+        char lower[16];
+        size_t n = 0;
+
+        for (const char *at = dtype_info((enum dtype)t)->name; *at; at++)
+            lower[n++] = (char)tolower((unsigned char)*at);
+        lower[n] = '\0';
+        o->type = (enum dtype)t;
+        if (strcmp(lower, name) == 0)
+            return 0;
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), ", %s", lower);
+    }
+    return o->k_mix ? 0
+                    : fail(err, LLMOS_EINVAL, "there is no type '%.40s'; there are %s", name, list);
 }
 
 /* ---- the vocabulary ---- */
@@ -144,18 +176,29 @@ static void write_keys(struct ggufwrite *w, const struct synth_options *o)
 
 /* ---- the weights ---- */
 
-/* Values that larger tensors are put together from, at random places: making 10^9 different ones
- * would take longer than what is to be measured with them. */
+/* A larger tensor is put together from rows that begin at random places of a pool of values:
+ * making and quantising 10^9 different ones would take longer than what is to be measured with
+ * them.  One pool serves all tensors of a type and width of the distribution: four widths, at most
+ * three types. */
 #define POOL_VALUES (1u << 20)
+#define POOLS_MAX   12
+#define SMALL       (1u << 16) /* a tensor of so many values gets its own */
+
+struct pool_of {
+    enum dtype type;
+    float width;
+    unsigned char *blocks;
+};
 
 struct weaver {
     const struct synth_options *o;
     struct ggufwrite *w;
     struct llmos_error *err;
-    uint64_t random;
+    uint64_t random, bytes_done, bytes_total;
     bool declare; /* first round: the table; second: the values */
-    float *pool;
-    unsigned char *blocks;
+    float *values;
+    struct pool_of pools[POOLS_MAX];
+    unsigned pool_count;
     int rc;
 };
 
@@ -176,42 +219,96 @@ static void fill(struct weaver *v, float *x, size_t n, float width)
         x[i] = ((float)(next_random(v) >> 40) * 0x1p-23f - 1.0f) * width;
 }
 
-static int write_from_pool(struct weaver *v, enum dtype type, uint64_t inner, uint64_t rows)
+/* NULL: no memory. */
+static const unsigned char *pool_of(struct weaver *v, enum dtype type, float width)
+{
+    struct pool_of *p = v->pools;
+
+    while (p < v->pools + v->pool_count && (p->type != type || p->width != width))
+        p++;
+    if (p < v->pools + v->pool_count)
+        return p->blocks;
+    assert(v->pool_count < POOLS_MAX);
+    *p = (struct pool_of){type, width, mem_alloc(dtype_row_bytes(type, POOL_VALUES))};
+    if (!p->blocks)
+        return NULL;
+    v->pool_count++;
+    fill(v, v->values, POOL_VALUES, width);
+    dtype_info(type)->from_f32(v->values, p->blocks, POOL_VALUES);
+    return p->blocks;
+}
+
+static int write_from_pool(struct weaver *v, enum dtype type, float width, uint64_t inner,
+                           uint64_t rows)
 {
     const struct dtype_info *t = dtype_info(type);
     size_t row_bytes = dtype_row_bytes(type, inner);
     size_t starts = (POOL_VALUES - inner) / t->block + 1;
+    const unsigned char *blocks = pool_of(v, type, width);
 
-    t->from_f32(v->pool, v->blocks, POOL_VALUES);
+    if (!blocks)
+        return fail(v->err, LLMOS_ENOMEM, "no memory for %u random numbers", POOL_VALUES);
     for (uint64_t r = 0; r < rows; r++) {
         size_t start = next_random(v) % starts;
-        int rc = ggufwrite_blocks(v->w, v->blocks + start * t->block_bytes, row_bytes, v->err);
+        int rc = ggufwrite_blocks(v->w, blocks + start * t->block_bytes, row_bytes, v->err);
 
         if (rc < 0)
             return rc;
+        v->bytes_done += row_bytes;
+        if (v->o->progress && r % 1024 == 0 &&
+            !v->o->progress(v->o->cookie, v->bytes_done, v->bytes_total))
+            return fail(v->err, LLMOS_ECANCELED, "interrupted");
     }
     return 0;
 }
 
+/* As llama.cpp names it: some layers are worth more bits. */
+static bool gets_more_bits(uint32_t layer, uint32_t layers)
+{
+    return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
+}
+
+enum dtype synth_mix(const struct synth_options *o, const char *name, uint32_t layer,
+                     uint64_t inner)
+{
+    bool is_whole = inner % K_BLOCK == 0;
+    bool more = strcmp(name, "output.weight") == 0 ||
+                (o->tied_output && strcmp(name, "token_embd.weight") == 0) ||
+                ((strstr(name, ".attn_v.") || strstr(name, ".ffn_down.")) &&
+                 gets_more_bits(layer, o->layers));
+
+    if (more)
+        return is_whole ? DTYPE_Q6_K : DTYPE_Q8_0;
+    return is_whole ? DTYPE_Q4_K : DTYPE_Q5_0;
+}
+
 /* gain: the variance of what comes out, for inputs of variance 1; 0: a vector of ones. */
-static void weave(struct weaver *v, const char *name, uint64_t inner, uint64_t rows, double gain)
+static void weave(struct weaver *v, const char *name, uint32_t layer, uint64_t inner, uint64_t rows,
+                  double gain)
 {
     enum dtype type = gain > 0 ? v->o->type : DTYPE_F32;
+    float width = (float)sqrt(3 * gain / (double)inner);
     uint64_t n = inner * rows;
 
     if (v->rc < 0)
         return;
+    if (gain > 0 && v->o->k_mix)
+        type = synth_mix(v->o, name, layer, inner);
     if (v->declare) {
         ggufwrite_tensor(v->w, name, type, (uint64_t[]){inner, rows}, rows > 1 ? 2 : 1);
+        v->bytes_total += dtype_row_bytes(type, inner) * rows;
+        return;
+    }
+    if (n > SMALL && gain > 0) {
+        v->rc = write_from_pool(v, type, width, inner, rows);
         return;
     }
     if (gain > 0)
-        fill(v, v->pool, n < POOL_VALUES ? n : POOL_VALUES, (float)sqrt(3 * gain / (double)inner));
+        fill(v, v->values, n, width);
     else
         for (uint64_t i = 0; i < n; i++)
-            v->pool[i] = 1.0f;
-    v->rc = n <= POOL_VALUES ? ggufwrite_values(v->w, v->pool, n, v->err)
-                             : write_from_pool(v, type, inner, rows);
+            v->values[i] = 1.0f;
+    v->rc = ggufwrite_values(v->w, v->values, n, v->err);
 }
 
 static void weave_layer(struct weaver *v, uint32_t layer)
@@ -239,7 +336,7 @@ static void weave_layer(struct weaver *v, uint32_t layer)
         char name[64];
 
         snprintf(name, sizeof(name), "blk.%" PRIu32 ".%s.weight", layer, tensors[i].name);
-        weave(v, name, tensors[i].inner, tensors[i].rows, tensors[i].gain);
+        weave(v, name, layer, tensors[i].inner, tensors[i].rows, tensors[i].gain);
     }
 }
 
@@ -248,12 +345,12 @@ static int weave_all(struct weaver *v, bool declare)
     const struct synth_options *o = v->o;
 
     v->declare = declare;
-    weave(v, "token_embd.weight", o->width, o->vocabulary, o->tied_output ? 4 : o->width);
+    weave(v, "token_embd.weight", 0, o->width, o->vocabulary, o->tied_output ? 4 : o->width);
     for (uint32_t l = 0; l < o->layers; l++)
         weave_layer(v, l);
-    weave(v, "output_norm.weight", o->width, 1, 0);
+    weave(v, "output_norm.weight", 0, o->width, 1, 0);
     if (!o->tied_output)
-        weave(v, "output.weight", o->width, o->vocabulary, 4);
+        weave(v, "output.weight", 0, o->width, o->vocabulary, 4);
     return v->rc;
 }
 
@@ -261,7 +358,7 @@ static int weave_all(struct weaver *v, bool declare)
 
 static int check(const struct synth_options *o, struct llmos_error *err)
 {
-    uint32_t block = dtype_info(o->type)->block;
+    uint32_t block = o->k_mix ? Q_BLOCK : dtype_info(o->type)->block;
     uint32_t least = special_count(o) + LETTERS;
 
     if (o->layers < 1 || o->layers > HPARAMS_LAYERS_MAX || o->width < 1 ||
@@ -298,20 +395,20 @@ static int write_all(struct weaver *v)
 
 int synth_write(int fd, const struct synth_options *o, struct llmos_error *err)
 {
-    CLEANUP(free) float *pool = NULL;
-    CLEANUP(free) unsigned char *blocks = NULL;
+    CLEANUP(free) float *values = NULL;
     struct ggufwrite w;
     struct weaver v = {.o = o, .w = &w, .err = err, .random = o->seed};
     int rc = check(o, err);
 
     if (rc < 0)
         return rc;
-    v.pool = pool = mem_alloc(POOL_VALUES * sizeof(*pool));
-    v.blocks = blocks = mem_alloc(dtype_row_bytes(o->type, POOL_VALUES));
-    if (!pool || !blocks)
+    v.values = values = mem_alloc(POOL_VALUES * sizeof(*values));
+    if (!values)
         return fail(err, LLMOS_ENOMEM, "no memory for %u random numbers", POOL_VALUES);
     ggufwrite_init(&w, fd);
     rc = write_all(&v);
     ggufwrite_fini(&w);
+    for (unsigned i = 0; i < v.pool_count; i++)
+        mem_free(v.pools[i].blocks);
     return rc;
 }

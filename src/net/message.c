@@ -8,6 +8,7 @@
 
 #define THREADS_MAX  4096
 #define SESSIONS_MAX 65536
+#define DRAFT_MAX    1024       /* the library: 16 */
 #define TOKENS_MAX   (1u << 30) /* of a context or a cache: sums of a few stay below 2^32 */
 
 /* ---- writing ---- */
@@ -35,6 +36,9 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     buf_put_u32(b, m->batch_tokens);
     buf_put_u64(b, m->memory_max_bytes);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
+    buf_put_u32(b, m->draft_max);
+    buf_put_u8(b, m->draft_lookup);
+    buf_put_u8(b, m->draft_model);
 }
 
 static void put_prompt(struct buf *b, const struct message_generate *m)
@@ -138,6 +142,8 @@ static void put_done(struct buf *b, const struct message_done *m)
     buf_put_u32(b, m->prompt_tokens);
     buf_put_u32(b, m->cached_tokens);
     buf_put_u32(b, m->completion_tokens);
+    buf_put_u32(b, m->drafted_tokens);
+    buf_put_u32(b, m->accepted_tokens);
     buf_put_u64(b, m->queue_us);
     buf_put_u64(b, m->prompt_us);
     buf_put_u64(b, m->generate_us);
@@ -164,6 +170,8 @@ static void put_stats(struct buf *b, const struct message_stats *m)
     buf_put_u64(b, m->generate_us);
     buf_put_u64(b, m->steps);
     buf_put_u64(b, m->step_sequences);
+    buf_put_u64(b, m->drafted_tokens);
+    buf_put_u64(b, m->accepted_tokens);
 }
 
 static void put_payload(struct buf *b, const struct message *m)
@@ -183,7 +191,9 @@ static void put_payload(struct buf *b, const struct message *m)
     case MESSAGE_BENCH:
         buf_put_u32(b, m->bench.prompt);
         buf_put_u32(b, m->bench.generate);
-        buf_put_u32(b, m->bench.repeat);
+        buf_put_u32(b, m->bench.depth);
+        buf_put_u32(b, m->bench.sequences);
+        buf_put_u8(b, m->bench.want_limits);
         break;
     case MESSAGE_READY:
         put_ready(b, &m->ready);
@@ -350,6 +360,9 @@ static void get_setup(struct parse *p, struct message_setup *m)
     m->batch_tokens = get_u32(p, "batch_tokens", TOKENS_MAX);
     m->memory_max_bytes = get_u64(p, "memory_max_bytes");
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
+    m->draft_max = get_u32(p, "draft_max", DRAFT_MAX);
+    m->draft_lookup = get_bool(p, "draft_lookup");
+    m->draft_model = get_bool(p, "draft_model");
 }
 
 static void get_prompt(struct parse *p, struct message_generate *m)
@@ -454,6 +467,8 @@ static void get_done(struct parse *p, struct message_done *m)
     m->prompt_tokens = get_u32(p, "prompt_tokens", UINT32_MAX);
     m->cached_tokens = get_u32(p, "cached_tokens", m->prompt_tokens);
     m->completion_tokens = get_u32(p, "completion_tokens", UINT32_MAX);
+    m->drafted_tokens = get_u32(p, "drafted_tokens", UINT32_MAX);
+    m->accepted_tokens = get_u32(p, "accepted_tokens", m->drafted_tokens);
     m->queue_us = get_u64(p, "queue_us");
     m->prompt_us = get_u64(p, "prompt_us");
     m->generate_us = get_u64(p, "generate_us");
@@ -480,6 +495,8 @@ static void get_stats(struct parse *p, struct message_stats *m)
     m->generate_us = get_u64(p, "generate_us");
     m->steps = get_u64(p, "steps");
     m->step_sequences = get_u64(p, "step_sequences");
+    m->drafted_tokens = get_u64(p, "drafted_tokens");
+    m->accepted_tokens = get_u64(p, "accepted_tokens");
 }
 
 static void get_payload(struct parse *p, struct message *m)
@@ -499,7 +516,9 @@ static void get_payload(struct parse *p, struct message *m)
     case MESSAGE_BENCH:
         m->bench.prompt = get_u32(p, "prompt", TOKENS_MAX);
         m->bench.generate = get_u32(p, "generate", TOKENS_MAX);
-        m->bench.repeat = get_u32(p, "repeat", 1000000);
+        m->bench.depth = get_u32(p, "depth", TOKENS_MAX);
+        m->bench.sequences = get_u32(p, "sequences", SESSIONS_MAX);
+        m->bench.want_limits = get_bool(p, "want_limits");
         break;
     case MESSAGE_READY:
         get_ready(p, &m->ready);

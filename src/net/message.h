@@ -52,6 +52,9 @@ struct message_setup {
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
     struct str chat_format; /* empty: as the file says */
+    uint32_t draft_max;     /* most tokens guessed ahead; 0: none */
+    bool draft_lookup;      /* guess what followed the same tokens before */
+    bool draft_model;       /* the engine has a second model, to guess with */
 };
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
@@ -89,7 +92,9 @@ struct message_tokenize {
 };
 
 struct message_bench {
-    uint32_t prompt, generate, repeat; /* tokens, tokens, runs */
+    uint32_t prompt, generate; /* tokens, of each sequence */
+    uint32_t depth, sequences; /* tokens before them; sequences side by side */
+    bool want_limits;          /* measure what the machine can do, too */
 };
 
 /* DAMAGED: the file that was given is not of this model or not whole; the model runs without. */
@@ -130,6 +135,7 @@ enum message_finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELED };
 struct message_done {
     uint8_t finish;
     uint32_t prompt_tokens, cached_tokens, completion_tokens;
+    uint32_t drafted_tokens, accepted_tokens; /* guesses, and those of them that were right */
     uint64_t queue_us, prompt_us, generate_us;
 };
 
@@ -163,6 +169,7 @@ struct message_stats {
     uint64_t prompt_tokens, generated_tokens; /* totals since start */
     uint64_t prompt_us, generate_us;          /* time spent on them */
     uint64_t steps, step_sequences;           /* step_sequences / steps = mean batch */
+    uint64_t drafted_tokens, accepted_tokens; /* guesses, and those that were right */
 };
 
 struct message {

@@ -102,9 +102,9 @@ static uint64_t memory_share(const struct worker_options *o)
     return o->memory_max_bytes ? o->memory_max_bytes : machine_memory().available_bytes / 4 * 3;
 }
 
-/* The model, and beside it packed weights or a file for them. */
+/* The models, and beside them packed weights of the first. */
 struct files {
-    int model;
+    int model, draft;
     struct vce_file beside;
     bool has_beside;
 };
@@ -112,6 +112,7 @@ struct files {
 static void cleanup_files(struct files *f)
 {
     cleanup_fd(&f->model);
+    cleanup_fd(&f->draft);
     if (f->has_beside)
         cleanup_fd(&f->beside.fd);
 }
@@ -137,6 +138,11 @@ static int open_files(struct worker *w, const struct worker_options *o, struct f
                              : fcntl(o->model_fd, F_DUPFD_CLOEXEC, 0);
     if (f->model < 0)
         return o->model_path ? f->model : fail_errno(err, "cannot hand on the model");
+    if (o->draft_path) {
+        f->draft = file_open_regular(o->draft_path, err);
+        if (f->draft < 0)
+            return fail_while(err, f->draft, "draft model");
+    }
     if (o->packcache && o->setup.purpose == PURPOSE_RUN)
         find_packed(w, o->packcache, f);
     return 0;
@@ -146,7 +152,7 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
                      struct llmos_error *err)
 {
     char engine[4096], launcher[4096];
-    CLEANUP(files) struct files files = {.model = -1};
+    CLEANUP(files) struct files files = {.model = -1, .draft = -1};
     struct vce_options v = {
         .launcher_path = launcher,
         .engine_path = engine,
@@ -166,9 +172,11 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
     if (rc < 0)
         return rc;
     v.model_fd = files.model;
+    v.draft_fd = files.draft;
     v.files = o->output ? o->output : &files.beside;
     v.file_count = o->output || files.has_beside;
     setup->has_packed = files.has_beside;
+    setup->draft_model = files.draft >= 0;
     if (!setup->threads)
         setup->threads = machine_cpus();
     if (!setup->memory_max_bytes)
@@ -176,6 +184,8 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
     if (setup->memory_max_bytes)
         v.memory_max_bytes =
             setup->memory_max_bytes + SLACK_BYTES + (uint64_t)setup->threads * STACK_BYTES;
+    if (setup->memory_max_bytes && o->draft_path)
+        v.memory_max_bytes += SLACK_BYTES; /* of a second vocabulary */
     return vce_start(&w->vce, &v, err);
 }
 

@@ -18,6 +18,7 @@ struct worker_options {
     const char *name;       /* of the model, for cgroup and host name; cleaned as needed */
     const char *model_path; /* a regular file */
     int model_fd;           /* if model_path is NULL; stays the caller's */
+    const char *draft_path; /* of a draft model; NULL: none.  Decides setup.draft_model */
     /* Packed weights of the model are used if they are there, and removed if the engine says that
      * they are damaged.  Outlives the worker; NULL: none. */
     struct packcache *packcache;

@@ -50,9 +50,9 @@ static inline size_t attention_floats(const struct attention *a)
 }
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx512vnni" */
+    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "neon", "neon-i8mm" */
     bool (*usable)(
-        void); /* does this processor have the instructions (CPUID bits and OS support) */
+        void); /* does this processor have the instructions (feature bits and OS support) */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32; for all quantised weights x is quantised to blocks of 32 int8 with an f32
@@ -96,7 +96,7 @@ struct backend {
                        size_t n); /* embedding lookup */
 };
 
-/* The best one for this processor, found once by CPUID feature bits, never by family.
+/* The best one for this processor, found once by feature bits, never by family.
  * LLMOS_BACKEND=name in the environment overrides (tests, benchmarks) where that one is usable. */
 const struct backend *backend_best(void);
 const struct backend *backend_by_name(const char *name); /* NULL if unknown or not usable here */
@@ -104,7 +104,9 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
-extern const struct backend backend_avx2, backend_avx512vnni;
+extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni;
+#elif defined(__aarch64__)
+extern const struct backend backend_neon, backend_neon_i8mm;
 #endif
 
 #endif

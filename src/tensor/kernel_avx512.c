@@ -2,6 +2,7 @@
 /* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/kernel_x86.h"
 #include "tensor/packed.h"
 
 #include <immintrin.h>
@@ -11,8 +12,6 @@ typedef __m512 vec;
 #define LANES       16
 #define TILE_T      6 /* 4 rows x 6 vectors of accumulators, 6 of x, 1 of w: 31 of 32 registers */
 #define ATTEND_VECS 4 /* 6 rows x 4 vectors of accumulators, 4 of keys or values, 1 of q or p */
-
-#define V static inline __attribute__((always_inline))
 
 V vec v_zero(void)
 {

@@ -24,8 +24,8 @@
 
 #define START_TIMEOUT_MS 5000
 #define FIRST_FD         3
-#define CONTROL_FD       5 /* these two as in vce_main.c */
-#define ENGINE_FD        6
+#define CONTROL_FD       6 /* these two as in vce_main.c */
+#define ENGINE_FD        7
 #define FILES_MAX        (VCE_FILE_FD_END - VCE_FILE_FD_FIRST)
 #define SAFE_FD          16 /* sources are moved up here, so that no target overwrites a source */
 
@@ -171,7 +171,7 @@ static int spawn(struct order *o, struct llmos_error *err)
 struct starting {
     const struct vce_options *options;
     struct spec spec;
-    struct vce_file files[1 + FILES_MAX]; /* the model is one of them */
+    struct vce_file files[2 + FILES_MAX]; /* the models are among them */
     unsigned file_count;
     pid_t launcher;
     int engine, socket[2], control[2]; /* [0] stays here, [1] goes there */
@@ -214,6 +214,9 @@ static int list_files(struct starting *s, struct llmos_error *err)
     if (o->model_fd >= 0)
         s->files[s->file_count++] =
             (struct vce_file){.name = "model", .as = VCE_MODEL_FD, .fd = o->model_fd};
+    if (o->draft_fd > 0)
+        s->files[s->file_count++] =
+            (struct vce_file){.name = "draft model", .as = VCE_DRAFT_FD, .fd = o->draft_fd};
     for (unsigned i = 0; i < o->file_count; i++) {
         const struct vce_file *f = &o->files[i];
 

@@ -5,7 +5,8 @@
  * then allocate), tells it over a descriptor what to build, and waits for its report.  llmos-vce
  * builds the room and becomes the engine in it.  The engine finds two descriptors: VCE_SOCKET_FD, a
  * stream socket to us, and VCE_MODEL_FD, the model file opened read-only (absent if model_fd was
- * -1); and those of `files`, if there are any.  Its environment is empty.
+ * -1); VCE_DRAFT_FD, a second model, and those of `files`, if there are any.  Its environment is
+ * empty.
  *
  * The engine's first act, before it reads a byte of either, is seal() (seal.h), which drops the
  * last rights that starting needed.
@@ -26,12 +27,13 @@
 
 #define VCE_SOCKET_FD 3
 #define VCE_MODEL_FD  4
-/* 5 and 6 are used up by starting.  Further files, each under the number that says what it is: */
-#define VCE_PACKED_FD 7 /* packed weights of the model, to read */
-#define VCE_OUTPUT_FD 8 /* where packed weights are to be written */
+#define VCE_DRAFT_FD  5
+/* 6 and 7 are used up by starting.  Further files, each under the number that says what it is: */
+#define VCE_PACKED_FD 8 /* packed weights of the model, to read */
+#define VCE_OUTPUT_FD 9 /* where packed weights are to be written */
 
 #define VCE_FILE_FD_FIRST VCE_PACKED_FD
-#define VCE_FILE_FD_END   11
+#define VCE_FILE_FD_END   12
 
 /* name, what it promises (shown by llmos ps --isolation) */
 #define VCE_LAYERS(X)                                                                              \
@@ -78,6 +80,7 @@ struct vce_options {
     const char *engine_path;   /* an executable; opened here, executed by descriptor */
     const char *name;          /* for cgroup and host name: [a-z0-9-], at most 32 */
     int model_fd;              /* stays the caller's; -1 for none */
+    int draft_fd;              /* the same of a second model; 0 or less: none */
     const struct vce_file *files;
     unsigned file_count;
     bool is_background;        /* served last where processors are scarce (nice 19) */

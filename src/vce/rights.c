@@ -121,7 +121,7 @@ int rights_limit(const struct rights_limits *l, struct llmos_error *err)
     } limits[] = {
         {RLIMIT_CORE, 0, true},
         {RLIMIT_FSIZE, l->write_max_bytes, true},
-        {RLIMIT_NOFILE, 16, true}, /* it holds five to seven */
+        {RLIMIT_NOFILE, 16, true}, /* it holds six or seven */
         {RLIMIT_MEMLOCK, 0, true},
         {RLIMIT_MSGQUEUE, 0, true},
         {RLIMIT_NICE, 0, true},

@@ -21,7 +21,7 @@ struct sock_filter;
 
 enum seccomp_stage { SECCOMP_START = 1, SECCOMP_SEALED = 2 };
 
-#define SECCOMP_ENGINE_FD         6 /* the only descriptor that SECCOMP_START lets execveat execute */
+#define SECCOMP_ENGINE_FD         7 /* the only descriptor that SECCOMP_START lets execveat execute */
 #define SECCOMP_PROGRAM_MAX       512  /* instructions; the table needs about half */
 #define SECCOMP_EVERY_SYSTEM_CALL 1024 /* one more than any number in use on x86-64 and aarch64 */
 

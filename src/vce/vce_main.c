@@ -2,9 +2,9 @@
 /* vce_main.c - llmos-vce: builds a room, and becomes the engine in it.
  *
  * Not for people: llmosd and llmos start it (launch.c) with these descriptors and nothing else.
- *     3  the engine's socket          4  the model, if there is one
- *     5  control: a spec comes in until its end, a report goes out (spec.h)
- *     6  the engine's program         7 to 10  further files (launch.h)
+ *     3  the engine's socket          4, 5  the model and the draft model, if there are any
+ *     6  control: a spec comes in until its end, a report goes out (spec.h)
+ *     7  the engine's program         8 to 11  further files (launch.h)
  * The process forks once, into the new namespaces, and the child becomes a child of the daemon.
  * The first process gives the child its users and ends.  The second one closes the doors from the
  * inside, in the order that each step still permits the next, and executes the engine. */
@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define CONTROL_FD 5
+#define CONTROL_FD 6
 #define ENGINE_FD  SECCOMP_ENGINE_FD
 
 /* Everything the steps need; filled before the fork and read on both sides of it. */

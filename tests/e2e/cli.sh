@@ -244,15 +244,129 @@ inspects() {
     [ "$code" = 0 ] && has "$work/out" HYPERPARAMETERS && has "$work/out" TENSORS && has "$work/out" token_embd.weight
 }
 claim 'inspect shows hyperparameters, memory and tensors, also as JSON' inspects
-measures() {
-    run "$llmos" bench tiny.gguf --prompt 16 --generate 8 --repeat 2 --json
-    for key in prefill_tokens_per_second decode_tokens_per_second time_to_first_token_ms load_ms rss_bytes; do
+above_zero() { # KEY...: of the JSON that was printed
+    for key in "$@"; do
         "$tools/json_get" "$key" < "$work/out" > value && awk '!($1 > 0) {exit 1}' value || { echo "$key: $(cat value)" >> "$work/log"; return 1; }
     done
+}
+measures() {
+    run "$llmos" bench tiny.gguf --prompt 16 --generate 8 --repeat 2 --json
+    above_zero prefill_tokens_per_second decode_tokens_per_second time_to_first_token_ms load_ms memory_bytes \
+        decode_bytes_per_token prefill_f32_operations_per_token limit_read_gb_per_second decode_share_of_read || return 1
     run "$llmos" bench tiny.gguf --prompt 16 --generate 8 --repeat 1
-    [ "$code" = 0 ] && grep -q 'decode  *[0-9.]*  tokens/s' "$work/out"
+    [ "$code" = 0 ] && grep -q 'decode  *[0-9.]*  tokens/s, [0-9]* % of what reading the weights allows' "$work/out"
 }
 claim 'bench measures all that it promises' measures
+bench() { run "$llmos" bench --shape tiny --prompt 16 --generate 8 --repeat 2 "$@"; }
+shape() {
+    bench --type q4_0 --json --depth 40
+    above_zero prefill_tokens_per_second decode_tokens_per_second || return 1
+    [ "$("$tools/json_get" file < "$work/out")" = tiny ] && [ "$("$tools/json_get" file_type < "$work/out")" = q4_0 ] &&
+        [ "$("$tools/json_get" depth < "$work/out")" = 40 ]
+}
+claim 'bench --shape makes a model of that shape and type, and measures behind a depth' shape
+kept() {
+    bench --keep kept.gguf && [ "$code" = 0 ] && run "$llmos" inspect kept.gguf --json && [ "$code" = 0 ] && cp kept.gguf again.gguf &&
+        bench --keep kept.gguf && cmp kept.gguf again.gguf
+}
+claim 'a model that is kept is a model, the same each time' kept
+no_temporary() { TMPDIR=$work/folder bench && [ "$code" = 0 ] && [ -z "$(ls folder)" ]; }
+claim 'a model that is not kept leaves no file' no_temporary
+lists_shapes() {
+    run "$llmos" bench --shape 70b; [ "$code" = 1 ] && has "$work/err" "there is no shape '70b'; there are tiny, 135m, 0.5b, 1b" || return 1
+    run "$llmos" bench --shape tiny --type q3; [ "$code" = 1 ] && has "$work/err" "there is no type 'q3'; there are q4_k_m, f32"
+}
+claim 'an unknown shape or type is answered with those there are' lists_shapes
+claim 'bench needs a model or a shape' refused 'a model file is missing' bench
+claim 'bench takes one of both' refused 'exclude each other' bench tiny.gguf --shape tiny
+claim 'a picture needs a sweep' refused 'say which with --sweep' bench tiny.gguf --svg x.svg
+too_deep() { run "$llmos" bench --shape tiny --prompt 16 --context 64 --depth 100; [ "$code" = 1 ] && has "$work/err" 'need a context of'; }
+claim 'a depth beyond the context is refused with the numbers' too_deep
+together() { bench --sequences 3 --json; above_zero prefill_tokens_per_second decode_tokens_per_second && [ "$("$tools/json_get" sequences < "$work/out")" = 3 ]; }
+claim 'several sequences are measured together' together
+csv() {
+    bench --csv lines.csv && bench --csv lines.csv && [ "$code" = 0 ] && [ "$(wc -l < lines.csv)" = 3 ] &&
+        head -1 lines.csv | grep -q '^date,version,cpu,threads,model,type,prompt,generate,depth,sequences,who,prefill_tokens_per_second,decode_tokens_per_second,' &&
+        [ "$(grep -c '"tiny","q8_0",16,8,0,1,"llmos",[0-9.e+]*,[0-9.e+]*,' lines.csv)" = 2 ] || return 1
+    echo 'a,b' > other.csv
+    bench --csv other.csv; [ "$code" = 1 ] && has "$work/err" "'other.csv' has other columns" && [ "$(cat other.csv)" = 'a,b' ]
+}
+claim 'bench --csv appends lines under one head, and spares other files' csv
+sweeps() {
+    run "$llmos" bench --shape tiny --prompt 8 --generate 4 --repeat 1 --sweep "$1" --svg "$1.svg" --csv "$1.csv"
+    [ "$code" = 0 ] && has "$work/out" "$2" && [ "$(grep -c llmos "$1.csv")" -ge "$3" ] && grep -q '^<svg ' "$1.svg" && grep -q '^</svg>$' "$1.svg"
+}
+claim 'bench --sweep batch measures 1 to 16 sequences and draws them' sweeps batch SEQUENCES 5
+claim 'bench --sweep threads measures every number of threads' sweeps threads THREADS 1
+deep() { run "$llmos" bench --shape tiny --prompt 8 --generate 4 --repeat 1 --sweep context --json; [ "$code" = 0 ] && [ "$("$tools/json_get" 0.depth < "$work/out")" = 512 ] && has "$work/err" 'the sweep ends before 2048'; }
+claim 'bench --sweep context goes as far as the model was trained' deep
+well_formed() { for f in batch threads; do "$@" $f.svg > "$work/log" 2>&1 || return 1; done; }
+xml_python() { python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' "$1"; }
+if command -v xmllint > /dev/null; then claim 'the pictures are well-formed XML' well_formed xmllint --noout
+elif command -v python3 > /dev/null; then claim 'the pictures are well-formed XML' well_formed xml_python
+else skip 'the pictures are well-formed XML' 'there is no xmllint and no python3'; fi
+
+# ---- peers: programs that talk like llama-bench ----
+mkdir -p theirs/build/bin two
+cat > theirs/build/bin/llama-bench << 'END'
+#!/bin/sh
+# as llama.cpp prints it; what it was asked goes to a file
+echo "$@" >> asked
+[ "$1" != --help ] || { echo '  -d, --n-depth <n>'; exit 0; }
+cat << JSON
+[
+  {
+    "build_commit": "abc1234", "n_threads": $8, "n_prompt": $4, "n_gen": 0, "n_depth": 0,
+    "avg_ns": 1000000, "avg_ts": 100.000000, "samples_ns": [ 1 ], "samples_ts": [ 100 ]
+  },
+  {
+    "build_commit": "abc1234", "n_threads": $8, "n_prompt": 0, "n_gen": $6, "avg_ts": 25.0
+  }
+]
+JSON
+END
+cat > two/llama-bench << 'END'
+#!/bin/sh
+# as ik_llama.cpp prints it, with words of its libraries before
+[ "$1" != --help ] || { echo '  -gp <pp,tg>'; exit 0; }
+echo "======= using [AVX512]"
+case "$*" in *-gp*) echo '[{"build_commit": "d", "n_prompt": 40, "n_gen": 8, "avg_ts": 5.5, "test": "tg8@pp40"}]'; exit ;; esac
+printf '[\n{"build_commit": "def", "cuda": false, "n_prompt": 16, "n_gen": 0, "avg_ts": 200.5, "test": "pp16"},\n'
+printf '{"build_commit": "def", "n_prompt": 0, "n_gen": 8, "avg_ts": 50.25, "test": "tg8"}\n]\n'
+END
+printf '#!/bin/sh\necho first >&2\necho "error: failed to load model" >&2\nexit 3\n' > fails
+printf '#!/bin/sh\nsleep 100\n' > hangs
+printf '#!/bin/sh\nyes\n' > floods
+printf '#!/bin/sh\nkill -9 $$\n' > killed
+printf '#!/bin/sh\necho "[]"\n' > silent
+chmod +x theirs/build/bin/llama-bench two/llama-bench fails hangs floods killed silent
+compares() {
+    bench --peer theirs/build/bin/llama-bench --peer other=two/llama-bench --peer-args ' -fa 1  -x' --threads 1 --json --csv peers.csv
+    [ "$code" = 0 ] && [ "$("$tools/json_get" peers.0.name < "$work/out")" = theirs ] && [ "$("$tools/json_get" peers.1.name < "$work/out")" = other ] &&
+        [ "$("$tools/json_get" peers.0.version < "$work/out")" = abc1234 ] && [ "$("$tools/json_get" peers.1.decode_tokens_per_second < "$work/out")" = 50.25 ] &&
+        above_zero peers.0.prefill_ratio peers.0.decode_ratio peers.1.prefill_ratio || return 1
+    [ "$(wc -l < asked)" = 2 ] && grep -qx -- '-m /proc/[0-9]*/fd/[0-9]* -p 16 -n 8 -t 1 -r 1 -o json -fa 1 -x' asked || return 1
+    [ "$(wc -l < peers.csv)" = 4 ] && grep -q '"other",200.5,50.25,' peers.csv || return 1
+    bench --peer theirs/build/bin/llama-bench; [ "$code" = 0 ] && grep -q 'TOKENS/S  *llmos  *theirs  *llmos/it' "$work/out"
+}
+claim 'bench runs in turn with peers of either flavour and compares' compares
+deep_peers() {
+    : > asked
+    bench --depth 40 --peer theirs/build/bin/llama-bench --peer two/llama-bench --json
+    [ "$code" = 0 ] && grep -q -- '-d 40' asked && [ "$("$tools/json_get" peers.1.decode_tokens_per_second < "$work/out")" = 5.5 ] &&
+        ! "$tools/json_get" peers.1.prefill_ratio < "$work/out" > value
+}
+claim 'a peer is asked for the same depth in its own words' deep_peers
+bad_peer() { bench --peer "$1" --peer-timeout 1; [ "$code" = 1 ] && has "$work/err" "$2" && [ ! -s "$work/out" ]; }
+claim 'a peer that fails is told with its last words' bad_peer x=./fails "peer 'x': it exited with 3: error: failed to load model"
+claim 'a peer that hangs is ended' bad_peer ./hangs 'it did not end within 1 s and was ended'
+claim 'a peer that is killed is told so' bad_peer ./killed 'it was killed by signal 9'
+claim 'a peer that never stops talking is ended' bad_peer ./floods 'its output'
+claim 'a peer that says nothing is told so' bad_peer ./silent "its JSON has no speed ('avg_ts') for n_prompt 16"
+claim 'a peer that is not there is told so' bad_peer ./nobody "cannot run './nobody': No such file"
+claim 'a folder is no peer' bad_peer folder "cannot run 'folder': it is no program"
+left_out() { bench --sequences 2 --peer two/llama-bench; [ "$code" = 0 ] && has "$work/err" "peer 'two' cannot measure this and is left out"; }
+claim 'a peer that cannot measure something is left out aloud' left_out
 isolation() { run "$llmos" run tiny.gguf --raw --isolation --max-tokens 1 hello; [ "$code" = 0 ] && has "$work/err" seccomp && ! grep -q seccomp "$work/out"; }
 claim 'run --isolation names the layers, on standard error' isolation
 requires() { run "$llmos" run tiny.gguf --require-layer user --skip-layer user hello; [ "$code" = 1 ] && has "$work/err" user && [ ! -s "$work/out" ]; }

@@ -30,7 +30,7 @@ static const char *synth_model(void)
     if (path[0])
         return path;
     snprintf(path, sizeof(path), "%s", work_path("synth.gguf"));
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     CHECK(fd >= 0);
     CHECK_INT(synth_write(fd, &o, NULL), 0);
@@ -38,15 +38,22 @@ static const char *synth_model(void)
     return path;
 }
 
-static struct worker *start_engine(const char *model, const struct message_setup *setup)
+static struct worker *start_engine_with(const char *model, const char *draft,
+                                        const struct message_setup *setup)
 {
     struct worker_options o = worker_options_for("llmos-engine", model);
 
+    o.draft_path = draft;
     if (setup)
         o.setup = *setup;
     if (!o.setup.threads)
         o.setup.threads = 1;
     return start_ready(&o);
+}
+
+static struct worker *start_engine(const char *model, const struct message_setup *setup)
+{
+    return start_engine_with(model, NULL, setup);
 }
 
 /* Asks one thing and takes the whole answer; *a is zero or an older answer, its text the caller's
@@ -158,13 +165,13 @@ TEST(engine_says_the_same_with_four_threads)
     check_expected(2, 4);
 }
 
-/* Everything at once and compared with each alone. */
-static void check_together(struct worker *alone, struct worker *together, uint32_t count,
-                           uint32_t tokens)
+/* Everything at once and compared with each alone.  How many tokens the prompts had together. */
+static uint32_t check_together(struct worker *alone, struct worker *together, uint32_t count,
+                               uint32_t tokens)
 {
     struct answer single[16] = {{{0}}}, joint[16];
     struct message m;
-    uint32_t over = 0;
+    uint32_t over = 0, prompts = 0;
 
     for (uint32_t i = 0; i < 2 * count; i++) {
         char prompt[64];
@@ -196,9 +203,11 @@ static void check_together(struct worker *alone, struct worker *together, uint32
         CHECK(single[i].text.len > 0);
         CHECK_STR(buf_str(&joint[i].text).at, buf_str(&single[i].text).at);
         CHECK_INT(joint[i].tokens, single[i].tokens);
+        prompts += joint[i].done.prompt_tokens;
         buf_fini(&single[i].text);
         buf_fini(&joint[i].text);
     }
+    return prompts;
 }
 
 TEST(engine_gives_eight_at_once_the_bytes_of_each_alone)
@@ -213,11 +222,142 @@ TEST(engine_gives_eight_at_once_the_bytes_of_each_alone)
     worker_destroy(together);
 }
 
-TEST(engine_gives_the_same_bytes_when_the_cache_is_short)
+/* Who gave way reads its prompt again, and what it had said: more tokens than the prompts have. */
+static void check_gave_way(struct worker *w, uint32_t prompts)
+{
+    struct message m;
+
+    do {
+        CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    } while (m.type != MESSAGE_STATS || m.stats.running || m.stats.waiting);
+    CHECK(m.stats.prompt_tokens > prompts);
+}
+
+TEST(engine_gives_the_same_bytes_to_those_who_give_way_when_the_cache_is_short)
 {
     /* Eight sequences of up to 90 tokens, and pages for little more than one. */
     struct message_setup one = {.sessions_max = 1, .context_tokens = 128};
     struct message_setup eight = {.sessions_max = 8, .context_tokens = 128, .kv_tokens = 128};
+    struct worker *alone = start_engine(synth_model(), &one);
+
+    for (eight.threads = 1; eight.threads <= 4; eight.threads++) {
+        struct worker *together = start_engine(synth_model(), &eight);
+
+        check_gave_way(together, check_together(alone, together, 8, 90));
+        worker_destroy(together);
+    }
+    worker_destroy(alone);
+}
+
+/* ---- guesses ---- */
+
+static void check_same_answer(const struct answer *a, const struct answer *b)
+{
+    check_ok(a);
+    check_ok(b);
+    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
+    CHECK_INT(a->tokens, b->tokens);
+    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
+}
+
+/* A text that says the same again and again, with stop strings, seeds, limits and log-probabilities
+ * as they come: every answer is what an engine that does not guess says. */
+static void check_guesses(const char *model, const char *draft, struct message_setup guessing,
+                          uint64_t *accepted)
+{
+    struct message_setup plain = guessing;
+    struct worker *w[2];
+    uint64_t id = 0;
+
+    plain.draft_max = 0;
+    w[0] = start_engine(model, &plain);
+    w[1] = start_engine_with(model, draft, &guessing);
+    *accepted = 0;
+    for (uint32_t i = 0; i < 12; i++) {
+        struct answer a[2] = {{{0}}};
+
+        for (int k = 0; k < 2; k++) {
+            struct message m = generate_request(
+                ++id,
+                "Lily has a red ball. Tom has a red ball. Lily has a red ball. Tom has a red ball. "
+                "Lily has a red",
+                i == 3 ? 1 : 40 + i);
+
+            m.generate.temperature = i % 3 == 2 ? 0.7f : 0;
+            m.generate.seed = i;
+            m.generate.repeat_penalty = i == 4 ? 1.2f : 1;
+            m.generate.stop_count = i % 4 == 1;
+            m.generate.stops[0] = STR("has a");
+            m.generate.want_logprob = i == 7;
+            m.generate.ignore_eos = i % 2;
+            ask(w[k], &m, &a[k]);
+        }
+        check_same_answer(&a[0], &a[1]);
+        CHECK_INT(a[0].done.finish, a[1].done.finish);
+        CHECK_INT(a[0].logprobs, a[1].logprobs);
+        CHECK_INT(a[0].done.completion_tokens, a[1].done.completion_tokens);
+        CHECK_INT(a[0].done.drafted_tokens, 0);
+        if (i == 7)
+            CHECK_INT(a[1].done.drafted_tokens, 0);
+        *accepted += a[1].done.accepted_tokens;
+        for (int k = 0; k < 2; k++)
+            buf_fini(&a[k].text);
+    }
+    worker_destroy(w[0]);
+    worker_destroy(w[1]);
+}
+
+TEST(engine_says_the_same_with_guesses)
+{
+    struct message_setup guessing = {.draft_max = 8, .draft_lookup = true};
+    const char *real = shared_path(real_models[0].model);
+    uint64_t accepted;
+
+    check_guesses(synth_model(), NULL, guessing, &accepted);
+    if (!real)
+        SKIP("no real model: whether a text that repeats itself is guessed was not seen");
+    check_guesses(real, NULL, guessing, &accepted);
+    CHECK(accepted > 0); /* whether it pays is not known before it was tried */
+}
+
+/* Its own draft model, which is too slow to pay but tried at times. */
+TEST(engine_says_the_same_with_a_draft_model)
+{
+    struct message_setup guessing = {.draft_max = 4};
+    uint64_t accepted;
+
+    check_guesses(synth_model(), synth_model(), guessing, &accepted);
+    CHECK(accepted > 0);
+}
+
+TEST(engine_refuses_a_draft_model_of_another_vocabulary)
+{
+    const char *real = shared_path(real_models[0].model);
+    struct worker_options o = worker_options_for("llmos-engine", synth_model());
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    if (!real)
+        SKIP("no second model with another vocabulary");
+    o.setup.draft_max = 4;
+    o.draft_path = real;
+    CHECK_INT(worker_start(&w, &o, &err), 0);
+    CHECK_INT(worker_receive(w, &m, 60000, &err), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.error.code, LLMOS_EINVAL);
+    CHECK(memmem(m.error.text.at, m.error.text.len, "same vocabulary", 15));
+    worker_destroy(w);
+}
+
+TEST(engine_with_guesses_says_the_same_together_and_when_the_cache_is_short)
+{
+    struct message_setup one = {.sessions_max = 1, .context_tokens = 128};
+    struct message_setup eight = {.sessions_max = 8,
+                                  .context_tokens = 128,
+                                  .kv_tokens = 128,
+                                  .draft_max = 4,
+                                  .draft_lookup = true};
     struct worker *alone = start_engine(synth_model(), &one);
     struct worker *together = start_engine(synth_model(), &eight);
 
@@ -247,15 +387,6 @@ TEST(engine_repeats_itself_for_the_same_seed_only)
 }
 
 /* ---- prompts that begin alike ---- */
-
-static void check_same_answer(const struct answer *a, const struct answer *b)
-{
-    check_ok(a);
-    check_ok(b);
-    CHECK_STR(buf_str(&a->text).at, buf_str(&b->text).at);
-    CHECK_INT(a->tokens, b->tokens);
-    CHECK_INT(a->done.prompt_tokens, b->done.prompt_tokens);
-}
 
 static struct message tokens_request(uint64_t id, const int32_t *tokens, uint32_t count)
 {
@@ -909,43 +1040,74 @@ TEST(engine_inspects_without_running)
     worker_destroy(w);
 }
 
-TEST(engine_measures_itself)
+/* What the engine measured; the keys that must be above 0 end with NULL. */
+static json_t *measured(struct worker *w, uint64_t id, const struct message_bench *want,
+                        const char *const *positive)
 {
-    static const char *const positive[] = {"prefill_tokens_per_second",
-                                           "decode_tokens_per_second",
-                                           "time_to_first_token_ms",
-                                           "load_ms",
-                                           "rss_bytes",
-                                           "threads"};
-    struct worker *w = start_engine(synth_model(), NULL);
     struct json_limits limits = JSON_LIMITS_INIT;
-    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 10, 3}};
+    struct message m = {.type = MESSAGE_BENCH, .id = id, .bench = *want};
     struct answer a = {0};
     json_t *json;
 
     ask(w, &m, &a);
     check_ok(&a);
     CHECK_INT(json_parse(&json, buf_str(&a.text), &limits, NULL), 0);
-    for (size_t i = 0; i < sizeof(positive) / sizeof(positive[0]); i++)
-        CHECK(json_number_value(json_object_get(json, positive[i])) > 0);
-    CHECK_INT(json_number_value(json_object_get(json, "repeat")), 3);
-    json_decref(json);
-    m.id = 2;
-    m.bench.prompt = 1u << 29;
-    ask(w, &m, &a);
-    CHECK_INT(a.err.code, LLMOS_ECONTEXT);
-    m.id = 3;
-    m.bench = (struct message_bench){0, 1, 1};
-    ask(w, &m, &a);
-    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    for (; *positive; positive++)
+        if (!(json_number_value(json_object_get(json, *positive)) > 0))
+            TEST_FAIL("'%s' is not above 0", *positive);
     buf_fini(&a.text);
+    return json;
+}
+
+static int refusal(struct worker *w, uint64_t id, const struct message_bench *want)
+{
+    struct message m = {.type = MESSAGE_BENCH, .id = id, .bench = *want};
+    struct answer a = {0};
+
+    ask(w, &m, &a);
+    buf_fini(&a.text);
+    return a.err.code;
+}
+
+TEST(engine_measures_itself)
+{
+    static const char *const both[] = {"prefill_tokens_per_second",
+                                       "decode_tokens_per_second",
+                                       "time_to_first_token_ms",
+                                       "load_ms",
+                                       "private_bytes",
+                                       "threads",
+                                       "decode_bytes_per_token",
+                                       "prefill_f32_operations_per_token",
+                                       NULL};
+    static const char *const limited[] = {"limit_read_gb_per_second", "decode_tokens_per_second",
+                                          NULL};
+    struct message_setup setup = {.threads = 2, .sessions_max = 3};
+    struct worker *w = start_engine(synth_model(), &setup);
+    json_t *json = measured(w, 1, &(struct message_bench){20, 10, 0, 1, false}, both);
+
+    CHECK(!json_object_get(json, "limit_read_gb_per_second"));
+    json_decref(json);
+    json = measured(w, 2, &(struct message_bench){0, 10, 0, 1, true}, limited);
+    CHECK(!json_object_get(json, "prefill_tokens_per_second"));
+    json_decref(json);
+    /* a depth that ends within a page of the cache, twice: the second finds it there */
+    for (uint64_t id = 3; id < 5; id++)
+        json_decref(measured(w, id, &(struct message_bench){20, 10, 100, 3, false}, both));
+    json_decref(measured(w, 5, &(struct message_bench){1, 1, 1, 2, false}, both));
+    CHECK_INT(refusal(w, 6, &(struct message_bench){1u << 29, 1, 0, 1, false}), LLMOS_ECONTEXT);
+    CHECK_INT(refusal(w, 7, &(struct message_bench){1, 1, 1u << 29, 1, false}), LLMOS_ECONTEXT);
+    CHECK_INT(refusal(w, 8, &(struct message_bench){0, 0, 1, 1, false}), LLMOS_EINVAL);
+    CHECK_INT(refusal(w, 9, &(struct message_bench){1, 1, 0, 0, false}), LLMOS_EINVAL);
+    CHECK_INT(refusal(w, 10, &(struct message_bench){1, 1, 0, 4, false}), LLMOS_EINVAL);
     worker_destroy(w);
 }
 
 TEST(engine_stops_measuring_when_told)
 {
     struct worker *w = start_engine(synth_model(), NULL);
-    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 1000}};
+    /* Looking for the limits takes half a second, in which the others have long come. */
+    struct message m = {.type = MESSAGE_BENCH, .id = 1, .bench = {20, 100, 0, 1, true}};
     struct answer a = {0};
 
     answer_init(&a);

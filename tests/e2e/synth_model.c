@@ -10,7 +10,7 @@
 /* Just large enough that it is worth laying out for the processor: 40 MiB. */
 static bool packable(struct synth_options *o, const char *name)
 {
-    if (strcmp(name, "packable") != 0 || !synth_shape(o, "tiny"))
+    if (strcmp(name, "packable") != 0 || synth_shape(o, "tiny", NULL) < 0)
         return false;
     o->layers = 2;
     o->width = 512;
@@ -28,8 +28,12 @@ int main(int argc, char **argv)
     struct llmos_error err;
     int fd;
 
-    if (argc < 3 || (!synth_shape(&o, argv[1]) && !packable(&o, argv[1]))) {
-        fprintf(stderr, "usage: synth_model tiny|packable|135m|0.5b|1b FILE [chatml]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: synth_model SHAPE|packable FILE [chatml]\n");
+        return 2;
+    }
+    if (!packable(&o, argv[1]) && synth_shape(&o, argv[1], &err) < 0) {
+        fprintf(stderr, "synth_model: %s\n", err.text);
         return 2;
     }
     o.chatml = argc > 3 && strcmp(argv[3], "chatml") == 0;

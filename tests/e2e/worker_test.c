@@ -433,7 +433,7 @@ static const char *synth_model(const char *name)
     snprintf(path, sizeof(path), "%s", work_path(name));
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     o.type = DTYPE_Q8_0;
     CHECK_INT(synth_write(fd, &o, NULL), 0);
     close(fd);

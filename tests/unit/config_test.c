@@ -29,8 +29,9 @@ TEST(config_reads_every_key)
         load("listen: {address: '::1', port: 81}\nsocket: /s\ncache: /c\ncache_max_bytes: 3G\n"
              "cache_shared: true\nhosts: [a, b]\nlog: debug\n"
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
-             "   memory: 2G, cpu_percent: 150, chat_format: chatml, pack: off}\n- {name: n, path: "
-             "/abs}\n"
+             "   memory: 2G, cpu_percent: 150, chat_format: chatml, pack: off,\n"
+             "   speculation: lookup, draft: d.gguf, draft_max: 5}\n- {name: n, path: /abs, "
+             "draft_max: 5}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
              "limits: {body: 1M, queue: 3, connections: 4, receive_seconds: 5, idle_seconds: 6,\n"
              "  drain_seconds: 7, stall_seconds: 8, start_seconds: 9}\n"),
@@ -54,6 +55,10 @@ TEST(config_reads_every_key)
     CHECK_STR(c.cache, "/c");
     CHECK_INT(c.cache_max_bytes, 3ll << 30);
     CHECK(c.cache_shared);
+    CHECK(c.models[0].setup.draft_lookup && !c.models[1].setup.draft_lookup);
+    CHECK_INT(c.models[0].setup.draft_max, 5);
+    CHECK_STR(c.models[0].draft_path, "/etc/d.gguf");
+    CHECK_INT(c.models[1].setup.draft_max, 0); /* nothing to draft from */
     CHECK_INT(c.required, VCE_BIT(VCE_SECCOMP));
     CHECK(c.require_default);
     CHECK_INT(c.skip, VCE_BIT(VCE_LIMITS));

@@ -199,3 +199,19 @@ TEST(machine_here_has_processors_and_memory)
     CHECK(m.total_bytes > 0 && m.available_bytes <= m.total_bytes);
     CHECK(machine_page_bytes() >= 4096);
 }
+
+TEST(machine_knows_the_name_of_its_processor)
+{
+    char name[64];
+
+    begin();
+    machine_cpu_name(root, name, sizeof(name));
+    CHECK(name[0] && strcmp(name, "Little Processor 3000") != 0);
+    put("/proc/cpuinfo", "processor\t: 0\nmodel name\t: Little Processor 3000\n"
+                         "processor\t: 1\nmodel name\t: Another\n");
+    machine_cpu_name(root, name, sizeof(name));
+    CHECK_STR(name, "Little Processor 3000");
+    machine_cpu_name(root, name, 7);
+    CHECK_STR(name, "Little");
+    end();
+}

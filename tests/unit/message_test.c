@@ -23,8 +23,8 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup =
-            (struct message_setup){PURPOSE_PACK, true, 2, 3, 4, 5, 6, 1ull << 40, STR("chatml")};
+        m.setup = (struct message_setup){PURPOSE_PACK, true,          2, 3,    4,   5, 6,
+                                         1ull << 40,   STR("chatml"), 7, true, true};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
@@ -52,7 +52,7 @@ static struct message example(uint16_t type)
         m.tokenize = (struct message_tokenize){STR("text"), true, true};
         break;
     case MESSAGE_BENCH:
-        m.bench = (struct message_bench){512, 128, 3};
+        m.bench = (struct message_bench){512, 128, 2048, 4, true};
         break;
     case MESSAGE_READY:
         m.id = 0;
@@ -66,7 +66,7 @@ static struct message example(uint16_t type)
         m.text = (struct message_text){STR("Lily"), 3, 2, logprobs};
         break;
     case MESSAGE_DONE:
-        m.done = (struct message_done){FINISH_LENGTH, 7, 6, 5, 4, 3, 2};
+        m.done = (struct message_done){FINISH_LENGTH, 7, 6, 5, 9, 8, 4, 3, 2};
         break;
     case MESSAGE_ERROR:
         m.error = (struct message_error){LLMOS_ECONTEXT, STR("the prompt has 600 tokens")};
@@ -82,7 +82,7 @@ static struct message example(uint16_t type)
         break;
     case MESSAGE_STATS:
         m.id = 0;
-        m.stats = (struct message_stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+        m.stats = (struct message_stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
         break;
     case MESSAGE_PACKED:
         m.packed = (struct message_packed){true, 1ull << 40};
@@ -347,6 +347,12 @@ TEST(message_fields_out_of_range_are_named)
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
     m = example(MESSAGE_DONE);
     m.done.cached_tokens = m.done.prompt_tokens + 1;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+    m = example(MESSAGE_DONE);
+    m.done.accepted_tokens = m.done.drafted_tokens + 1;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+    m = example(MESSAGE_SETUP);
+    m.setup.draft_max = 1025;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
     m = example(MESSAGE_ERROR);
     m.error.code = -1000;

@@ -23,7 +23,7 @@ TEST(model_opens_by_name_and_knows_its_numbers)
     char path[64];
     int fd;
 
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     fd = modelfile_synth(&o);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     CHECK_INT(llmos_model_open(&m, path, &err), 0);
@@ -245,7 +245,7 @@ TEST(model_inspection_tells_everything_as_json)
     json_t *j;
     const json_t *tokens, *first;
 
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     j = inspect_synth(&o);
     CHECK_INT(json_integer_value(at(j, "version", NULL)), 3);
     CHECK_INT(json_integer_value(at(j, "alignment", NULL)), 32);

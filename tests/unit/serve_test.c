@@ -23,7 +23,7 @@ static void make_model(void)
 
     if (model_fd >= 0)
         return;
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     o.type = DTYPE_Q8_0;
     model_fd = memfd_create("model", MFD_CLOEXEC);
     CHECK(model_fd >= 0);
@@ -114,7 +114,7 @@ static void put_requests(struct buf *b)
 static int serve_once(const struct buf *requests, uint32_t wanted,
                       const struct message_setup *setup, uint32_t *over)
 {
-    const struct serve_files files = {model_fd, packed_fd, packed_fd};
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
     struct host host = {.wanted = wanted};
     struct llmos_error err;
     struct serve s;
@@ -196,7 +196,7 @@ static void make_packed(void)
 /* What READY says of packed weights. */
 static int packing_with(bool has_packed)
 {
-    const struct serve_files files = {model_fd, packed_fd, packed_fd};
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
     const struct message_setup setup = {.has_packed = has_packed, .context_tokens = 64};
     struct serve s;
     struct wire w;

@@ -12,7 +12,7 @@ TEST(synth_writes_a_model_of_every_type_that_opens)
         struct llmos_model_info info;
         llmos_model *m;
 
-        CHECK(synth_shape(&o, "tiny"));
+        CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
         o.type = type;
         o.width = dtype_info((enum dtype)type)->block == K_BLOCK ? K_BLOCK : 64;
         o.hidden = 2 * o.width;
@@ -50,7 +50,7 @@ TEST(synth_scales_weights_by_their_width)
     const struct tensor *t;
     double sum = 0;
 
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     m = modelfile_open_synth(&o);
     t = weights_get(&m->weights, 1, WEIGHT_GATE);
     for (size_t r = 0; r < t->shape[1]; r++)
@@ -99,7 +99,92 @@ TEST(synth_refuses_sizes_that_do_not_fit)
         CHECK_INT(synth_write(-1, &bad[i], &err), LLMOS_EINVAL);
         CHECK(err.text[0]);
     }
-    CHECK(!synth_shape(&(struct synth_options){0}, "7b"));
+}
+
+TEST(synth_lists_the_shapes_and_types_there_are)
+{
+    struct synth_options o;
+    struct llmos_error err = {0};
+
+    CHECK_INT(synth_shape(&o, "7b", &err), LLMOS_EINVAL);
+    CHECK_STR(err.text, "there is no shape '7b'; there are tiny, 135m, 0.5b, 1b");
+    CHECK_INT(synth_type(&o, "q3_k", &err), LLMOS_EINVAL);
+    CHECK(strstr(err.text, "there is no type 'q3_k'; there are q4_k_m, f32, f16"));
+    CHECK_INT(synth_type(&o, "q8_0", NULL), 0);
+    CHECK(o.type == DTYPE_Q8_0 && !o.k_mix);
+    CHECK_INT(synth_type(&o, "q6_k", NULL), 0);
+    CHECK(o.type == DTYPE_Q6_K && !o.k_mix);
+    CHECK_INT(synth_type(&o, "q4_k_m", NULL), 0);
+    CHECK(o.k_mix);
+}
+
+/* What llama.cpp's quantiser says of a model with 16 layers: more bits in 0, 1, 4, 7, 10, 13, 14
+ * and 15. */
+TEST(synth_mixes_types_as_llama_cpp_does)
+{
+    const uint32_t more = 1u << 0 | 1u << 1 | 1u << 4 | 1u << 7 | 1u << 10 | 7u << 13;
+    struct synth_options o = {.layers = 16, .tied_output = true, .k_mix = true};
+
+    for (uint32_t l = 0; l < 16; l++) {
+        enum dtype wanted = more >> l & 1 ? DTYPE_Q6_K : DTYPE_Q4_K;
+
+        CHECK_INT(synth_mix(&o, "blk.0.attn_v.weight", l, 2048), wanted);
+        CHECK_INT(synth_mix(&o, "blk.0.ffn_down.weight", l, 8192), wanted);
+        CHECK_INT(synth_mix(&o, "blk.0.attn_q.weight", l, 2048), DTYPE_Q4_K);
+        CHECK_INT(synth_mix(&o, "blk.0.ffn_up.weight", l, 576), DTYPE_Q5_0);
+        CHECK_INT(synth_mix(&o, "blk.0.attn_v.weight", l, 576),
+                  more >> l & 1 ? DTYPE_Q8_0 : DTYPE_Q5_0);
+    }
+    CHECK_INT(synth_mix(&o, "token_embd.weight", 0, 2048), DTYPE_Q6_K);
+    CHECK_INT(synth_mix(&o, "token_embd.weight", 0, 896), DTYPE_Q8_0);
+    o.tied_output = false;
+    CHECK_INT(synth_mix(&o, "token_embd.weight", 0, 2048), DTYPE_Q4_K);
+    CHECK_INT(synth_mix(&o, "output.weight", 0, 2048), DTYPE_Q6_K);
+}
+
+static bool count_call(void *cookie, uint64_t done, uint64_t total)
+{
+    uint64_t *last = cookie;
+
+    CHECK(done >= *last && done <= total);
+    *last = done;
+    return true;
+}
+
+static bool stop_call(void *cookie, uint64_t done, uint64_t total)
+{
+    return done > total && cookie; /* never */
+}
+
+TEST(synth_stops_when_nobody_wants_more)
+{
+    struct synth_options o;
+    struct llmos_error err;
+    int fd = memfd_create("model", MFD_CLOEXEC);
+
+    CHECK_INT(synth_shape(&o, "135m", NULL), 0);
+    o.progress = stop_call;
+    CHECK_INT(synth_write(fd, &o, &err), LLMOS_ECANCELED);
+    CHECK(lseek(fd, 0, SEEK_END) < 16 << 20);
+    close(fd);
+}
+
+TEST(synth_writes_a_mixed_model_that_opens)
+{
+    struct synth_options o = {8,          320, 5,    5,     512,   2000, 64,
+                              DTYPE_Q4_K, 11,  true, false, false, true};
+    uint64_t last = 0;
+    llmos_model *m;
+
+    o.progress = count_call;
+    o.cookie = &last;
+    m = modelfile_open_synth(&o);
+    CHECK(last > 0);
+    CHECK_INT(weights_get(&m->weights, 0, WEIGHT_V)->type, DTYPE_Q8_0);
+    CHECK_INT(weights_get(&m->weights, 1, WEIGHT_V)->type, DTYPE_Q5_0);
+    CHECK_INT(weights_get(&m->weights, 0, WEIGHT_DOWN)->type, DTYPE_Q6_K);
+    CHECK_INT(weights_get(&m->weights, 1, WEIGHT_DOWN)->type, DTYPE_Q4_K);
+    llmos_model_close(m);
 }
 
 TEST(synth_pieces_can_be_made_by_merging)
@@ -109,7 +194,7 @@ TEST(synth_pieces_can_be_made_by_merging)
     const llmos_tokenizer *t;
     int whole = 0;
 
-    CHECK(synth_shape(&o, "tiny"));
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
     o.vocabulary = 600;
     m = modelfile_open_synth(&o);
     t = llmos_model_tokenizer(m);

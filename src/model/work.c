@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* work.c - see work.h */
+#include "model/work.h"
+
+#include "model/loaded.h"
+
+static enum work_unit unit_of(enum dtype type)
+{
+    if (dtype_info(type)->block > 1)
+        return WORK_INT8;
+    return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
+}
+
+static void add(struct work *work, uint64_t *products, const struct tensor *t)
+{
+    work->decode_bytes += (uint64_t)t->row_bytes * t->shape[1];
+    if (t->n_dims > 1) /* a vector of a norm costs next to nothing */
+        products[unit_of(t->type)] += (uint64_t)t->shape[0] * t->shape[1];
+}
+
+void work_of(struct work *work, const llmos_model *model)
+{
+    const struct weights *w = &model->weights;
+    const struct tensor *embedding = w->model[WEIGHT_EMBED];
+
+    *work = (struct work){.decode_bytes = 0};
+    for (uint32_t l = 0; l < model->hparams.n_layer; l++)
+        for (int role = WEIGHT_MODEL_COUNT; role < WEIGHT_ROLE_COUNT; role++)
+            add(work, work->layers, weights_get(w, l, (enum weight_role)role));
+    add(work, work->output, w->model[WEIGHT_OUTPUT_NORM]);
+    add(work, work->output, w->model[WEIGHT_OUTPUT]);
+    if (embedding != w->model[WEIGHT_OUTPUT])
+        work->decode_bytes += embedding->row_bytes; /* one row is looked up */
+}

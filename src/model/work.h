@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* work.h - what computing a token costs at least: bytes of weights that are read, products that are
+ * made.  Attention comes on top: it grows with the context. */
+#ifndef MODEL_WORK_H
+#define MODEL_WORK_H
+
+#include "llmos/model.h"
+
+/* The units of a processor that multiply weights of a type: integers for all quantised ones. */
+enum work_unit { WORK_INT8, WORK_BF16, WORK_F32, WORK_UNITS };
+
+struct work {
+    uint64_t
+        decode_bytes; /* of all weights that one step reads, however many sequences it serves */
+    uint64_t layers[WORK_UNITS]; /* multiply-adds for every token */
+    uint64_t output[WORK_UNITS]; /* multiply-adds more where logits are wanted */
+};
+
+/* Of a model that can be run. */
+void work_of(struct work *work, const llmos_model *model);
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* limits.c - loops that do one thing as fast as the core can, picked by feature bits. */
+#include "tensor/limits.h"
+
+#include "base/clock.h"
+#include "tensor/cpu.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CHAINS     12 /* independent sums: more than latency times units */
+#define ROUNDS     4000000
+#define RUNS       3
+#define READ_BYTES ((size_t)1 << 30)
+#define READ_LEAST ((size_t)64 << 20)
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2   __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
+#define BF16   __attribute__((target("avx512f,avx512bf16")))
+
+static double run_gops(struct pool *pool, pool_fn loop, double operations)
+{
+    uint64_t start = clock_ns();
+
+    pool_run(pool, loop, NULL);
+    return operations * CHAINS * ROUNDS * pool_threads(pool) / (clock_seconds_since(start) * 1e9);
+}
+
+/* Hides values from the optimiser. */
+#define KEEP(v) __asm__ volatile("" : "+v"(v))
+
+AVX512 static void f32_512(void *arg, unsigned part, unsigned parts)
+{
+    __m512 sum[CHAINS], a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(0.5f);
+
+    (void)arg, (void)part, (void)parts;
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm512_setzero_ps();
+    for (long i = 0; i < ROUNDS; i++) {
+        KEEP(a);
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++)
+            sum[c] = _mm512_fmadd_ps(sum[c], b, a);
+    }
+    for (int c = 0; c < CHAINS; c++)
+        KEEP(sum[c]);
+}
+
+AVX2 static void f32_256(void *arg, unsigned part, unsigned parts)
+{
+    __m256 sum[CHAINS], a = _mm256_set1_ps(1e-3f), b = _mm256_set1_ps(0.5f);
+
+    (void)arg, (void)part, (void)parts;
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm256_setzero_ps();
+    for (long i = 0; i < ROUNDS; i++) {
+        KEEP(a);
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++)
+            sum[c] = _mm256_fmadd_ps(sum[c], b, a);
+    }
+    for (int c = 0; c < CHAINS; c++)
+        KEEP(sum[c]);
+}
+
+AVX512 static void int8_512(void *arg, unsigned part, unsigned parts)
+{
+    __m512i sum[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
+
+    (void)arg, (void)part, (void)parts;
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = _mm512_setzero_si512();
+    for (long i = 0; i < ROUNDS; i++) {
+        KEEP(a);
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++)
+            sum[c] = _mm512_dpbusd_epi32(sum[c], a, b);
+    }
+    for (int c = 0; c < CHAINS; c++)
+        KEEP(sum[c]);
+}
+
+BF16 static void bf16_512(void *arg, unsigned part, unsigned parts)
+{
+    __m512 sum[CHAINS], zero = _mm512_setzero_ps();
+    __m512bh a = _mm512_cvtne2ps_pbh(zero, zero);
+
+    (void)arg, (void)part, (void)parts;
+    for (int c = 0; c < CHAINS; c++)
+        sum[c] = zero;
+    for (long i = 0; i < ROUNDS; i++) {
+#pragma GCC unroll 12
+        for (int c = 0; c < CHAINS; c++) {
+            sum[c] = _mm512_dpbf16_ps(sum[c], a, a);
+            KEEP(sum[c]);
+        }
+    }
+}
+
+AVX512 static void read_512(const char *p, size_t bytes)
+{
+    __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                      _mm512_setzero_si512()};
+
+    for (size_t i = 0; i + 256 <= bytes; i += 256) {
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) {
+            _mm_prefetch(p + i + 2048 + 64 * c, _MM_HINT_T0);
+            sum[c] = _mm512_add_epi64(sum[c], _mm512_loadu_si512(p + i + 64 * c));
+        }
+    }
+    for (int c = 0; c < 4; c++)
+        KEEP(sum[c]);
+}
+
+double limit_f32_gflops(struct pool *pool)
+{
+    return cpu_has_avx512vnni() ? run_gops(pool, f32_512, 2 * 16)
+           : cpu_has_avx2()     ? run_gops(pool, f32_256, 2 * 8)
+                                : 0;
+}
+
+double limit_bf16_gflops(struct pool *pool)
+{
+    return cpu_has_avx512bf16() ? run_gops(pool, bf16_512, 2 * 32) : 0;
+}
+
+double limit_int8_gops(struct pool *pool)
+{
+    return cpu_has_avx512vnni() ? run_gops(pool, int8_512, 2 * 64) : 0;
+}
+
+#else
+
+double limit_f32_gflops(struct pool *pool)
+{
+    (void)pool;
+    return 0;
+}
+
+double limit_bf16_gflops(struct pool *pool)
+{
+    (void)pool;
+    return 0;
+}
+
+double limit_int8_gops(struct pool *pool)
+{
+    (void)pool;
+    return 0;
+}
+
+#endif
+
+/* ---- memory ---- */
+
+struct memory {
+    const char *at;
+    size_t bytes;
+};
+
+static void read_plain(const char *p, size_t bytes)
+{
+    const uint64_t *words = (const void *)p;
+    uint64_t sum[8] = {0};
+
+    for (size_t i = 0; i + 8 <= bytes / 8; i += 8)
+        for (int c = 0; c < 8; c++)
+            sum[c] += words[i + (unsigned)c];
+    for (int c = 0; c < 8; c++)
+        __asm__ volatile("" : "+r"(sum[c]));
+}
+
+static void read_part(void *arg, unsigned part, unsigned parts)
+{
+    const struct memory *m = arg;
+    size_t begin, end;
+
+    pool_share(m->bytes, 4096, part, parts, &begin, &end);
+#if defined(__x86_64__)
+    if (cpu_has_avx512vnni()) {
+        read_512(m->at + begin, end - begin);
+        return;
+    }
+#endif
+    read_plain(m->at + begin, end - begin);
+}
+
+double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes)
+{
+    struct memory m = {memory, bytes};
+    uint64_t start = clock_ns();
+
+    pool_run(pool, read_part, &m);
+    return (double)bytes / (clock_seconds_since(start) * 1e9);
+}
+
+/* Each thread touches first what it will read: memory of its own node, where there are several. */
+static void touch_part(void *arg, unsigned part, unsigned parts)
+{
+    const struct memory *m = arg;
+    size_t begin, end;
+
+    pool_share(m->bytes, 4096, part, parts, &begin, &end);
+    memset((char *)(uintptr_t)m->at + begin, 1, end - begin);
+}
+
+/* ---- all together ---- */
+
+static int by_number(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double runs[RUNS])
+{
+    qsort(runs, RUNS, sizeof(runs[0]), by_number);
+    return runs[RUNS / 2];
+}
+
+static double median_of(double (*limit)(struct pool *), struct pool *pool)
+{
+    double runs[RUNS];
+
+    for (int i = 0; i < RUNS; i++)
+        runs[i] = limit(pool);
+    return median(runs);
+}
+
+static double read_fresh(struct pool *pool, size_t memory_max_bytes)
+{
+    struct memory m = {.bytes = READ_BYTES};
+    void *at = MAP_FAILED;
+    double runs[RUNS];
+
+    for (; m.bytes >= READ_LEAST; m.bytes /= 2) {
+        if (m.bytes > memory_max_bytes)
+            continue;
+        at = mmap(NULL, m.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at != MAP_FAILED)
+            break;
+    }
+    if (at == MAP_FAILED)
+        return 0;
+    madvise(at, m.bytes, MADV_HUGEPAGE); /* else the walk through page tables is measured too */
+    m.at = at;
+    pool_run(pool, touch_part, &m);
+    for (int i = 0; i < RUNS; i++)
+        runs[i] = limit_read_gbs(pool, m.at, m.bytes);
+    munmap(at, m.bytes);
+    return median(runs);
+}
+
+void limits_measure(struct limits *l, struct pool *pool, size_t memory_max_bytes)
+{
+    *l = (struct limits){
+        .read_gbs = read_fresh(pool, memory_max_bytes),
+        .int8_gops = median_of(limit_int8_gops, pool),
+        .bf16_gflops = median_of(limit_bf16_gflops, pool),
+        .f32_gflops = median_of(limit_f32_gflops, pool),
+    };
+}

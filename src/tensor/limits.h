@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* limits.h - what the threads of a pool can do at most on this machine, all together: what kernels
+ * and whole models are measured against.
+ *
+ * Each call runs for some tens of milliseconds on every thread of the pool and gives the sum of all
+ * of them over the time until the last is done; 0 where the instructions are missing.  One thread
+ * drives a pool. */
+#ifndef TENSOR_LIMITS_H
+#define TENSOR_LIMITS_H
+
+#include "base/pool.h"
+
+double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes); /* GB/s */
+double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add */
+double limit_bf16_gflops(struct pool *pool); /* vdpbf16ps, likewise */
+double limit_int8_gops(struct pool *pool);   /* vpdpbusd, likewise */
+
+/* Medians of three runs of each, in about half a second. */
+struct limits {
+    double read_gbs, int8_gops, bf16_gflops, f32_gflops;
+};
+
+/* Reads 1 GiB of memory that it asks the system for, far more than any cache holds; half as much,
+ * and so on, where that is above memory_max_bytes or refused, and nothing below 64 MiB. */
+void limits_measure(struct limits *l, struct pool *pool, size_t memory_max_bytes);
+
+#endif

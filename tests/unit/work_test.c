@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* work_test.c - the costs of a token, counted by hand for small models. */
+#include "test.h"
+
+#include "model/work.h"
+#include "modelfile.h"
+
+#define E 64
+#define F 128
+#define V 320
+
+static struct work work_for(enum dtype type, bool tied)
+{
+    struct synth_options o;
+    struct work work;
+    llmos_model *m;
+
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0); /* 2 layers, 2 KV heads of 4 */
+    o.type = type;
+    o.tied_output = tied;
+    m = modelfile_open_synth(&o);
+    work_of(&work, m);
+    llmos_model_close(m);
+    return work;
+}
+
+/* Of the two layers: q and output, k and v of half the rows, three of the feed-forward part. */
+#define LAYERS (2ull * (2 * E * E + 2 * E * E / 2 + 3 * E * F))
+
+TEST(work_counts_matrices_of_layers_for_every_token_and_the_output_apart)
+{
+    struct work w = work_for(DTYPE_F32, false);
+
+    CHECK_INT(w.layers[WORK_F32], LAYERS);
+    CHECK_INT(w.output[WORK_F32], E * V);
+    CHECK_INT(w.layers[WORK_INT8] + w.layers[WORK_BF16] + w.output[WORK_INT8], 0);
+    /* all matrices, five norms, and one row of the embedding */
+    CHECK_INT(w.decode_bytes, 4 * (LAYERS + E * V + 5 * E + E));
+}
+
+TEST(work_reads_a_tied_embedding_once)
+{
+    struct work w = work_for(DTYPE_Q8_0, true);
+
+    CHECK_INT(w.layers[WORK_INT8], LAYERS);
+    CHECK_INT(w.output[WORK_INT8], E * V);
+    CHECK_INT(w.decode_bytes, (LAYERS + E * V) / 32 * 34 + 4 * 5 * E);
+}
+
+TEST(work_knows_who_multiplies_which_type)
+{
+    CHECK_INT(work_for(DTYPE_BF16, true).layers[WORK_BF16], LAYERS);
+    CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_F32], LAYERS);
+    CHECK_INT(work_for(DTYPE_Q5_1, true).layers[WORK_INT8], LAYERS);
+}
