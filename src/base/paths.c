@@ -56,6 +56,28 @@ int path_state(char *path, size_t size, struct llmos_error *err)
     return 0;
 }
 
+int path_cache(char *path, size_t size, struct llmos_error *err)
+{
+    const char *given = absolute("LLMOS_CACHE"), *cache = absolute("XDG_CACHE_HOME");
+    const char *home = absolute("HOME");
+    int n;
+
+    if (given)
+        n = snprintf(path, size, "%s", given);
+    else if (geteuid() == 0)
+        n = snprintf(path, size, "/var/cache/llmos");
+    else if (cache)
+        n = snprintf(path, size, "%s/llmos", cache);
+    else if (home)
+        n = snprintf(path, size, "%s/.cache/llmos", home);
+    else
+        return fail(err, LLMOS_ENOTFOUND,
+                    "neither $LLMOS_CACHE nor $XDG_CACHE_HOME nor $HOME names a folder");
+    if (n < 0 || (size_t)n >= size)
+        return fail(err, LLMOS_ELIMIT, "the path of the cache has %d bytes", n);
+    return 0;
+}
+
 int path_make_parents(const char *path, struct llmos_error *err)
 {
     char folder[PATH_MAX];

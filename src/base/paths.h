@@ -16,6 +16,10 @@ int path_socket(char *path, size_t size, struct llmos_error *err);
  * $HOME/.local/state/llmos.  LLMOS_ENOTFOUND: neither is set. */
 int path_state(char *path, size_t size, struct llmos_error *err);
 
+/* The folder for what can be made again: $LLMOS_CACHE; /var/cache/llmos for root;
+ * $XDG_CACHE_HOME/llmos, else $HOME/.cache/llmos.  LLMOS_ENOTFOUND: none of them is set. */
+int path_cache(char *path, size_t size, struct llmos_error *err);
+
 /* Makes the folder of `path` and those above it, mode 0700 where they were missing. */
 int path_make_parents(const char *path, struct llmos_error *err);
 

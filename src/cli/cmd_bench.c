@@ -195,6 +195,8 @@ static int ask_ourselves(const struct work *w, struct talk *t, uint32_t round, j
         return rc;
     json_decref(*point);
     *point = report;
+    if (json_object_set_new(report, "packed", json_boolean(t->ready.packing == PACKING_USED)) < 0)
+        return fail(err, LLMOS_ENOMEM, "no memory for a result");
     for (unsigned k = 0; k < KEYS; k++)
         samples_of(s, 0, k)[round] = json_number_value(json_object_get(report, keys[k]));
     return 0;

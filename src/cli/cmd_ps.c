@@ -87,6 +87,7 @@ static void put_vces(const json_t *vces, struct buf *out)
     table_column(&t, "STATE", false);
     table_column(&t, "PID", true);
     table_column(&t, "MEMORY", true);
+    table_column(&t, "PACKED", false);
     table_column(&t, "RUNNING", true);
     table_column(&t, "WAITING", true);
     table_column(&t, "TOKENS/S", true);
@@ -97,6 +98,7 @@ static void put_vces(const json_t *vces, struct buf *out)
         text_cell(&t, vce, "state");
         text_cell(&t, vce, "pid");
         size_cell(&t, vce, "memory_bytes");
+        text_cell(&t, vce, "packed");
         text_cell(&t, vce, "running");
         text_cell(&t, vce, "waiting");
         text_cell(&t, vce, "tokens_per_second");

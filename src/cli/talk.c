@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/near.h"
 #include "cli/halt.h"
+#include "cli/prepared.h"
 #include "cli/table.h"
 
 #include <stdio.h>
@@ -137,17 +138,17 @@ static int wait_ready(struct talk *t, struct llmos_error *err)
     }
 }
 
-int talk_start(struct talk *t, const char *model_path, enum message_purpose purpose,
-               const struct talk_options *o, struct llmos_error *err)
+int talk_fill(struct worker_options *w, const struct talk_options *o, const char *model_path,
+              char *name, size_t name_size, struct llmos_error *err)
 {
-    char name[256], what[300];
     bool lookup = o->draft_lookup && strcmp(o->draft_lookup, "on") == 0;
-    struct worker_options w = {
+    int rc;
+
+    *w = (struct worker_options){
         .name = name,
         .model_path = model_path,
         .draft_path = o->draft,
-        .setup = {.purpose = (uint8_t)purpose,
-                  .threads = o->threads,
+        .setup = {.threads = o->threads,
                   .context_tokens = o->context,
                   .sessions_max = o->sequences ? o->sequences : 1,
                   .chat_format = str_of(o->chat_format ? o->chat_format : ""),
@@ -155,24 +156,23 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
                       lookup || o->draft ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
                   .draft_lookup = lookup},
         .memory_max_bytes = o->memory,
-        .require_default = true,
     };
-    int rc;
-
-    *t =
-        (struct talk){.path = o->name ? o->name : model_path, .patience_seconds = PATIENCE_SECONDS};
-    name_of(t->path, name, sizeof(name));
-    rc = layer_bits(&o->skip_layers, &w.skip_layers, err);
+    name_of(o->name ? o->name : model_path, name, name_size);
+    rc = layer_bits(&o->skip_layers, &w->skip_layers, err);
     if (rc == 0)
-        rc = layer_bits(&o->require_layers, &w.required_layers, err);
+        rc = layer_bits(&o->require_layers, &w->required_layers, err);
+    w->require_default = !overrules_default(w->skip_layers);
+    return rc;
+}
+
+static int start(struct talk *t, const struct worker_options *w, struct llmos_error *err)
+{
+    char what[300];
+    int rc = worker_start(&t->worker, w, err);
+
     if (rc < 0)
         return rc;
-    w.require_default = !overrules_default(w.skip_layers);
-    rc = worker_start(&t->worker, &w, err);
-    if (rc < 0)
-        return rc;
-    tell_isolation(t, o, w.skip_layers);
-    snprintf(what, sizeof(what), "loading %s", name);
+    snprintf(what, sizeof(what), "loading %s", w->name);
     spinner_start(&t->spinner, what);
     rc = wait_ready(t, err);
     spinner_clear(&t->spinner);
@@ -181,10 +181,51 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     return rc;
 }
 
+/* With packed weights; should they be damaged, with new ones. */
+static int start_packed(struct talk *t, struct worker_options *w, struct llmos_error *err)
+{
+    int rc;
+
+    if (!prepared_find(&t->packcache, w))
+        return fail(err, LLMOS_ECANCELED, "interrupted");
+    w->packcache = t->packcache;
+    rc = start(t, w, err);
+    if (rc < 0 || t->ready.packing != PACKING_DAMAGED)
+        return rc;
+    worker_destroy(t->worker);
+    t->worker = NULL;
+    if (!prepared_again(t->packcache, w))
+        return fail(err, LLMOS_ECANCELED, "interrupted");
+    return start(t, w, err);
+}
+
+int talk_start(struct talk *t, const char *model_path, enum message_purpose purpose,
+               const struct talk_options *o, struct llmos_error *err)
+{
+    struct worker_options w;
+    char name[256];
+    int rc = talk_fill(&w, o, model_path, name, sizeof(name), err);
+
+    *t =
+        (struct talk){.path = o->name ? o->name : model_path, .patience_seconds = PATIENCE_SECONDS};
+    if (rc < 0)
+        return rc;
+    w.setup.purpose = (uint8_t)purpose;
+    if (purpose == PURPOSE_RUN && !(o->pack && strcmp(o->pack, "off") == 0))
+        rc = start_packed(t, &w, err);
+    else
+        rc = start(t, &w, err);
+    if (t->worker)
+        tell_isolation(t, o, w.skip_layers);
+    return rc;
+}
+
 void talk_end(struct talk *t)
 {
     worker_destroy(t->worker);
+    packcache_close(t->packcache);
     t->worker = NULL;
+    t->packcache = NULL;
 }
 
 static int cancel(struct talk *t, struct llmos_error *err)

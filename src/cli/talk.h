@@ -19,7 +19,7 @@ struct talk_options {
     uint32_t sequences; /* that are computed together; 0: 1 */
     const char *name;   /* what the model is called for the user; NULL: by its path */
     uint64_t memory;
-    const char *chat_format, *draft, *draft_lookup;
+    const char *chat_format, *draft, *draft_lookup, *pack;
     struct opt_list require_layers, skip_layers;
     bool isolation; /* show which layers hold */
 };
@@ -36,7 +36,10 @@ struct talk_options {
                 .default_text = "what the model was trained with, at most 4096"),              \
         OPT_STRING(0, "chat-format", s, member.chat_format, "NAME", "how messages are framed", \
                    .choices = "chatml|llama2|llama3|zephyr|plain",                             \
-                   .default_text = "as the model file says")
+                   .default_text = "as the model file says"),                                  \
+        OPT_STRING(0, "pack", s, member.pack, "WHEN",                                          \
+                   "whether weights are laid out for this processor, once, see llmos-pack(1)", \
+                   .choices = "auto|off", .default_text = "auto: models above 32 MiB")
 
 #define TALK_DRAFT_MAX                                                         \
     8 /* unless the user says another; longer ones are seldom right to the end \
@@ -66,14 +69,20 @@ struct talk_options {
 
 struct talk {
     struct worker *worker;
-    const char *path;        /* of the model, or its name: the caller's */
-    uint64_t id;             /* of the last request */
-    double patience_seconds; /* how long an engine may go on after Ctrl-C; then it is ended */
+    struct packcache *packcache; /* NULL: none is used */
+    const char *path;            /* of the model, or its name: the caller's */
+    uint64_t id;                 /* of the last request */
+    double patience_seconds;     /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;
     /* Of READY. */
     struct message_ready ready; /* its strings are empty: */
     char architecture[64], name[128], file_type[32], chat_format[32], backend[32];
 };
+
+/* What a worker of that model is to be, as the options say; `name` is made of the path, and the
+ * worker's name points to it. */
+int talk_fill(struct worker_options *w, const struct talk_options *options, const char *model_path,
+              char *name, size_t name_size, struct llmos_error *err);
 
 /* Starts the VCE and waits until the model is loaded.  On failure *t is to be talk_end'ed all the
  * same. */

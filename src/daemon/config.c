@@ -24,7 +24,7 @@
 /* --- the schema ------------------------------------------------------------------------------- */
 
 struct yaml_model {
-    char *name, *path, *chat_format, *memory, *speculation, *draft;
+    char *name, *path, *chat_format, *memory, *pack, *speculation, *draft;
     uint32_t *draft_max, *context, *sessions, *threads, *cpu_percent;
 };
 
@@ -33,7 +33,7 @@ struct yaml_config {
         char *address;
         uint32_t *port;
     } listen;
-    char *socket, *log;
+    char *socket, *log, *cache, *cache_max_bytes, *cache_shared;
     char **hosts;
     uint32_t hosts_count;
     struct yaml_model *models;
@@ -68,6 +68,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("memory", struct yaml_model, memory),
     NUMBER("cpu_percent", struct yaml_model, cpu_percent),
     TEXT("chat_format", struct yaml_model, chat_format),
+    TEXT("pack", struct yaml_model, pack),
     TEXT("speculation", struct yaml_model, speculation),
     TEXT("draft", struct yaml_model, draft),
     NUMBER("draft_max", struct yaml_model, draft_max),
@@ -104,6 +105,9 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_SEQUENCE("hosts", OPTIONAL | CYAML_FLAG_POINTER, yc, hosts, &text_entry, 0,
                          SERVER_NAMES_MAX),
     TEXT("log", yc, log),
+    TEXT("cache", yc, cache),
+    TEXT("cache_max_bytes", yc, cache_max_bytes),
+    TEXT("cache_shared", yc, cache_shared),
     CYAML_FIELD_SEQUENCE("models", OPTIONAL | CYAML_FLAG_POINTER, yc, models, &model_entry, 0,
                          SUPERVISE_MODELS_MAX),
     CYAML_FIELD_MAPPING("isolation", OPTIONAL, yc, isolation, isolation_fields),
@@ -184,6 +188,14 @@ static int check_layer(const char *name, bool may_be_default, struct llmos_error
     return fail(err, LLMOS_EINVAL, "'%s' is no layer of isolation", name);
 }
 
+static int check_word(const char *key, const char *text, const char *one, const char *other,
+                      struct llmos_error *err)
+{
+    if (strcmp(text, one) == 0 || strcmp(text, other) == 0)
+        return 0;
+    return fail(err, LLMOS_EINVAL, "'%s' is '%s', it must be %s or %s", key, text, one, other);
+}
+
 static int check_text(const char *key, const char *text, struct llmos_error *err)
 {
     enum log_level level;
@@ -197,7 +209,14 @@ static int check_text(const char *key, const char *text, struct llmos_error *err
         return check_layer(text, key[0] == 'r', err);
     if (strcmp(key, "speculation") == 0 && strcmp(text, "lookup") != 0 && strcmp(text, "off") != 0)
         return fail(err, LLMOS_EINVAL, "'%s' is no kind of speculation; lookup and off are", text);
-    if (strcmp(key, "memory") == 0 || strcmp(key, "body") == 0) {
+    if (strcmp(key, "pack") == 0)
+        return check_word(key, text, "auto", "off", err);
+    if (strcmp(key, "cache_shared") == 0)
+        return check_word(key, text, "true", "false", err);
+    if (strcmp(key, "cache") == 0 && text[0] != '/')
+        return fail(err, LLMOS_EINVAL, "'cache' is a folder's whole path, it begins with '/'");
+    if (strcmp(key, "memory") == 0 || strcmp(key, "body") == 0 ||
+        strcmp(key, "cache_max_bytes") == 0) {
         int rc = opt_size(text, &bytes, err);
 
         if (rc == 0 && key[0] == 'b' && (bytes < 1024 || bytes > FRAME_TO_ENGINE_MAX / 2))
@@ -435,6 +454,7 @@ static struct worker_options *new_model(struct config *c, struct llmos_error *er
         return NULL;
     }
     m = &c->models[c->model_count];
+    c->runs_plain[c->model_count] = false;
     *m = (struct worker_options){.setup = {.purpose = PURPOSE_RUN,
                                            .sessions_max = DEFAULT_SESSIONS,
                                            .chat_format = STR("")}};
@@ -487,6 +507,7 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
     set(&m->setup.sessions_max, y->sessions);
     set(&m->setup.threads, y->threads);
     set(&m->cpu_percent, y->cpu_percent);
+    c->runs_plain[c->model_count] = y->pack && strcmp(y->pack, "off") == 0;
     m->setup.draft_lookup = y->speculation && strcmp(y->speculation, "lookup") == 0;
     if (y->draft && keep_path(c, y->draft, file, &m->draft_path, err) < 0)
         return LLMOS_ENOMEM;
@@ -531,6 +552,11 @@ static int take_file(struct config *c, const struct yaml_config *y, const char *
         if (keep(c, y->hosts[i], &c->hosts[c->host_count++], err) < 0)
             return LLMOS_ENOMEM;
     take_layers(c, y);
+    if (keep(c, y->cache, &c->cache, err) < 0)
+        return LLMOS_ENOMEM;
+    if (y->cache_max_bytes && opt_size(y->cache_max_bytes, &c->cache_max_bytes, err) < 0)
+        return LLMOS_EINVAL;
+    c->cache_shared = y->cache_shared && strcmp(y->cache_shared, "true") == 0;
     if (y->limits.body && opt_size(y->limits.body, &c->body_bytes, err) < 0)
         return LLMOS_EINVAL;
     set(&c->queue, y->limits.queue);

@@ -26,6 +26,10 @@ struct config {
 
     struct worker_options models[SUPERVISE_MODELS_MAX];
     unsigned model_count;
+    bool runs_plain[SUPERVISE_MODELS_MAX]; /* without packed weights */
+    const char *cache;                     /* NULL: path_cache() */
+    uint64_t cache_max_bytes;              /* 0: packcache.h's */
+    bool cache_shared;
     unsigned skip, required; /* VCE_BITs, for every model */
     bool require_default;
 

@@ -5,7 +5,9 @@
 #include "base/opt.h"
 #include "base/paths.h"
 #include "daemon/config.h"
+#include "daemon/preparer.h"
 #include "daemon/route.h"
+#include "tensor/backend.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +25,7 @@
 /* --- command line ----------------------------------------------------------------------------- */
 
 struct flags {
-    const char *config, *address, *socket, *log;
+    const char *config, *address, *socket, *log, *pack;
     struct opt_list models, hosts;
     uint32_t port, context, sessions, threads, drain_seconds;
     bool check_config;
@@ -46,6 +48,10 @@ static const struct opt options[] = {
             "sequences that each model advances together", .default_text = "4"),
     OPT_U32('t', "threads", struct flags, threads, "N", 0, 1024, "threads of each model",
             .default_text = "all usable cores"),
+    OPT_STRING(0, "pack", struct flags, pack, "WHEN",
+               "whether weights of models above 32 MiB are laid out for this processor, once, see "
+               "llmos-pack(1)",
+               .choices = "auto|off", .default_text = "as the configuration says, else auto"),
     OPT_GROUP("Where"),
     OPT_STRING('a', "address", struct flags, address, "ADDRESS", "listen on this numeric address",
                .default_text = "127.0.0.1"),
@@ -116,6 +122,8 @@ static int apply(struct config *c, const struct flags *f, struct llmos_error *er
             m->setup.sessions_max = f->sessions;
         if (f->threads != UNSET)
             m->setup.threads = f->threads;
+        if (f->pack)
+            c->runs_plain[i] = strcmp(f->pack, "off") == 0;
         m->skip_layers = c->skip;
         m->required_layers = c->required;
         m->require_default = c->require_default;
@@ -128,6 +136,8 @@ static int apply(struct config *c, const struct flags *f, struct llmos_error *er
 struct daemon {
     struct config config;
     struct routes routes;
+    struct packcache *cache;   /* NULL: models run from their own layout */
+    struct preparer *preparer; /* likewise */
     char socket[PATH_MAX_BYTES];
     bool is_up;  /* every model was ready once */
     int wait_ms; /* after which the supervisor wants its turn */
@@ -196,9 +206,33 @@ static int listen_all(struct daemon *d, struct llmos_error *err)
     return rc;
 }
 
-static int add_models(struct daemon *d, struct llmos_error *err)
+/* Serving goes on without. */
+static void open_cache(struct daemon *d)
 {
     const struct config *c = &d->config;
+    const struct packcache_options place = {
+        .folder = c->cache, .bytes_max = c->cache_max_bytes, .is_shared = c->cache_shared};
+    struct preparer_options o = {
+        .make = prepare_model, .least_bytes = PREPARE_LEAST_BYTES, .wake = wake, .cookie = d};
+    struct llmos_error err;
+    bool is_wanted = false;
+    int rc;
+
+    for (unsigned i = 0; i < c->model_count; i++)
+        is_wanted |= !c->runs_plain[i];
+    if (!is_wanted || !backend_best()->reads_packed)
+        return;
+    rc = packcache_open(&d->cache, &place, &err);
+    o.cache = d->cache;
+    if (rc == 0)
+        rc = preparer_create(&d->preparer, &o, &err);
+    if (rc < 0)
+        log_event(LOG_WARN, "models run without packed weights why=\"%s\"", err.text);
+}
+
+static int add_models(struct daemon *d, struct llmos_error *err)
+{
+    struct config *c = &d->config;
     const struct supervise_options o = {.queue_max = c->queue,
                                         .start_seconds = c->start_seconds,
                                         .stall_seconds = c->stall_seconds,
@@ -206,8 +240,11 @@ static int add_models(struct daemon *d, struct llmos_error *err)
                                         .cookie = d};
     int rc = supervise_create(&d->routes.supervisor, &o, err);
 
-    for (unsigned i = 0; rc == 0 && i < c->model_count; i++)
+    open_cache(d);
+    for (unsigned i = 0; rc == 0 && i < c->model_count; i++) {
+        c->models[i].packcache = c->runs_plain[i] ? NULL : d->cache;
         rc = supervise_add(d->routes.supervisor, &runner_real, &c->models[i], err);
+    }
     d->routes.completions =
         (struct completions){.supervisor = d->routes.supervisor,
                              .json = {c->body_bytes, JSON_DEPTH_MAX, JSON_VALUES_MAX},
@@ -225,6 +262,8 @@ static bool turn(struct daemon *d, int wait_most)
         return false;
     }
     d->wait_ms = supervise_turn(d->routes.supervisor);
+    if (d->preparer)
+        preparer_turn(d->preparer, d->routes.supervisor);
     return true;
 }
 
@@ -299,7 +338,9 @@ static int run(struct daemon *d)
     if (err.text[0])
         log_event(LOG_ERROR, "%s", err.text);
     completions_end(&d->routes.completions, "the server ends");
+    preparer_destroy(d->preparer);
     supervise_destroy(d->routes.supervisor);
+    packcache_close(d->cache);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     server_destroy(d->routes.server);

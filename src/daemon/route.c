@@ -99,7 +99,7 @@ static void get_health(struct routes *routes, struct server_request *r)
         return;
     buf_init(&body, BODY_MAX);
     for (unsigned i = 0; i < count; i++)
-        ready += supervise_at(routes->supervisor, i)->state == MODEL_READY;
+        ready += supervise_answers(supervise_at(routes->supervisor, i));
     status = draining ? "draining" : ready == count ? "ok" : ready > 0 ? "degraded" : "unavailable";
     buf_printf(&body, "{\"status\":\"%s\",\"models\":{", status);
     for (unsigned i = 0; i < count; i++) {

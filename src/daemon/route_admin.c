@@ -39,6 +39,8 @@ static void put_isolation(struct buf *out, const struct served *m)
 
 static void put_loaded(struct buf *out, const struct served *m)
 {
+    static const char *const packed[] = {
+        [PACKING_NONE] = "no", [PACKING_USED] = "yes", [PACKING_DAMAGED] = "damaged"};
     const struct message_ready *r = &m->ready;
 
     put_text(out, "architecture", r->architecture);
@@ -46,6 +48,7 @@ static void put_loaded(struct buf *out, const struct served *m)
     put_text(out, "file_type", r->file_type);
     put_text(out, "chat_format", r->chat_format);
     put_text(out, "backend", r->backend);
+    put_text(out, "packed", str_of(packed[r->packing]));
     put_count(out, "context_tokens", r->context_tokens);
     put_count(out, "context_trained", r->context_trained);
     put_count(out, "vocabulary", r->vocabulary);

@@ -99,18 +99,30 @@ bool supervise_has_room(const struct served *m, unsigned count)
     return m->asks + count <= m->supervisor->options.queue_max;
 }
 
+static bool is_refreshing(const struct served *m)
+{
+    return m->refresh >= REFRESH_ENDING && !m->is_stopping;
+}
+
+bool supervise_answers(const struct served *m)
+{
+    return (m->state == MODEL_READY && !m->is_ending) || is_refreshing(m);
+}
+
 int supervise_ask(struct served *m, struct ask *a, struct llmos_error *err)
 {
-    int rc;
+    int rc = 0;
 
-    if (m->state != MODEL_READY || m->is_ending)
+    if (!supervise_answers(m))
         return fail(err, LLMOS_ECLOSED, "model '%s' is %s%s%s", m->name, model_state_name(m->state),
                     m->why[0] ? ": " : "", m->why);
     if (m->asks >= m->supervisor->options.queue_max)
         return fail(err, LLMOS_EBUSY, "model '%s' has %u requests already; try again later",
                     m->name, m->asks);
     link_ask(m, a);
-    rc = send_ask(a, err);
+    a->is_waiting = is_refreshing(m);
+    if (!a->is_waiting)
+        rc = send_ask(a, err);
     if (rc < 0)
         unlink_ask(a);
     return rc;
@@ -151,6 +163,14 @@ static void lose_asks(struct served *m, bool will_return)
             a = m->table[i];
         }
     }
+}
+
+/* Nobody is kept waiting for a model that did not come back. */
+static void wait_no_longer(struct served *m)
+{
+    for (size_t i = 0; i < sizeof(m->table) / sizeof(m->table[0]); i++)
+        for (struct ask *a = m->table[i]; a; a = a->next)
+            a->is_waiting = false;
 }
 
 /* --- a life ----------------------------------------------------------------------------------- */
@@ -210,6 +230,7 @@ static void on_ready(struct served *m, const struct message_ready *r)
     m->ready.chat_format = keep_text(m->ready_text[3], sizeof(m->ready_text[3]), r->chat_format);
     m->ready.backend = keep_text(m->ready_text[4], sizeof(m->ready_text[4]), r->backend);
     m->state = MODEL_READY;
+    m->refresh = REFRESH_NONE;
     m->was_ready = true;
     m->ready_ns = clock_ns();
     m->loaded_at = (int64_t)time(NULL);
@@ -299,11 +320,18 @@ static void on_ended(struct served *m, const struct llmos_error *why)
         m->state = MODEL_STOPPED;
         m->deaths = 0;
         log_event(LOG_INFO, "model is stopped model=%s", m->name);
+        wait_no_longer(m);
         lose_asks(m, false);
         if (m->must_start)
             start_life(m);
         return;
     }
+    if (m->refresh == REFRESH_ENDING) {
+        m->refresh = REFRESH_STARTING;
+        start_life(m);
+        return;
+    }
+    m->refresh = REFRESH_NONE;
     if (was_ready && now - m->ready_ns > SUPERVISE_GOOD_RUN_SECONDS * 1000000000ull)
         m->deaths = 0;
     m->deaths++;
@@ -316,11 +344,8 @@ static void on_ended(struct served *m, const struct llmos_error *why)
     } else {
         log_event(LOG_ERROR, "model cannot be started model=%s why=\"%s\"", m->name, m->why);
     }
-    /* One that failed to come back keeps nobody waiting any longer. */
     if (!was_ready)
-        for (size_t i = 0; i < sizeof(m->table) / sizeof(m->table[0]); i++)
-            for (struct ask *a = m->table[i]; a; a = a->next)
-                a->is_waiting = false;
+        wait_no_longer(m);
     lose_asks(m, was_ready);
 }
 
@@ -368,11 +393,21 @@ static void check_life(struct served *m, uint64_t now)
     }
 }
 
+static void refresh(struct served *m)
+{
+    if (m->refresh != REFRESH_WANTED || m->state != MODEL_READY || m->asks > 0 || m->is_ending)
+        return;
+    m->refresh = REFRESH_ENDING;
+    log_event(LOG_INFO, "model is started anew model=%s", m->name);
+    end_life(m, "started anew");
+}
+
 /* Milliseconds until this model wants attention. */
 static int tend(struct served *m, uint64_t now)
 {
     if (m->is_alive) {
         check_life(m, now);
+        refresh(m);
         return TURN_MS_MOST;
     }
     if (!m->was_ready || (m->state != MODEL_RESTARTING && m->state != MODEL_FAILED))
@@ -411,8 +446,10 @@ int supervise_turn(struct supervisor *s)
 void supervise_stop(struct served *m)
 {
     m->must_start = false;
+    m->refresh = REFRESH_NONE;
     if (!m->is_alive) {
         m->state = MODEL_STOPPED;
+        wait_no_longer(m);
         lose_asks(m, false);
         return;
     }
@@ -428,6 +465,12 @@ void supervise_start(struct served *m)
     }
     m->deaths = 0;
     start_life(m);
+}
+
+void supervise_refresh(struct served *m)
+{
+    if (m->refresh == REFRESH_NONE && m->is_alive && !m->is_stopping)
+        m->refresh = REFRESH_WANTED; /* tend looks when it is idle */
 }
 
 /* --- the supervisor --------------------------------------------------------------------------- */

@@ -80,6 +80,8 @@ struct served {
     struct runner *runner;
     struct ask *table[256];
     bool was_ready, is_alive, is_stopping, is_ending, must_start;
+    /* Ended when it has nothing to do, and started anew; asks wait from REFRESH_ENDING on. */
+    enum { REFRESH_NONE, REFRESH_WANTED, REFRESH_ENDING, REFRESH_STARTING } refresh;
     unsigned deaths; /* in a row, without a good run */
     uint64_t life, next_start_ns, heard_ns;
     struct message_stats rate_from;
@@ -99,6 +101,9 @@ struct served *supervise_find(struct supervisor *s, struct str name); /* NULL: t
 unsigned supervise_count(const struct supervisor *s);
 struct served *supervise_at(struct supervisor *s, unsigned i);
 
+/* It is ready, or started anew in this moment: asks are taken. */
+bool supervise_answers(const struct served *m);
+
 /* Room for so many more asks. */
 bool supervise_has_room(const struct served *m, unsigned count);
 
@@ -113,6 +118,9 @@ unsigned supervise_retry_seconds(const struct served *m);
 
 void supervise_stop(struct served *m);  /* until supervise_start */
 void supervise_start(struct served *m); /* also ends the pause before a restart */
+/* Starts the engine anew as soon as it has nothing to do.  Nobody loses anything: who asks
+ * meanwhile waits. */
+void supervise_refresh(struct served *m);
 
 /* Handles what has happened.  Returns the milliseconds after which it wants to be called again. */
 int supervise_turn(struct supervisor *s);

@@ -54,7 +54,7 @@ static int step(struct bench *b, uint32_t n, struct llmos_error *err)
     say_progress(b);
     if (rc == 0)
         rc = serve_hear(s, 0, err);
-    if (rc == 0 && s->bench_is_canceled)
+    if (rc == 0 && s->alone_is_canceled)
         rc = fail(err, LLMOS_ECANCELED, "the measurement was canceled");
     return rc;
 }

@@ -6,8 +6,10 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/bench.h"
+#include "engine/packer.h"
 #include "engine/speech.h"
 #include "infer/sampler.h"
+#include "model/packfile.h"
 
 #include <math.h>
 
@@ -308,7 +310,7 @@ static int begin(struct serve *s, struct request *r, struct llmos_error *err)
 
 static void begin_waiting(struct serve *s)
 {
-    while (s->waiting && s->running_count < s->sessions_max && !s->bench_id &&
+    while (s->waiting && s->running_count < s->sessions_max && !s->alone_id &&
            (!s->is_crowded || s->running_count == 0)) {
         struct request *r = wait_no_more(s, &s->waiting);
         struct llmos_error err;
@@ -558,8 +560,8 @@ static void step(struct serve *s)
 
 static void cancel(struct serve *s, uint64_t id)
 {
-    if (id == s->bench_id)
-        s->bench_is_canceled = true;
+    if (id == s->alone_id)
+        s->alone_is_canceled = true;
     for (uint32_t i = 0; i < s->running_count; i++) {
         struct request *r = s->running[i];
 
@@ -658,6 +660,16 @@ static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
     return rc;
 }
 
+/* The request has the engine for itself until it is over. */
+static int begin_alone(struct serve *s, uint64_t id, struct llmos_error *err)
+{
+    if (s->alone_id || s->running_count || s->waiting)
+        return fail(err, LLMOS_EBUSY, "this needs the model for itself, it has other work");
+    s->alone_id = id;
+    s->alone_is_canceled = false;
+    return 0;
+}
+
 static int bench(struct serve *s, const struct message *m, struct llmos_error *err)
 {
     struct message_bench want = m->bench; /* the message goes with the next one that is heard */
@@ -666,14 +678,26 @@ static int bench(struct serve *s, const struct message *m, struct llmos_error *e
 
     if (!s->context)
         return fail(err, LLMOS_EINVAL, "this engine was not started to answer");
-    if (s->bench_id || s->running_count || s->waiting)
-        return fail(err, LLMOS_EBUSY,
-                    "a measurement needs the model for itself, it has other work");
-    s->bench_id = id;
-    s->bench_is_canceled = false;
+    rc = begin_alone(s, id, err);
+    if (rc < 0)
+        return rc;
     rc = bench_run(s, id, &want, err);
-    s->bench_id = 0;
+    s->alone_id = 0;
     begin_waiting(s);
+    return rc;
+}
+
+static int pack(struct serve *s, uint64_t id, struct llmos_error *err)
+{
+    int rc;
+
+    if (s->purpose != PURPOSE_PACK)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to pack");
+    rc = begin_alone(s, id, err);
+    if (rc < 0)
+        return rc;
+    rc = packer_run(s, id, err);
+    s->alone_id = 0;
     return rc;
 }
 
@@ -692,6 +716,8 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
         return inspect(s, m->id, err);
     case MESSAGE_BENCH:
         return bench(s, m, err);
+    case MESSAGE_PACK:
+        return pack(s, m->id, err);
     default:
         return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
     }
@@ -774,6 +800,7 @@ static void say_ready(struct serve *s)
         .kv_bytes = context.kv_bytes,
         .scratch_bytes = context.scratch_bytes,
         .load_us = s->load_us > UINT32_MAX ? UINT32_MAX : (uint32_t)s->load_us,
+        .packing = s->packing,
     };
     wire_put(s->wire, &m);
 }
@@ -838,35 +865,54 @@ static int create_context(struct serve *s, const struct message_setup *setup,
     return 0;
 }
 
-static int load(struct serve *s, const struct message_setup *setup, struct llmos_error *err)
+/* A file that cannot be used is no reason not to run. */
+static void use_packed(struct serve *s, int fd)
 {
-    int rc = setup->purpose == PURPOSE_RUN
-                 ? llmos_model_open_fd(&s->model, s->model_fd, err)
-                 : llmos_model_open_vocabulary_fd(&s->model, s->model_fd, err);
+    int rc;
 
-    if (rc < 0)
+    if (!packfile_helps(s->model))
+        return;
+    rc = packfile_use(s->model, fd, NULL);
+    s->packing = rc == 0 ? PACKING_USED : rc == LLMOS_EFORMAT ? PACKING_DAMAGED : PACKING_NONE;
+}
+
+static int load(struct serve *s, int packed_fd, const struct message_setup *setup,
+                struct llmos_error *err)
+{
+    bool has_weights = setup->purpose == PURPOSE_RUN || setup->purpose == PURPOSE_PACK;
+    int rc = has_weights ? llmos_model_open_fd(&s->model, s->model_fd, err)
+                         : llmos_model_open_vocabulary_fd(&s->model, s->model_fd, err);
+
+    if (rc < 0 || setup->purpose == PURPOSE_PACK)
         return rc;
     s->has_space_prefix = find_space_prefix(llmos_model_tokenizer(s->model));
     rc = set_chat_format(s, setup->chat_format, err);
-    if (rc == 0 && setup->purpose == PURPOSE_RUN && setup->draft_model) {
+    if (rc < 0 || setup->purpose != PURPOSE_RUN)
+        return rc;
+    if (setup->has_packed)
+        use_packed(s, packed_fd);
+    if (setup->draft_model) {
         rc = llmos_model_open_fd(&s->draft, s->draft_fd, err);
         if (rc < 0)
             return fail_while(err, rc, "draft model");
     }
-    return rc < 0 || setup->purpose != PURPOSE_RUN ? rc : create_context(s, setup, err);
+    return create_context(s, setup, err);
 }
 
-int serve_init(struct serve *s, struct wire *wire, int model_fd, int draft_fd,
+int serve_init(struct serve *s, struct wire *wire, const struct serve_files *files,
                const struct message_setup *setup, struct llmos_error *err)
 {
     uint64_t start = clock_ns();
     int rc = 0;
 
-    *s = (struct serve){
-        .wire = wire, .model_fd = model_fd, .draft_fd = draft_fd, .purpose = setup->purpose};
+    *s = (struct serve){.wire = wire,
+                        .model_fd = files->model,
+                        .draft_fd = files->draft,
+                        .output_fd = files->output,
+                        .purpose = setup->purpose};
     s->waiting_end = &s->waiting;
     if (setup->purpose != PURPOSE_INSPECT)
-        rc = load(s, setup, err);
+        rc = load(s, files->packed, setup, err);
     s->load_us = (clock_ns() - start) / 1000;
     return rc;
 }

@@ -20,8 +20,8 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd, draft_fd;
-    uint8_t purpose;
+    int model_fd, draft_fd, output_fd;
+    uint8_t purpose, packing;
     uint64_t load_us;           /* from SETUP to READY */
     llmos_model *model;         /* NULL when only inspecting */
     llmos_model *draft;         /* NULL: there is none */
@@ -43,21 +43,26 @@ struct serve {
     int32_t *tokens; /* scratch: context_tokens + 1 */
     struct message_stats stats;
     uint64_t stats_sent_ns;
-    uint64_t bench_id; /* of the BENCH that runs; 0: none */
-    bool bench_is_canceled;
+    uint64_t alone_id; /* of the BENCH or PACK that runs; 0: none */
+    bool alone_is_canceled;
+};
+
+/* What the engine finds open.  SETUP says whether a draft model and packed weights are there; an
+ * output is there for PURPOSE_PACK. */
+struct serve_files {
+    int model, draft, packed, output;
 };
 
 /* The model and the context, as SETUP wants; everything is released by serve_fini, also after a
- * failure.  The descriptors stay the caller's; draft_fd is looked at only if SETUP speaks of a
- * draft model. */
-int serve_init(struct serve *s, struct wire *wire, int model_fd, int draft_fd,
+ * failure.  The files stay the caller's. */
+int serve_init(struct serve *s, struct wire *wire, const struct serve_files *files,
                const struct message_setup *setup, struct llmos_error *err);
 void serve_fini(struct serve *s);
 
 /* Says READY, then answers until the host is gone (0) or breaks the rules. */
 int serve_run(struct serve *s, struct llmos_error *err);
 
-/* Takes all messages that are there.  For bench.c, which computes for long. */
+/* Takes all messages that are there.  For bench.c and packer.c, which compute for long. */
 int serve_hear(struct serve *s, int timeout_ms, struct llmos_error *err);
 
 #endif

@@ -28,6 +28,7 @@ static void put_name(struct buf *b, struct str s, size_t max)
 static void put_setup(struct buf *b, const struct message_setup *m)
 {
     buf_put_u8(b, m->purpose);
+    buf_put_u8(b, m->has_packed);
     buf_put_u32(b, m->threads);
     buf_put_u32(b, m->context_tokens);
     buf_put_u32(b, m->sessions_max);
@@ -107,6 +108,7 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     buf_put_u64(b, m->kv_bytes);
     buf_put_u64(b, m->scratch_bytes);
     buf_put_u32(b, m->load_us);
+    buf_put_u8(b, m->packing);
 }
 
 static void put_logprob(struct buf *b, const struct message_logprob *l)
@@ -219,6 +221,10 @@ static void put_payload(struct buf *b, const struct message *m)
         break;
     case MESSAGE_STATS:
         put_stats(b, &m->stats);
+        break;
+    case MESSAGE_PACKED:
+        buf_put_u8(b, m->packed.helps);
+        buf_put_u64(b, m->packed.bytes);
         break;
     default: /* CANCEL and INSPECT say everything with their type */
         break;
@@ -345,7 +351,8 @@ static const int32_t *get_tokens(struct parse *p, uint32_t count)
 
 static void get_setup(struct parse *p, struct message_setup *m)
 {
-    m->purpose = get_u8(p, "purpose", PURPOSE_INSPECT);
+    m->purpose = get_u8(p, "purpose", PURPOSE_PACK);
+    m->has_packed = get_bool(p, "has_packed");
     m->threads = get_u32(p, "threads", THREADS_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
     m->sessions_max = get_u32(p, "sessions_max", SESSIONS_MAX);
@@ -423,6 +430,7 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->kv_bytes = get_u64(p, "kv_bytes");
     m->scratch_bytes = get_u64(p, "scratch_bytes");
     m->load_us = get_u32(p, "load_us", UINT32_MAX);
+    m->packing = get_u8(p, "packing", PACKING_DAMAGED);
 }
 
 static void get_logprob(struct parse *p, struct message_logprob *l)
@@ -542,6 +550,10 @@ static void get_payload(struct parse *p, struct message *m)
     case MESSAGE_STATS:
         get_stats(p, &m->stats);
         break;
+    case MESSAGE_PACKED:
+        m->packed.helps = get_bool(p, "helps");
+        m->packed.bytes = get_u64(p, "bytes");
+        break;
     default:
         break;
     }
@@ -553,11 +565,12 @@ static const char *type_name(uint16_t type, bool from_engine)
         [MESSAGE_SETUP] = "SETUP",     [MESSAGE_GENERATE] = "GENERATE",
         [MESSAGE_CANCEL] = "CANCEL",   [MESSAGE_TOKENIZE] = "TOKENIZE",
         [MESSAGE_INSPECT] = "INSPECT", [MESSAGE_BENCH] = "BENCH",
+        [MESSAGE_PACK] = "PACK",
     };
     static const char *const engine[] = {
         [MESSAGE_READY] = "READY", [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",
         [MESSAGE_ERROR] = "ERROR", [MESSAGE_TOKENS] = "TOKENS",     [MESSAGE_DATA] = "DATA",
-        [MESSAGE_STATS] = "STATS", [MESSAGE_PROGRESS] = "PROGRESS",
+        [MESSAGE_STATS] = "STATS", [MESSAGE_PROGRESS] = "PROGRESS", [MESSAGE_PACKED] = "PACKED",
     };
 
     if (from_engine)

@@ -26,10 +26,12 @@ enum message_type {
     MESSAGE_SETUP = 1, /* once, first */
     MESSAGE_GENERATE,
     MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
-                         ERROR (LLMOS_ECANCELED) if it was a BENCH; nothing if it was over */
+                         ERROR (LLMOS_ECANCELED) if it was a BENCH or a PACK; nothing if it was
+                         over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
+    MESSAGE_PACK,     /* no payload; answered by PROGRESS frames and PACKED */
     /* engine to host */
     MESSAGE_READY = 64, /* once: the model is loaded */
     MESSAGE_TEXT,
@@ -39,12 +41,14 @@ enum message_type {
     MESSAGE_DATA,
     MESSAGE_PROGRESS,
     MESSAGE_STATS, /* unasked: at most 4 a second while working, and one when work ends */
+    MESSAGE_PACKED,
 };
 
-enum message_purpose { PURPOSE_RUN, PURPOSE_TOKENIZE, PURPOSE_INSPECT };
+enum message_purpose { PURPOSE_RUN, PURPOSE_TOKENIZE, PURPOSE_INSPECT, PURPOSE_PACK };
 
 struct message_setup {
-    uint8_t purpose; /* what must be loaded: everything, the vocabulary, nothing */
+    uint8_t purpose; /* what must be loaded: all, the vocabulary, nothing, the weights */
+    bool has_packed; /* there is a file of packed weights: use it */
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
     struct str chat_format; /* empty: as the file says */
@@ -93,11 +97,15 @@ struct message_bench {
     bool want_limits;          /* measure what the machine can do, too */
 };
 
+/* DAMAGED: the file that was given is not of this model or not whole; the model runs without. */
+enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
+
 struct message_ready {
     struct str architecture, name, file_type, chat_format, backend;
     uint32_t context_tokens, context_trained, vocabulary, threads;
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */
+    uint8_t packing;
 };
 
 struct message_logprob {
@@ -147,6 +155,11 @@ struct message_data {
     bool last;
 };
 
+struct message_packed {
+    bool helps;     /* false: nothing was written, this processor reads the model as it is */
+    uint64_t bytes; /* of the file */
+};
+
 struct message_progress {
     uint64_t done, total;
 };
@@ -175,6 +188,7 @@ struct message {
         struct message_data data;
         struct message_progress progress;
         struct message_stats stats;
+        struct message_packed packed;
     };
 };
 

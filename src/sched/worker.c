@@ -44,7 +44,9 @@ struct worker {
     struct vce vce;
     char name[NAME_MAX_BYTES + 1];
     unsigned stall_ms;
-    int wake; /* eventfd, readable for good after worker_stop */
+    struct packcache *packcache; /* NULL: the engine was given no packed weights */
+    struct modelhash hash;       /* of the model, if it was */
+    int wake;                    /* eventfd, readable for good after worker_stop */
 
     pthread_mutex_t sending; /* one frame at a time; guards out */
     struct buf out;
@@ -100,12 +102,57 @@ static uint64_t memory_share(const struct worker_options *o)
     return o->memory_max_bytes ? o->memory_max_bytes : machine_memory().available_bytes / 4 * 3;
 }
 
+/* The models, and beside them packed weights of the first. */
+struct files {
+    int model, draft;
+    struct vce_file beside;
+    bool has_beside;
+};
+
+static void cleanup_files(struct files *f)
+{
+    cleanup_fd(&f->model);
+    cleanup_fd(&f->draft);
+    if (f->has_beside)
+        cleanup_fd(&f->beside.fd);
+}
+
+/* That there are none is no error: the model runs from its own layout. */
+static void find_packed(struct worker *w, struct packcache *c, struct files *f)
+{
+    int fd = -1;
+
+    if (modelhash_find(packcache_folder(c), f->model, &w->hash) == 1)
+        fd = packcache_get(c, &w->hash, NULL);
+    if (fd < 0)
+        return;
+    f->beside = (struct vce_file){.name = "packed weights", .as = VCE_PACKED_FD, .fd = fd};
+    f->has_beside = true;
+    w->packcache = c;
+}
+
+static int open_files(struct worker *w, const struct worker_options *o, struct files *f,
+                      struct llmos_error *err)
+{
+    f->model = o->model_path ? file_open_regular(o->model_path, err)
+                             : fcntl(o->model_fd, F_DUPFD_CLOEXEC, 0);
+    if (f->model < 0)
+        return o->model_path ? f->model : fail_errno(err, "cannot hand on the model");
+    if (o->draft_path) {
+        f->draft = file_open_regular(o->draft_path, err);
+        if (f->draft < 0)
+            return fail_while(err, f->draft, "draft model");
+    }
+    if (o->packcache && o->setup.purpose == PURPOSE_RUN)
+        find_packed(w, o->packcache, f);
+    return 0;
+}
+
 static int start_vce(struct worker *w, const struct worker_options *o, struct message_setup *setup,
                      struct llmos_error *err)
 {
     char engine[4096], launcher[4096];
-    CLEANUP(fd) int model = -1;
-    CLEANUP(fd) int draft = -1;
+    CLEANUP(files) struct files files = {.model = -1, .draft = -1};
     struct vce_options v = {
         .launcher_path = launcher,
         .engine_path = engine,
@@ -114,24 +161,22 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
         .skip = o->skip_layers,
         .required = o->required_layers,
         .require_default = o->require_default,
+        .is_background = o->is_background,
     };
     int rc = find(engine, sizeof(engine), o->engine_path, "llmos-engine", err);
 
     if (rc == 0)
         rc = find(launcher, sizeof(launcher), o->launcher_path, "llmos-vce", err);
+    if (rc == 0)
+        rc = open_files(w, o, &files, err);
     if (rc < 0)
         return rc;
-    model = file_open_regular(o->model_path, err);
-    if (model < 0)
-        return model;
-    v.model_fd = model;
-    if (o->draft_path) {
-        draft = file_open_regular(o->draft_path, err);
-        if (draft < 0)
-            return fail_while(err, draft, "draft model");
-    }
-    v.draft_fd = draft;
-    setup->draft_model = o->draft_path != NULL;
+    v.model_fd = files.model;
+    v.draft_fd = files.draft;
+    v.files = o->output ? o->output : &files.beside;
+    v.file_count = o->output || files.has_beside;
+    setup->has_packed = files.has_beside;
+    setup->draft_model = files.draft >= 0;
     if (!setup->threads)
         setup->threads = machine_cpus();
     if (!setup->memory_max_bytes)
@@ -418,7 +463,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_BENCH ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_PACK ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -465,6 +510,10 @@ static int check_whole(struct worker *w, const struct message *m, struct llmos_e
         w->is_ready = true;
         pthread_mutex_unlock(&w->lock);
         w->context_tokens = m->ready.context_tokens;
+        if (m->ready.packing != PACKING_NONE && !w->packcache)
+            return fail(err, LLMOS_EFORMAT, "READY speaks of packed weights that were not given");
+        if (m->ready.packing == PACKING_DAMAGED)
+            packcache_remove(w->packcache, &w->hash);
         return 0;
     case MESSAGE_STATS:
         return too_many_stats(w) ? fail(err, LLMOS_EFORMAT, "a flood of STATS") : 0;
@@ -502,7 +551,11 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         *is_over = m->data.last;
         break;
     case MESSAGE_PROGRESS:
-        fits = l->type == MESSAGE_BENCH;
+        fits = l->type == MESSAGE_BENCH || l->type == MESSAGE_PACK;
+        break;
+    case MESSAGE_PACKED:
+        fits = l->type == MESSAGE_PACK;
+        *is_over = true;
         break;
     default: /* ERROR fits every request */
         *is_over = true;

@@ -9,17 +9,23 @@
 #define SCHED_WORKER_H
 
 #include "net/message.h"
+#include "sched/packcache.h"
 #include "vce/launch.h"
 
 struct worker;
 
 struct worker_options {
-    const char *name;           /* of the model, for cgroup and host name; cleaned as needed */
-    const char *model_path;     /* a regular file */
-    const char *draft_path;     /* the same of a draft model; NULL: none.  Decides setup.draft_model
-                                 */
-    struct message_setup setup; /* threads 0: one for every usable core */
-    unsigned cpu_percent;       /* 0: no limit */
+    const char *name;       /* of the model, for cgroup and host name; cleaned as needed */
+    const char *model_path; /* a regular file */
+    int model_fd;           /* if model_path is NULL; stays the caller's */
+    const char *draft_path; /* of a draft model; NULL: none.  Decides setup.draft_model */
+    /* Packed weights of the model are used if they are there, and removed if the engine says that
+     * they are damaged.  Outlives the worker; NULL: none. */
+    struct packcache *packcache;
+    const struct vce_file *output; /* for PURPOSE_PACK: where they are written; else NULL */
+    bool is_background;            /* launch.h */
+    struct message_setup setup;    /* threads 0: one for every usable core */
+    unsigned cpu_percent;          /* 0: no limit */
     /* What the engine may allocate for caches and scratch; the weights, which are mapped, do not
      * count.  0: three quarters of what is free. */
     uint64_t memory_max_bytes;

@@ -24,7 +24,9 @@
 
 #define START_TIMEOUT_MS 5000
 #define FIRST_FD         3
-#define HANDED_FDS       5  /* 3 socket, 4 and 5 models, 6 control, 7 engine: see vce_main.c */
+#define CONTROL_FD       6 /* these two as in vce_main.c */
+#define ENGINE_FD        7
+#define FILES_MAX        (VCE_FILE_FD_END - VCE_FILE_FD_FIRST)
 #define SAFE_FD          16 /* sources are moved up here, so that no target overwrites a source */
 
 /* --- the thread that starts programs ------------------------------------------------------- *
@@ -34,7 +36,7 @@
 
 struct order {
     const char *path;
-    int fds[HANDED_FDS]; /* -1: closed there */
+    int fds[VCE_FILE_FD_END]; /* by their numbers there; -1: closed there */
     pid_t pid;
     int rc; /* errno */
     bool is_done;
@@ -58,9 +60,9 @@ static int fill_actions(posix_spawn_file_actions_t *actions, const struct order 
 {
     int rc = 0;
 
-    for (int i = 0; i < HANDED_FDS && rc == 0; i++)
-        rc = o->fds[i] >= 0 ? posix_spawn_file_actions_adddup2(actions, o->fds[i], FIRST_FD + i)
-                            : posix_spawn_file_actions_addclose(actions, FIRST_FD + i);
+    for (int fd = FIRST_FD; fd < VCE_FILE_FD_END && rc == 0; fd++)
+        rc = o->fds[fd] >= 0 ? posix_spawn_file_actions_adddup2(actions, o->fds[fd], fd)
+                             : posix_spawn_file_actions_addclose(actions, fd);
     return rc;
 }
 
@@ -169,6 +171,8 @@ static int spawn(struct order *o, struct llmos_error *err)
 struct starting {
     const struct vce_options *options;
     struct spec spec;
+    struct vce_file files[2 + FILES_MAX]; /* the models are among them */
+    unsigned file_count;
     pid_t launcher;
     int engine, socket[2], control[2]; /* [0] stays here, [1] goes there */
     struct report report;
@@ -182,26 +186,48 @@ static void cleanup_starting(struct starting *s)
         cleanup_fd(fds[i]);
 }
 
-/* fd < 0: there is none. */
-static int check_model(struct starting *s, int fd, const char *what, struct llmos_error *err)
+/* What an engine is handed cannot block, run a driver, or be used for more than was meant. */
+static int check_file(struct starting *s, const struct vce_file *f, struct llmos_error *err)
 {
+    bool is_output = f->write_max_bytes > 0;
     struct stat st;
 
-    if (fd < 0)
-        return 0;
-    if (fstat(fd, &st) < 0)
-        return fail_errno(err, "cannot look at %s", what);
+    if (fstat(f->fd, &st) < 0)
+        return fail_errno(err, "cannot look at the %s", f->name);
     if (!S_ISREG(st.st_mode))
-        return fail(err, LLMOS_EINVAL, "%s is not a regular file", what);
-    if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
-        return fail(err, LLMOS_EINVAL, "%s is not opened read-only", what);
-    s->spec.model_bytes += (uint64_t)st.st_size;
+        return fail(err, LLMOS_EINVAL, "%s: not a regular file", f->name);
+    if ((fcntl(f->fd, F_GETFL) & O_ACCMODE) != (is_output ? O_WRONLY : O_RDONLY))
+        return fail(err, LLMOS_EINVAL, "%s: not opened %s", f->name,
+                    is_output ? "write-only" : "read-only");
+    if (is_output && f->write_max_bytes > s->spec.write_max_bytes)
+        s->spec.write_max_bytes = f->write_max_bytes;
+    if (!is_output)
+        s->spec.mapped_bytes += (uint64_t)st.st_size;
     return 0;
 }
 
-static int draft_of(const struct vce_options *o)
+static int list_files(struct starting *s, struct llmos_error *err)
 {
-    return o->draft_fd > 0 ? o->draft_fd : -1;
+    const struct vce_options *o = s->options;
+    int rc = 0;
+
+    if (o->model_fd >= 0)
+        s->files[s->file_count++] =
+            (struct vce_file){.name = "model", .as = VCE_MODEL_FD, .fd = o->model_fd};
+    if (o->draft_fd > 0)
+        s->files[s->file_count++] =
+            (struct vce_file){.name = "draft model", .as = VCE_DRAFT_FD, .fd = o->draft_fd};
+    for (unsigned i = 0; i < o->file_count; i++) {
+        const struct vce_file *f = &o->files[i];
+
+        if (f->as < VCE_FILE_FD_FIRST || f->as >= VCE_FILE_FD_END || i == FILES_MAX)
+            return fail(err, LLMOS_EINVAL, "the %s cannot be descriptor %d: %d to %d are free",
+                        f->name, f->as, VCE_FILE_FD_FIRST, VCE_FILE_FD_END - 1);
+        s->files[s->file_count++] = *f;
+    }
+    for (unsigned i = 0; rc == 0 && i < s->file_count; i++)
+        rc = check_file(s, &s->files[i], err);
+    return rc;
 }
 
 /* Below SAFE_FD a descriptor of ours could be overwritten while the others are put in place. */
@@ -231,9 +257,11 @@ static int open_descriptors(struct starting *s, struct llmos_error *err)
 static void make_limits(struct starting *s)
 {
     const struct vce_options *o = s->options;
-    /* The model's pages are charged to whoever reads them first. */
+    /* The pages of files are charged to whoever reads or writes them first. */
     struct cgroup_limits limits = {
-        .memory_bytes = o->memory_max_bytes ? o->memory_max_bytes + s->spec.model_bytes : 0,
+        .memory_bytes = o->memory_max_bytes
+                            ? o->memory_max_bytes + s->spec.mapped_bytes + s->spec.write_max_bytes
+                            : 0,
         .cpu_percent = o->cpu_percent,
         .processes = RIGHTS_THREADS_MAX,
     };
@@ -246,29 +274,42 @@ static void make_limits(struct starting *s)
         spec_set_detail(s->spec.limits_problem, why.text);
 }
 
-static int hand_on(int fd, int *copy, struct llmos_error *err)
+/* A copy that no target overwrites; the caller closes it. */
+static int hand_on(struct order *order, const struct vce_file *f, struct llmos_error *err)
 {
-    if (fd < 0)
-        return 0;
-    *copy = fcntl(fd, F_DUPFD_CLOEXEC, SAFE_FD);
-    return *copy < 0 ? fail_errno(err, "cannot hand on the model") : 0;
+    int *to = &order->fds[f->as];
+
+    if (*to >= 0)
+        return fail(err, LLMOS_EINVAL, "the %s has the number of another file", f->name);
+    *to = fcntl(f->fd, F_DUPFD_CLOEXEC, SAFE_FD);
+    return *to < 0 ? fail_errno(err, "cannot hand on the %s", f->name) : 0;
+}
+
+static int order_launcher(struct order *order, struct starting *s, struct llmos_error *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < s->file_count; i++)
+        rc = hand_on(order, &s->files[i], err);
+    order->fds[VCE_SOCKET_FD] = s->socket[1];
+    order->fds[CONTROL_FD] = s->control[1];
+    order->fds[ENGINE_FD] = s->engine;
+    if (rc == 0)
+        rc = spawn(order, err);
+    for (unsigned i = 0; i < s->file_count; i++) {
+        cleanup_fd(&order->fds[s->files[i].as]);
+        order->fds[s->files[i].as] = -1;
+    }
+    return rc;
 }
 
 static int spawn_launcher(struct starting *s, struct llmos_error *err)
 {
-    struct order order = {.path = s->options->launcher_path,
-                          .fds = {s->socket[1], -1, -1, s->control[1], s->engine}};
-    CLEANUP(fd) int model = -1;
-    CLEANUP(fd) int draft = -1;
-    int rc = hand_on(s->options->model_fd, &model, err);
+    struct order order = {.path = s->options->launcher_path};
+    int rc;
 
-    if (rc == 0)
-        rc = hand_on(draft_of(s->options), &draft, err);
-    if (rc < 0)
-        return rc;
-    order.fds[1] = model;
-    order.fds[2] = draft;
-    rc = spawn(&order, err);
+    memset(order.fds, -1, sizeof(order.fds));
+    rc = order_launcher(&order, s, err);
     if (rc < 0)
         return rc;
     s->launcher = order.pid;
@@ -372,9 +413,7 @@ static int start(struct starting *s, struct llmos_error *err)
     int rc = open_descriptors(s, err);
 
     if (rc == 0)
-        rc = check_model(s, s->options->model_fd, "the model", err);
-    if (rc == 0)
-        rc = check_model(s, draft_of(s->options), "the draft model", err);
+        rc = list_files(s, err);
     if (rc < 0)
         return rc;
     make_limits(s);
@@ -401,6 +440,7 @@ static int fill_spec(struct spec *spec, const struct vce_options *o, struct llmo
     spec->required = o->required;
     spec->require_default = o->require_default;
     spec->memory_max_bytes = o->memory_max_bytes;
+    spec->is_background = o->is_background;
     return 0;
 }
 

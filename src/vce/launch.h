@@ -5,7 +5,8 @@
  * then allocate), tells it over a descriptor what to build, and waits for its report.  llmos-vce
  * builds the room and becomes the engine in it.  The engine finds two descriptors: VCE_SOCKET_FD, a
  * stream socket to us, and VCE_MODEL_FD, the model file opened read-only (absent if model_fd was
- * -1); and VCE_DRAFT_FD, a second model, if there is one.  Its environment is empty.
+ * -1); VCE_DRAFT_FD, a second model, and those of `files`, if there are any.  Its environment is
+ * empty.
  *
  * The engine's first act, before it reads a byte of either, is seal() (seal.h), which drops the
  * last rights that starting needed.
@@ -27,6 +28,12 @@
 #define VCE_SOCKET_FD 3
 #define VCE_MODEL_FD  4
 #define VCE_DRAFT_FD  5
+/* 6 and 7 are used up by starting.  Further files, each under the number that says what it is: */
+#define VCE_PACKED_FD 8 /* packed weights of the model, to read */
+#define VCE_OUTPUT_FD 9 /* where packed weights are to be written */
+
+#define VCE_FILE_FD_FIRST VCE_PACKED_FD
+#define VCE_FILE_FD_END   12
 
 /* name, what it promises (shown by llmos ps --isolation) */
 #define VCE_LAYERS(X)                                                                              \
@@ -58,12 +65,25 @@ struct vce_layer_state {
     char detail[160]; /* "cgroup v1", "abi 7"; if it does not hold: why */
 };
 
+/* A regular file for the engine beside its model. */
+struct vce_file {
+    const char *name; /* in errors: "packed weights" */
+    int as;           /* VCE_PACKED_FD, ... */
+    int fd;           /* stays the caller's */
+    /* 0: it is opened for reading only.  Else for writing only, and the engine cannot make it (nor
+     * any file) longer than this. */
+    uint64_t write_max_bytes;
+};
+
 struct vce_options {
     const char *launcher_path; /* llmos-vce */
     const char *engine_path;   /* an executable; opened here, executed by descriptor */
     const char *name;          /* for cgroup and host name: [a-z0-9-], at most 32 */
     int model_fd;              /* stays the caller's; -1 for none */
     int draft_fd;              /* the same of a second model; 0 or less: none */
+    const struct vce_file *files;
+    unsigned file_count;
+    bool is_background;        /* served last where processors are scarce (nice 19) */
     uint64_t memory_max_bytes; /* private memory of the engine; 0: no limit */
     unsigned cpu_percent;      /* of one core: 150 is one and a half; 0: no limit */
     unsigned skip;             /* VCE_BITs of layers not even tried */

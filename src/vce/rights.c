@@ -100,32 +100,36 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-int rights_limit(uint64_t memory_max_bytes, uint64_t model_bytes, bool has_user_namespace,
-                 struct llmos_error *err)
+void rights_yield_processors(void)
+{
+    setpriority(PRIO_PROCESS, 0, 19);
+}
+
+int rights_limit(const struct rights_limits *l, struct llmos_error *err)
 {
     long cpus = sysconf(_SC_NPROCESSORS_CONF);
     /* Writable private memory: the budget, and stacks of 8 MiB that are reserved, not used. */
-    uint64_t data = add(memory_max_bytes, 64 * MIB + 8 * MIB * (uint64_t)(cpus > 0 ? cpus : 1));
+    uint64_t data = add(l->memory_max_bytes, 64 * MIB + 8 * MIB * (uint64_t)(cpus > 0 ? cpus : 1));
     /* Address space besides: the model, and 64 MiB that libc reserves for each of 8 arenas a core.
      */
     uint64_t space =
-        add(add(data, model_bytes), 1024 * MIB + 512 * MIB * (uint64_t)(cpus > 0 ? cpus : 1));
+        add(add(data, l->mapped_bytes), 1024 * MIB + 512 * MIB * (uint64_t)(cpus > 0 ? cpus : 1));
     const struct {
         int resource;
         uint64_t most;
         bool wanted;
     } limits[] = {
         {RLIMIT_CORE, 0, true},
-        {RLIMIT_FSIZE, 0, true},
-        {RLIMIT_NOFILE, 16, true}, /* it holds six */
+        {RLIMIT_FSIZE, l->write_max_bytes, true},
+        {RLIMIT_NOFILE, 16, true}, /* it holds six or seven */
         {RLIMIT_MEMLOCK, 0, true},
         {RLIMIT_MSGQUEUE, 0, true},
         {RLIMIT_NICE, 0, true},
         {RLIMIT_RTPRIO, 0, true},
         {RLIMIT_STACK, 8 * MIB, true}, /* also the size of a thread's stack */
-        {RLIMIT_NPROC, RIGHTS_THREADS_MAX, has_user_namespace},
-        {RLIMIT_DATA, data, memory_max_bytes > 0},
-        {RLIMIT_AS, space, memory_max_bytes > 0},
+        {RLIMIT_NPROC, RIGHTS_THREADS_MAX, l->has_user_namespace},
+        {RLIMIT_DATA, data, l->memory_max_bytes > 0},
+        {RLIMIT_AS, space, l->memory_max_bytes > 0},
     };
 
     for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)

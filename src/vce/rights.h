@@ -27,7 +27,14 @@ int rights_become(unsigned id, struct llmos_error *err);
 
 /* Hard and soft limits, never above what they are.  memory_max_bytes 0: memory is not bounded.
  * Processes are counted per user and namespace, so the bound on them needs a user namespace. */
-int rights_limit(uint64_t memory_max_bytes, uint64_t model_bytes, bool has_user_namespace,
-                 struct llmos_error *err);
+struct rights_limits {
+    uint64_t memory_max_bytes, mapped_bytes;
+    uint64_t write_max_bytes; /* of every file that is open for writing; 0: none grows */
+    bool has_user_namespace;
+};
+int rights_limit(const struct rights_limits *l, struct llmos_error *err);
+
+/* Served last where processors are scarce (nice 19); nothing depends on it. */
+void rights_yield_processors(void);
 
 #endif

@@ -89,11 +89,13 @@ static json_t *names_of(unsigned bits)
 void spec_put(struct buf *out, const struct spec *s)
 {
     put_json(out,
-             json_pack("{s:s, s:o, s:o, s:b, s:I, s:I, s:s, s:s, s:s}", "name", s->name, "skip",
-                       names_of(s->skip), "required", names_of(s->required), "require_default",
-                       (int)s->require_default, "memory_max_bytes", (json_int_t)s->memory_max_bytes,
-                       "model_bytes", (json_int_t)s->model_bytes, "cgroup", s->cgroup,
-                       "limits_problem", s->limits_problem, "limits_detail", s->limits_detail));
+             json_pack("{s:s, s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:s, s:s, s:s}", "name", s->name,
+                       "skip", names_of(s->skip), "required", names_of(s->required),
+                       "require_default", (int)s->require_default, "is_background",
+                       (int)s->is_background, "memory_max_bytes", (json_int_t)s->memory_max_bytes,
+                       "mapped_bytes", (json_int_t)s->mapped_bytes, "write_max_bytes",
+                       (json_int_t)s->write_max_bytes, "cgroup", s->cgroup, "limits_problem",
+                       s->limits_problem, "limits_detail", s->limits_detail));
 }
 
 void report_put_pid(struct buf *out, pid_t pid)
@@ -211,8 +213,12 @@ static int get_member(struct spec *s, const char *key, const json_t *v, struct l
         return get_bool(v, key, &s->require_default, err);
     if (strcmp(key, "memory_max_bytes") == 0)
         return get_size(v, key, &s->memory_max_bytes, err);
-    if (strcmp(key, "model_bytes") == 0)
-        return get_size(v, key, &s->model_bytes, err);
+    if (strcmp(key, "mapped_bytes") == 0)
+        return get_size(v, key, &s->mapped_bytes, err);
+    if (strcmp(key, "write_max_bytes") == 0)
+        return get_size(v, key, &s->write_max_bytes, err);
+    if (strcmp(key, "is_background") == 0)
+        return get_bool(v, key, &s->is_background, err);
     if (strcmp(key, "cgroup") == 0)
         return get_text(v, key, s->cgroup, sizeof(s->cgroup), err);
     if (strcmp(key, "limits_problem") == 0)

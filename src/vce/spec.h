@@ -18,7 +18,10 @@ struct spec {
     char name[SPEC_NAME_MAX + 1];
     unsigned skip, required; /* VCE_BITs */
     bool require_default;
-    uint64_t memory_max_bytes, model_bytes;
+    bool is_background;
+    uint64_t memory_max_bytes;
+    uint64_t mapped_bytes;                 /* of the files that are there to be read */
+    uint64_t write_max_bytes;              /* the longest file that may be written; 0: none */
     char cgroup[CGROUP_FOLDERS_SIZE];      /* to be joined */
     char limits_problem[SPEC_DETAIL_SIZE]; /* why the limits do not hold; "" if they do */
     char limits_detail[SPEC_DETAIL_SIZE];

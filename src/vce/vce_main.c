@@ -4,7 +4,7 @@
  * Not for people: llmosd and llmos start it (launch.c) with these descriptors and nothing else.
  *     3  the engine's socket          4, 5  the model and the draft model, if there are any
  *     6  control: a spec comes in until its end, a report goes out (spec.h)
- *     7  the engine's program
+ *     7  the engine's program         8 to 11  further files (launch.h)
  * The process forks once, into the new namespaces, and the child becomes a child of the daemon.
  * The first process gives the child its users and ends.  The second one closes the doors from the
  * inside, in the order that each step still permits the next, and executes the engine. */
@@ -72,9 +72,9 @@ static bool note(struct room *r, enum vce_layer layer, int rc, const char *detai
 
 static void close_everything_else(void)
 {
-    if (syscall(__NR_close_range, ENGINE_FD + 1, ~0u, 0) == 0)
+    if (syscall(__NR_close_range, VCE_FILE_FD_END, ~0u, 0) == 0)
         return;
-    for (int fd = ENGINE_FD + 1; fd < 65536; fd++) /* before Linux 5.9 */
+    for (int fd = VCE_FILE_FD_END; fd < 65536; fd++) /* before Linux 5.9 */
         close(fd);
 }
 
@@ -156,14 +156,21 @@ static void die_with_daemon(void)
 static void close_rights(struct room *r, struct llmos_error *err)
 {
     const struct spec *s = &r->spec;
+    const struct rights_limits limits = {
+        .memory_max_bytes = s->memory_max_bytes,
+        .mapped_bytes = s->mapped_bytes,
+        .write_max_bytes = s->write_max_bytes,
+        .has_user_namespace = r->layers[VCE_USER].holds,
+    };
     char detail[160];
     int abi;
 
+    if (s->is_background)
+        rights_yield_processors();
     if (is_on(r, VCE_MDWE))
         note(r, VCE_MDWE, rights_no_executable_memory(err), "for good", err);
     if (is_on(r, VCE_RLIMITS))
-        note(r, VCE_RLIMITS,
-             rights_limit(s->memory_max_bytes, s->model_bytes, r->layers[VCE_USER].holds, err),
+        note(r, VCE_RLIMITS, rights_limit(&limits, err),
              s->memory_max_bytes ? "core dump, files, memory"
                                  : "core dump, files; memory unbounded",
              err);

@@ -7,7 +7,7 @@ llmos=$LLMOS_BUILD/llmos
 tools=$LLMOS_BUILD/tests/e2e
 shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
 export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
-verbs='run chat inspect tokenize ps stop bench'
+verbs='run chat inspect tokenize ps stop bench pack'
 cd "$work" || exit 1
 
 # What a sanitizer needs, the room does not give: such a build does without these layers.
@@ -15,7 +15,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     cat > llmos << END
 #!/bin/sh
 case \${1:-} in
-run | chat | inspect | tokenize | bench)
+run | chat | inspect | tokenize | bench | pack)
     verb=\$1
     shift
     exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
@@ -372,6 +372,84 @@ claim 'run --isolation names the layers, on standard error' isolation
 requires() { run "$llmos" run tiny.gguf --require-layer user --skip-layer user hello; [ "$code" = 1 ] && has "$work/err" user && [ ! -s "$work/out" ]; }
 claim 'a layer that is required and does not hold is a refusal' requires
 
+# ---- packed weights ----
+claim 'packing wants a model or a wish' refused 'a model file is missing; or --list, or --clean' pack
+claim 'packing has one wish at a time' refused 'MODEL, --list and --clean exclude each other' pack tiny.gguf --list
+says() { # NAME WORD...: the answer of packable.gguf in the file NAME
+    name=$1; shift
+    run "$llmos" run packable.gguf --raw --temperature 0 --max-tokens 20 "$@" 'Once upon a time'
+    cp "$work/out" "$name"
+    [ "$code" = 0 ] && [ -s "$name" ]
+}
+entries() { find "$LLMOS_CACHE/packed" -name '*.pack' 2> /dev/null; }
+same() { cmp "$1" "$2" >> "$work/log"; }
+packs_nothing() { says plain --pack off && [ ! -s "$work/err" ] && [ ! -d "$LLMOS_CACHE" ]; }
+"$tools/synth_model" packable packable.gguf || exit 1
+useless() { run "$llmos" pack tiny.gguf; [ "$code" = 0 ] && has "$work/err" "this processor reads 'tiny.gguf' as it is: nothing was made" && [ -z "$(entries)" ]; }
+claim 'a model of floats is not packed, and that is said' useless
+run "$llmos" pack packable.gguf
+if [ "$code" = 0 ] && [ -s "$work/err" ]; then
+    skip 'packed weights' 'this processor reads none'
+elif [ "${LLMOS_SANITIZED:-}" ]; then
+    skip 'packed weights' 'a sanitizer takes too long'
+else
+    packs() { [ "$code" = 0 ] && [ ! -s "$work/out" ] && [ "$(entries | wc -l)" = 1 ]; }
+    claim 'pack makes packed weights of any model, quietly' packs
+    lists() {
+        run "$llmos" pack --list && has "$work/out" packable.gguf && has "$work/out" 'LAST USED' || return 1
+        run "$llmos" pack --list --json
+        [ "$("$tools/json_get" packed.0.sha256 < "$work/out")" = "$(sha256sum packable.gguf | cut -d ' ' -f 1)" ] &&
+            [ "$("$tools/json_get" packed.0.bytes < "$work/out")" = "$("$tools/json_get" bytes < "$work/out")" ]
+    }
+    claim 'pack --list names the models, also as JSON' lists
+    repeats() {
+        run "$llmos" pack packable.gguf empty.gguf --json
+        [ "$code" = 1 ] && [ "$("$tools/json_get" models.1.result < "$work/out")" = failed ] || return 1
+        has "$work/err" "model 'empty.gguf'" && run "$llmos" pack packable.gguf --json &&
+            [ "$("$tools/json_get" models.0.result < "$work/out")" = present ]
+    }
+    claim 'pack says what is there already, and what is no model' repeats
+    cleans() { run "$llmos" pack --clean; [ "$code" = 0 ] && [ -z "$(entries)" ] && [ ! -s "$work/out" ]; }
+    claim 'pack --clean removes everything' cleans
+    rm -r "$LLMOS_CACHE"
+    claim 'run --pack off makes nothing' packs_nothing
+    makes() { says first && same plain first && [ "$(entries | wc -l)" = 1 ] && [ ! -s "$work/err" ]; }
+    claim 'the first run of a large model makes packed weights, the answer is the same' makes
+    uses() {
+        before=$(ls -i "$LLMOS_CACHE"/packed/*.pack)
+        says second && same plain second && [ "$before" = "$(ls -i "$LLMOS_CACHE"/packed/*.pack)" ] || return 1
+        run "$llmos" bench packable.gguf --prompt 8 --generate 4 --repeat 1 --json
+        [ "$("$tools/json_get" packed < "$work/out")" = true ] || return 1
+        run "$llmos" bench packable.gguf --prompt 8 --generate 4 --repeat 1 --json --pack off
+        [ "$("$tools/json_get" packed < "$work/out")" = false ]
+    }
+    claim 'the second run uses them' uses
+    repairs() {
+        damaged=$(ls "$LLMOS_CACHE"/packed/*.pack)
+        printf x | dd of="$damaged" bs=1 seek=30000 conv=notrunc 2> /dev/null
+        says third && same plain third && has "$work/err" "packed weights of 'packable' were damaged" || return 1
+        says fourth && same plain fourth && [ ! -s "$work/err" ]
+    }
+    claim 'damaged ones are noticed, told and made again' repairs
+    does_without() {
+        LLMOS_CACHE=/proc/llmos says fifth && same plain fifth && [ "$(wc -l < "$work/err")" = 1 ] &&
+            has "$work/err" "'packable' runs without packed weights: cache of packed weights: cannot make the folder '/proc/llmos'"
+    }
+    claim 'a cache that cannot be had is one line, and the model runs' does_without
+    distrusts() {
+        chmod 777 "$LLMOS_CACHE/packed"
+        says sixth && same plain sixth && has "$work/err" 'others may write to the folder' || return 1
+        chmod 700 "$LLMOS_CACHE/packed"
+    }
+    claim 'a folder that others may write is not used' distrusts
+    moved() {
+        cp packable.gguf moved.gguf
+        run "$llmos" pack moved.gguf --json
+        [ "$("$tools/json_get" models.0.result < "$work/out")" = present ] && [ "$(entries | wc -l)" = 1 ]
+    }
+    claim 'a copy of a model shares its packed weights' moved
+fi
+
 # ---- real models ----
 expected() { # MODEL EXPECTED THREADS
     while IFS= read -r line; do
@@ -410,7 +488,7 @@ for _ in $(seq 100); do
     grep -q 'ready.*model=a' daemon.log && grep -q 'ready.*model=b' daemon.log && break
     sleep 0.1
 done
-lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out"; }
+lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out" && has "$work/out" PACKED; }
 claim 'ps lists the models that serve began with' lists
 lists_json() { run "$llmos" ps --json; [ "$("$tools/json_get" vces.1.state < "$work/out")" = ready ] && [ "$("$tools/json_get" vces.0.isolation.0.layer < "$work/out")" = user ]; }
 claim 'ps --json is what the daemon says' lists_json

@@ -636,3 +636,58 @@ TEST(http_stops_a_real_engine_when_the_client_goes)
     CHECK(before < 50000);
     host_stop();
 }
+
+/* --- packed weights --------------------------------------------------------------------------- */
+
+static bool owner_sees(const char *part)
+{
+    host_ask(host_dial_local(), "GET", "/admin/v1/vces", "");
+    return strstr(got.body, part);
+}
+
+TEST(http_changes_to_packed_weights_while_it_serves)
+{
+    static const char ask[] = CHAT("big", ",\"max_tokens\":8,\"seed\":7");
+    char command[700], arg[600], first[256];
+    uint64_t begun;
+
+    snprintf(command, sizeof(command), "'%s' packable '%s'", build_path("tests/e2e/synth_model"),
+             work_path("big.gguf"));
+    CHECK_INT(system(command), 0);
+    snprintf(arg, sizeof(arg), "--model=big=%s", work_path("big.gguf"));
+    HOST_START("llmos-engine", arg, "--context=128", "--pack=off");
+    CHECK_INT(post(CHATS, ask)->status, 200);
+    snprintf(first, sizeof(first), "%s", strstr(got.body, "\"choices\""));
+    CHECK(owner_sees("\"packed\":\"no\""));
+    host_stop();
+    HOST_START("llmos-engine", arg, "--context=128");
+    if (!host_logs("preparing packed weights", 5)) {
+        host_stop();
+        SKIP("this processor reads no packed weights");
+    }
+    /* Whenever somebody asks, there is an answer, and it is the same. */
+    for (begun = clock_ns(); !owner_sees("\"packed\":\"yes\"");) {
+        CHECK_INT(post(CHATS, ask)->status, 200);
+        CHECK(strncmp(first, strstr(got.body, "\"choices\""), 200) == 0);
+        if (clock_seconds_since(begun) > 60)
+            TEST_FAIL("no packed weights: %s", host_log());
+    }
+    CHECK_CONTAINS(host_log(), "packed weights are there model=big");
+    CHECK_CONTAINS(host_log(), "model is started anew model=big");
+    CHECK_INT(post(CHATS, ask)->status, 200);
+    CHECK(strncmp(first, strstr(got.body, "\"choices\""), 200) == 0);
+    host_stop();
+    HOST_START("llmos-engine", arg, "--context=128"); /* they are found at once */
+    CHECK(owner_sees("\"packed\":\"yes\""));
+    host_stop();
+}
+
+TEST(http_serves_without_a_cache_that_cannot_be_had)
+{
+    host.yaml = "cache: /proc/llmos\n";
+    HOST_START("llmos-engine", tiny_model(), "--context=128");
+    if (strstr(host_log(), "models run without packed weights"))
+        CHECK_CONTAINS(host_log(), "cannot make the folder '/proc/llmos'");
+    CHECK_INT(post(CHATS, CHAT("tiny", ",\"max_tokens\":8"))->status, 200);
+    host_stop();
+}

@@ -95,6 +95,54 @@ static int change_model_mode(const char *unused)
     return fchmod(VCE_MODEL_FD, 0700);
 }
 
+static int write_packed(const char *unused)
+{
+    (void)unused;
+    if (write(VCE_PACKED_FD, "x", 1) == 1)
+        return 0;
+    return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, VCE_PACKED_FD, 0) == MAP_FAILED ? -1
+                                                                                                : 0;
+}
+
+static int read_output(const char *unused)
+{
+    char byte;
+
+    (void)unused;
+    if (read(VCE_OUTPUT_FD, &byte, 1) >= 0)
+        return 0;
+    return mmap(NULL, 4096, PROT_READ, MAP_SHARED, VCE_OUTPUT_FD, 0) == MAP_FAILED ? -1 : 0;
+}
+
+/* So many bytes from the beginning on, and the first one again: as packed weights are written. */
+static int write_output(const char *bytes)
+{
+    static char piece[4096];
+    long left = atol(bytes);
+
+    lseek(VCE_OUTPUT_FD, 0, SEEK_SET);
+    for (; left > 0; left -= (long)sizeof(piece))
+        if (write(VCE_OUTPUT_FD, piece, sizeof(piece)) != sizeof(piece))
+            return -1;
+    return lseek(VCE_OUTPUT_FD, 0, SEEK_SET) == 0 ? (int)write(VCE_OUTPUT_FD, "x", 1) : -1;
+}
+
+static int write_output_at(const char *offset)
+{
+    return (int)pwrite(VCE_OUTPUT_FD, "x", 1, atol(offset));
+}
+
+static int write_packed_at(const char *offset)
+{
+    return (int)pwrite(VCE_PACKED_FD, "x", 1, atol(offset));
+}
+
+static int stretch_output(const char *unused)
+{
+    (void)unused;
+    return ftruncate(VCE_OUTPUT_FD, 1 << 20);
+}
+
 /* --- network ------------------------------------------------------------------------------- */
 
 static struct sockaddr_in loopback(const char *port)
@@ -585,6 +633,12 @@ static const struct {
     {"mkdir", make_folder},
     {"write_model", write_model},
     {"chmod_model", change_model_mode},
+    {"write_packed", write_packed},
+    {"read_output", read_output},
+    {"write_output", write_output},
+    {"write_output_at", write_output_at},
+    {"write_packed_at", write_packed_at},
+    {"stretch_output", stretch_output},
     {"tcp", connect_tcp},
     {"tcp_listen", listen_tcp},
     {"udp", send_udp},

@@ -11,7 +11,8 @@
  *     die-at-start         ends with status 7 before READY
  *     early-text           TEXT before READY
  *     garbage-ready        noise instead of READY
- *   with the first request (GENERATE, TOKENIZE, INSPECT or BENCH)
+ *     ready-packed         READY, but with packed weights that nobody gave it
+ *   with the first request (GENERATE, TOKENIZE, INSPECT, BENCH or PACK)
  *     garbage              noise: bytes that are no frames
  *     oversize             the head of a frame of 2 GiB
  *     half                 half a frame, then it ends
@@ -112,7 +113,8 @@ static void say_ready(void)
                                     .context_tokens = 512,
                                     .context_trained = 512,
                                     .vocabulary = 256,
-                                    .threads = 1}});
+                                    .threads = 1,
+                                    .packing = mode("ready-packed") >= 0}});
 }
 
 static void say_text(uint64_t id, const char *text, uint32_t tokens, bool want_logprob)
@@ -265,6 +267,12 @@ static void take(const struct message *m)
     case MESSAGE_BENCH:
         with_request(m->id);
         say(&(struct message){.type = MESSAGE_DATA, .id = m->id, .data = {STR("{}"), true}});
+        break;
+    case MESSAGE_PACK: /* a file of noise */
+        with_request(m->id);
+        if (write(VCE_OUTPUT_FD, modes, sizeof(modes)) != sizeof(modes))
+            exit(5);
+        say(&(struct message){.type = MESSAGE_PACKED, .id = m->id, .packed = {true, 1}});
         break;
     default:
         break;

@@ -15,6 +15,7 @@ leave() {
     rm -rf "$work"
 }
 trap leave EXIT
+export LLMOS_CACHE="$work/cache"
 
 claim() {
     name=$1

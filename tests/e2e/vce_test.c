@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -961,6 +962,150 @@ TEST(vce_engine_dies_with_a_daemon_that_was_killed)
     close(news[1]);
 }
 
+static void expect_refusal(const struct vce_options *o, int code, const char *text)
+{
+    struct vce v;
+    uint64_t start = clock_ns();
+
+    CHECK_INT(vce_start(&v, o, &err), code);
+    CHECK_CONTAINS(err.text, text);
+    CHECK(clock_seconds_since(start) < 4.0);
+}
+
+/* --- files beside the model ------------------------------------------------------------------- */
+
+#define OUTPUT_MAX 65536
+
+static int open_in_world(const char *name, int flags)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", world.folder, name);
+    return open(path, flags | O_CLOEXEC, 0600);
+}
+
+/* An engine that makes packed weights, or runs with them. */
+static void begin_with_file(struct vce *v, unsigned skip, const struct vce_file *file)
+{
+    struct vce_options o = options_without(skip);
+
+    o.files = file;
+    o.file_count = 1;
+    o.is_background = file->write_max_bytes > 0;
+    if (vce_start(v, &o, &err) < 0)
+        TEST_FAIL("%s", err.text);
+}
+
+TEST(vce_running_engine_reads_packed_weights_and_cannot_write_them)
+{
+    static const unsigned skips[] = {0, ALL};
+    struct vce_file packed = {.name = "packed weights", .as = VCE_PACKED_FD};
+    char said[256];
+    struct stat st;
+    struct vce v;
+
+    NEED_WORLD();
+    for (int i = 0; i < 2; i++) {
+        int maker = open_in_world("packed", O_WRONLY | O_CREAT | O_TRUNC);
+
+        CHECK_INT(ftruncate(maker, 8192), 0);
+        close(maker);
+        packed.fd = open_in_world("packed", O_RDONLY);
+        begin_with_file(&v, skips[i], &packed);
+        CHECK_INT(count_fds(v.pid), 6);
+        CHECK_INT(order(&v, "write_packed", "", said, sizeof(said)), FAILED);
+        CHECK_INT(order(&v, "write_output_at", "0", said, sizeof(said)), FAILED); /* EBADF */
+        CHECK_INT(getpriority(PRIO_PROCESS, (id_t)v.pid), 0);
+        CHECK_INT(order(&v, "write_packed_at", "0", said, sizeof(said)), i == 0 ? ENDED : FAILED);
+        vce_fini(&v);
+        CHECK(fstat(packed.fd, &st) == 0 && st.st_size == 8192);
+        close(packed.fd);
+    }
+}
+
+TEST(vce_making_engine_writes_its_output_and_cannot_read_it)
+{
+    char said[256], byte = 0;
+    struct vce_file output = {.name = "output", .as = VCE_OUTPUT_FD, .write_max_bytes = OUTPUT_MAX};
+    struct vce v;
+    int reader;
+
+    NEED_WORLD();
+    output.fd = open_in_world("output", O_WRONLY | O_CREAT | O_TRUNC);
+    reader = open_in_world("output", O_RDONLY);
+    begin_with_file(&v, 0, &output);
+    CHECK_INT(count_fds(v.pid), 6);
+    CHECK_INT(getpriority(PRIO_PROCESS, (id_t)v.pid), 19);
+    CHECK_INT(order(&v, "seal", "", said, sizeof(said)), SUCCEEDED);
+    CHECK_INT(order(&v, "read_output", "", said, sizeof(said)), FAILED);
+    CHECK_INT(order(&v, "write_output", "65536", said, sizeof(said)), SUCCEEDED);
+    CHECK(pread(reader, &byte, 1, 0) == 1 && byte == 'x');
+    CHECK_INT(lseek(reader, 0, SEEK_END), OUTPUT_MAX);
+    CHECK_INT(order(&v, "write_output_at", "7", said, sizeof(said)), SUCCEEDED);
+    CHECK(pread(reader, &byte, 1, 7) == 1 && byte == 'x');
+    CHECK_INT(order(&v, "write_model", "", said, sizeof(said)), FAILED);
+    CHECK_INT(order(&v, "stretch_output", "", said, sizeof(said)), ENDED);
+    CHECK_STR(said, "killed by SIGSYS (forbidden system call)");
+    vce_fini(&v);
+    close(reader);
+    close(output.fd);
+}
+
+TEST(vce_output_cannot_grow_beyond_its_limit)
+{
+    char said[256];
+    struct vce_file output = {.name = "output", .as = VCE_OUTPUT_FD, .write_max_bytes = OUTPUT_MAX};
+    struct vce v;
+
+    NEED_WORLD();
+    if (!(granted() & B(RLIMITS)))
+        SKIP("rlimits are not to be had here");
+    for (int is_sparse = 0; is_sparse < 2; is_sparse++) {
+        output.fd = open_in_world("output", O_WRONLY | O_CREAT | O_TRUNC);
+        begin_with_file(&v, is_sparse ? B(SECCOMP) : 0, &output);
+        /* The first process of a namespace does not die of SIGXFSZ: it gets EFBIG. */
+        if (order(&v, is_sparse ? "stretch_output" : "write_output", "131072", said,
+                  sizeof(said)) == FAILED)
+            CHECK_STR(said, "failed 27 File too large");
+        else
+            CHECK_STR(said, "killed by SIGXFSZ");
+        CHECK_INT(lseek(output.fd, 0, SEEK_END), is_sparse ? 0 : OUTPUT_MAX);
+        vce_fini(&v);
+        close(output.fd);
+    }
+}
+
+TEST(vce_hands_on_only_files_of_the_right_kind_under_the_right_number)
+{
+    struct vce_options o;
+    struct vce_file files[2] = {{.name = "packed weights", .as = VCE_PACKED_FD}};
+    int output;
+
+    NEED_WORLD();
+    o = options_without(0);
+    o.files = files;
+    o.file_count = 1;
+    output = open_in_world("output", O_WRONLY | O_CREAT | O_TRUNC);
+    files[0].fd = output;
+    expect_refusal(&o, LLMOS_EINVAL, "packed weights: not opened read-only");
+    files[0].write_max_bytes = 1;
+    files[0].fd = world.model_fd;
+    expect_refusal(&o, LLMOS_EINVAL, "packed weights: not opened write-only");
+    files[0].fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    expect_refusal(&o, LLMOS_EINVAL, "not a regular file");
+    close(files[0].fd);
+    files[0].fd = output;
+    files[0].as = VCE_MODEL_FD;
+    expect_refusal(&o, LLMOS_EINVAL, "cannot be descriptor 4");
+    files[0].as = VCE_FILE_FD_END;
+    expect_refusal(&o, LLMOS_EINVAL, "cannot be descriptor 12");
+    files[0].as = VCE_OUTPUT_FD;
+    files[1] = files[0];
+    o.file_count = 2;
+    expect_refusal(&o, LLMOS_EINVAL, "has the number of another file");
+    close(output);
+}
+
 TEST(vce_refuses_to_start_without_what_is_required)
 {
     struct vce_options o;
@@ -986,16 +1131,6 @@ TEST(vce_refuses_to_start_without_what_is_required)
         CHECK_INT(vce_start(&v, &o, &err), 0);
         vce_fini(&v);
     }
-}
-
-static void expect_refusal(const struct vce_options *o, int code, const char *text)
-{
-    struct vce v;
-    uint64_t start = clock_ns();
-
-    CHECK_INT(vce_start(&v, o, &err), code);
-    CHECK_CONTAINS(err.text, text);
-    CHECK(clock_seconds_since(start) < 4.0);
 }
 
 TEST(vce_says_what_could_not_be_started)

@@ -95,6 +95,7 @@ static void host_spawn(const char *engine, const char *const *args)
     unlink(path);
     CHECK_INT(symlink(build_path("llmos-vce"), path), 0);
     setenv("LLMOS_LIBEXEC", folder, 1);
+    setenv("LLMOS_CACHE", work_path("cache"), 1);
     snprintf(host.socket, sizeof(host.socket), "%s", work_path("sock"));
     snprintf(host.log, sizeof(host.log), "%s", work_path("log"));
     unlink(host.log);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "with_worker.h"
 
+#include "model/synth.h"
+#include "sched/prepare.h"
+
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -416,4 +420,201 @@ TEST(worker_survives_every_failed_allocation)
         }
         CHECK(rc == 1 || rc == LLMOS_ENOMEM);
     }
+}
+
+/* --- packed weights --------------------------------------------------------------------------- */
+
+static const char *synth_model(const char *name)
+{
+    static char path[512];
+    struct synth_options o;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s", work_path(name));
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
+    o.type = DTYPE_Q8_0;
+    CHECK_INT(synth_write(fd, &o, NULL), 0);
+    close(fd);
+    return path;
+}
+
+static struct packcache *open_cache(void)
+{
+    const struct packcache_options place = {.folder = work_path("cache")};
+    struct llmos_error err;
+    struct packcache *c;
+
+    if (packcache_open(&c, &place, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    return c;
+}
+
+static int prepare(struct packcache *c, const struct worker_options *o, struct llmos_error *err)
+{
+    const struct prepare_options p = {.cache = c, .worker = o, .is_background = true};
+
+    return prepare_model(&p, err);
+}
+
+static void need_packing(struct packcache *c, const struct worker_options *o)
+{
+    struct llmos_error err = {0};
+    int rc = prepare(c, o, &err);
+
+    if (rc < 0)
+        TEST_FAIL("%s", err.text);
+    if (rc == PREPARE_USELESS)
+        SKIP("this processor reads no packed weights");
+}
+
+/* The answer to one prompt, and what READY said of packed weights. */
+static int answer_with(const struct worker_options *o, struct answer *a)
+{
+    struct message m = generate_request(1, "Once upon a time", 20), ready;
+    struct worker *w;
+    int packing;
+
+    answer_init(a);
+    CHECK_INT(worker_start(&w, o, NULL), 0);
+    CHECK_INT(worker_receive(w, &ready, 60000, &a->err), 1);
+    CHECK_INT(ready.type, MESSAGE_READY);
+    packing = ready.ready.packing;
+    send_ok(w, &m);
+    CHECK_INT(answer_wait(a, w, 1), 1);
+    worker_destroy(w);
+    return packing;
+}
+
+/* Of all that is in the cache there is at most one entry. */
+static bool entry(char path[600])
+{
+    struct packcache *c = open_cache();
+    struct packcache_item *items;
+    size_t count;
+
+    CHECK_INT(packcache_list(c, &items, &count, NULL), 0);
+    CHECK(count <= 1);
+    if (count)
+        snprintf(path, 600, "%s/packed/%s-1-16.pack", work_path("cache"), items[0].model.hex);
+    mem_free(items);
+    packcache_close(c);
+    return count == 1;
+}
+
+TEST(worker_believes_no_packed_weights_that_it_did_not_give)
+{
+    struct worker_options o =
+        worker_options_for("tests/e2e/rogue", work_file("modes", "ready-packed", 12));
+    struct llmos_error err = {0};
+    struct worker *w;
+    struct message m;
+
+    CHECK_INT(worker_start(&w, &o, &err), 0);
+    CHECK_INT(worker_receive(w, &m, 60000, &err), LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "READY speaks of packed weights that were not given");
+    worker_destroy(w);
+}
+
+TEST(worker_runs_from_packed_weights_and_says_the_same)
+{
+    struct worker_options o = worker_options_for("llmos-engine", synth_model("packed.gguf"));
+    struct packcache *c = open_cache();
+    struct llmos_error err = {0};
+    struct answer plain, packed;
+
+    CHECK_INT(answer_with(&o, &plain), PACKING_NONE);
+    o.packcache = c;
+    CHECK_INT(answer_with(&o, &packed), PACKING_NONE); /* there are none yet */
+    buf_fini(&packed.text);
+    need_packing(c, &o);
+    CHECK_INT(prepare(c, &o, &err), PREPARE_PRESENT);
+    CHECK_INT(answer_with(&o, &packed), PACKING_USED);
+    CHECK(plain.text.len > 0 && str_eq(buf_str(&plain.text), buf_str(&packed.text)));
+    buf_fini(&plain.text);
+    buf_fini(&packed.text);
+    packcache_close(c);
+}
+
+TEST(worker_throws_damaged_packed_weights_away_and_answers)
+{
+    struct worker_options o = worker_options_for("llmos-engine", synth_model("packed.gguf"));
+    struct packcache *c = open_cache();
+    struct llmos_error err = {0};
+    struct answer first, second;
+    char path[600], byte;
+    int fd;
+
+    o.packcache = c;
+    need_packing(c, &o);
+    CHECK_INT(answer_with(&o, &first), PACKING_USED);
+    CHECK(entry(path));
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(pread(fd, &byte, 1, 5000) == 1);
+    byte ^= 4;
+    CHECK(pwrite(fd, &byte, 1, 5000) == 1);
+    close(fd);
+    CHECK_INT(answer_with(&o, &second), PACKING_DAMAGED);
+    CHECK(str_eq(buf_str(&first.text), buf_str(&second.text)));
+    CHECK(!entry(path));
+    CHECK_INT(prepare(c, &o, &err), PREPARE_MADE);
+    buf_fini(&second.text);
+    CHECK_INT(answer_with(&o, &second), PACKING_USED);
+    buf_fini(&first.text);
+    buf_fini(&second.text);
+    packcache_close(c);
+}
+
+TEST(worker_survives_what_a_hostile_engine_has_packed)
+{
+    struct worker_options o = worker_options_for("tests/e2e/rogue", synth_model("packed.gguf"));
+    struct packcache *c = open_cache();
+    struct llmos_error err = {0};
+    struct answer a;
+    char path[600];
+
+    o.packcache = c;
+    need_packing(c, &(struct worker_options){.name = "test",
+                                             .model_path = o.model_path,
+                                             .skip_layers = ROOM_SKIP,
+                                             .engine_path = build_path("llmos-engine"),
+                                             .launcher_path = o.launcher_path});
+    CHECK(entry(path));
+    CHECK_INT(unlink(path), 0);
+    CHECK_INT(prepare(c, &o, &err), PREPARE_MADE); /* noise */
+    o.engine_path = build_path("llmos-engine");
+    CHECK_INT(answer_with(&o, &a), PACKING_DAMAGED);
+    CHECK(!entry(path));
+    buf_fini(&a.text);
+    packcache_close(c);
+}
+
+TEST(worker_that_fails_to_pack_leaves_nothing)
+{
+    static const struct {
+        const char *modes, *says;
+    } cases[] = {
+        {"refuse", "made of words"},
+        {"die", "exited with 3"},
+        {"garbage", "broke the protocol"},
+        {"wrong-type", "broke the protocol"},
+    };
+    struct packcache *c = open_cache();
+    struct llmos_error err;
+    char path[600];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct worker_options o = worker_options_for(
+            "tests/e2e/rogue", work_file("bad", cases[i].modes, strlen(cases[i].modes)));
+        uint64_t bytes;
+
+        CHECK_INT(packcache_clean(c, &bytes, NULL), 0);
+        CHECK(prepare(c, &o, &err) < 0);
+        CHECK_CONTAINS(err.text, cases[i].says);
+        CHECK(!entry(path));
+        snprintf(path, sizeof(path), "ls '%s/packed' | grep -q part", work_path("cache"));
+        CHECK(system(path) != 0);
+    }
+    packcache_close(c);
 }

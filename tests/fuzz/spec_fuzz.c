@@ -23,7 +23,8 @@ static void check_spec(struct str text)
         (spec_parse(&again, buf_str(&out), NULL) < 0 || strcmp(s.name, again.name) != 0 ||
          s.skip != again.skip || s.required != again.required ||
          s.require_default != again.require_default ||
-         s.memory_max_bytes != again.memory_max_bytes || s.model_bytes != again.model_bytes ||
+         s.memory_max_bytes != again.memory_max_bytes || s.mapped_bytes != again.mapped_bytes ||
+         s.write_max_bytes != again.write_max_bytes || s.is_background != again.is_background ||
          strcmp(s.cgroup, again.cgroup) != 0 || strcmp(s.limits_detail, again.limits_detail) != 0))
         abort();
     buf_fini(&out);

@@ -26,9 +26,10 @@ static const char *refusal(const char *yaml)
 TEST(config_reads_every_key)
 {
     CHECK_INT(
-        load("listen: {address: '::1', port: 81}\nsocket: /s\nhosts: [a, b]\nlog: debug\n"
+        load("listen: {address: '::1', port: 81}\nsocket: /s\ncache: /c\ncache_max_bytes: 3G\n"
+             "cache_shared: true\nhosts: [a, b]\nlog: debug\n"
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
-             "   memory: 2G, cpu_percent: 150, chat_format: chatml,\n"
+             "   memory: 2G, cpu_percent: 150, chat_format: chatml, pack: off,\n"
              "   speculation: lookup, draft: d.gguf, draft_max: 5}\n- {name: n, path: /abs, "
              "draft_max: 5}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
@@ -50,6 +51,10 @@ TEST(config_reads_every_key)
     CHECK_INT(c.models[0].memory_max_bytes, 2ll << 30);
     CHECK_INT(c.models[0].cpu_percent, 150);
     CHECK(str_is(c.models[0].setup.chat_format, "chatml"));
+    CHECK(c.runs_plain[0] && !c.runs_plain[1]);
+    CHECK_STR(c.cache, "/c");
+    CHECK_INT(c.cache_max_bytes, 3ll << 30);
+    CHECK(c.cache_shared);
     CHECK(c.models[0].setup.draft_lookup && !c.models[1].setup.draft_lookup);
     CHECK_INT(c.models[0].setup.draft_max, 5);
     CHECK_STR(c.models[0].draft_path, "/etc/d.gguf");
@@ -71,6 +76,7 @@ TEST(config_keeps_defaults_for_what_is_absent)
     CHECK_INT(load("log: warn\n"), 0);
     CHECK_STR(c.address, "127.0.0.1");
     CHECK_INT(c.port, 5000);
+    CHECK(!c.cache && c.cache_max_bytes == 0 && !c.cache_shared);
     CHECK(c.require_default && c.required == 0 && c.skip == 0);
     CHECK_INT(load("isolation: {required: [none]}"), 0);
     CHECK(!c.require_default);
@@ -109,6 +115,12 @@ TEST(config_says_where_and_what_is_wrong)
     CHECK_CONTAINS(refusal("? [a]\n: b"), "a key is a plain word");
     CHECK_CONTAINS(refusal("log: info\n---\nlog: warn"), "only one document");
     CHECK_CONTAINS(refusal("log: \"a\\0b\""), "zero byte");
+    CHECK_CONTAINS(refusal("cache: here"), "'cache' is a folder's whole path");
+    CHECK_CONTAINS(refusal("cache_max_bytes: all"), "'cache_max_bytes'");
+    CHECK_CONTAINS(refusal("cache_shared: yes"),
+                   "'cache_shared' is 'yes', it must be true or false");
+    CHECK_CONTAINS(refusal("models: [{name: a, path: b, pack: on}]"),
+                   "'pack' is 'on', it must be auto or off");
     CHECK_CONTAINS(refusal("log: \xff"), "not valid UTF-8");
 }
 
@@ -164,7 +176,8 @@ TEST(config_survives_every_failed_allocation)
 {
     EVERY_ALLOCATION_FAILS
     {
-        int rc = load("hosts: [a]\nmodels: [{name: a, path: b, context: 5}]\nlimits: {queue: 3}\n");
+        int rc = load("hosts: [a]\ncache: /c\nmodels: [{name: a, path: b, pack: off}]\n"
+                      "limits: {queue: 3}\n");
 
         CHECK(rc == 0 || rc == LLMOS_ENOMEM);
     }

@@ -23,8 +23,8 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup = (struct message_setup){PURPOSE_INSPECT, 2, 3,    4,   5, 6, 1ull << 40,
-                                         STR("chatml"),   7, true, true};
+        m.setup = (struct message_setup){PURPOSE_PACK, true,          2, 3,    4,   5, 6,
+                                         1ull << 40,   STR("chatml"), 7, true, true};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
@@ -56,20 +56,11 @@ static struct message example(uint16_t type)
         break;
     case MESSAGE_READY:
         m.id = 0;
-        m.ready = (struct message_ready){STR("llama"),
-                                         STR("stories"),
-                                         STR("F16"),
-                                         STR("plain"),
-                                         STR("avx2"),
-                                         512,
-                                         1024,
-                                         32000,
-                                         2,
-                                         260000,
-                                         1 << 20,
-                                         1 << 21,
-                                         1 << 22,
-                                         1500};
+        m.ready = (struct message_ready){STR("llama"), STR("stories"), STR("F16"),
+                                         STR("plain"), STR("avx2"),    512,
+                                         1024,         32000,          2,
+                                         260000,       1 << 20,        1 << 21,
+                                         1 << 22,      1500,           PACKING_DAMAGED};
         break;
     case MESSAGE_TEXT:
         m.text = (struct message_text){STR("Lily"), 3, 2, logprobs};
@@ -93,6 +84,9 @@ static struct message example(uint16_t type)
         m.id = 0;
         m.stats = (struct message_stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
         break;
+    case MESSAGE_PACKED:
+        m.packed = (struct message_packed){true, 1ull << 40};
+        break;
     default:
         break;
     }
@@ -100,9 +94,10 @@ static struct message example(uint16_t type)
 }
 
 static const uint16_t types[] = {
-    MESSAGE_SETUP,  MESSAGE_GENERATE, MESSAGE_CANCEL,   MESSAGE_TOKENIZE, MESSAGE_INSPECT,
-    MESSAGE_BENCH,  MESSAGE_READY,    MESSAGE_TEXT,     MESSAGE_DONE,     MESSAGE_ERROR,
-    MESSAGE_TOKENS, MESSAGE_DATA,     MESSAGE_PROGRESS, MESSAGE_STATS};
+    MESSAGE_SETUP,   MESSAGE_GENERATE, MESSAGE_CANCEL, MESSAGE_TOKENIZE,
+    MESSAGE_INSPECT, MESSAGE_BENCH,    MESSAGE_PACK,   MESSAGE_READY,
+    MESSAGE_TEXT,    MESSAGE_DONE,     MESSAGE_ERROR,  MESSAGE_TOKENS,
+    MESSAGE_DATA,    MESSAGE_PROGRESS, MESSAGE_STATS,  MESSAGE_PACKED};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* The frame of the only message in b. */
@@ -282,11 +277,11 @@ TEST(message_of_the_wrong_side_is_refused)
         struct message m;
 
         arena_init(&arena, MESSAGE_ARENA_BYTES);
-        if (type < MESSAGE_SETUP || type > MESSAGE_BENCH) {
+        if (type < MESSAGE_SETUP || type > MESSAGE_PACK) {
             CHECK_INT(message_parse(&m, &f, false, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which a host may not send");
         }
-        if (type < MESSAGE_READY || type > MESSAGE_STATS) {
+        if (type < MESSAGE_READY || type > MESSAGE_PACKED) {
             CHECK_INT(message_parse(&m, &f, true, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which an engine may not send");
         }
@@ -338,9 +333,12 @@ TEST(message_fields_out_of_range_are_named)
     struct llmos_error err;
     struct message m = example(MESSAGE_SETUP);
 
-    m.setup.purpose = 3;
+    m.setup.purpose = 4;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
-    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 3, at most 2 is allowed");
+    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 4, at most 3 is allowed");
+    m = example(MESSAGE_READY);
+    m.ready.packing = 3;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
     m = example(MESSAGE_SETUP);
     m.setup.context_tokens = (1u << 30) + 1;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);

@@ -11,6 +11,8 @@ static void forget(void)
     unsetenv("LLMOS_SOCKET");
     unsetenv("XDG_RUNTIME_DIR");
     unsetenv("XDG_STATE_HOME");
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("LLMOS_CACHE");
     unsetenv("HOME");
 }
 
@@ -62,6 +64,25 @@ TEST(paths_state_follows_xdg_and_says_when_there_is_none)
     CHECK_INT(path_state(path, sizeof(path), &err), 0);
     CHECK_STR(path, "/state/llmos");
     CHECK_INT(path_state(path, 5, &err), LLMOS_ELIMIT);
+}
+
+TEST(paths_cache_is_what_was_said_or_where_caches_are)
+{
+    struct llmos_error err = {0};
+    char path[200];
+
+    forget();
+    setenv("LLMOS_CACHE", "/tmp/of-mine", 1);
+    CHECK_INT(path_cache(path, sizeof(path), &err), 0);
+    CHECK_STR(path, "/tmp/of-mine");
+    CHECK_INT(path_cache(path, 5, &err), LLMOS_ELIMIT);
+    setenv("LLMOS_CACHE", "relative", 1); /* ignored */
+    setenv("HOME", "/home/me", 1);
+    CHECK_INT(path_cache(path, sizeof(path), &err), 0);
+    CHECK_STR(path, geteuid() == 0 ? "/var/cache/llmos" : "/home/me/.cache/llmos");
+    setenv("XDG_CACHE_HOME", "/cache", 1);
+    CHECK_INT(path_cache(path, sizeof(path), &err), 0);
+    CHECK_STR(path, geteuid() == 0 ? "/var/cache/llmos" : "/cache/llmos");
 }
 
 TEST(paths_makes_parents_private_and_says_which_could_not_be_made)

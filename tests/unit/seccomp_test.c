@@ -3,6 +3,7 @@
  * call can be asked about without making it. */
 #include "test.h"
 
+#include "vce/launch.h"
 #include "vce/seccomp.h"
 
 #include <errno.h>
@@ -192,6 +193,9 @@ TEST(seccomp_looks_at_the_arguments_of_what_has_many_uses)
     CHECK_INT(sealed(__NR_fcntl, 3, F_DUPFD, 0, 0), KILL);
     CHECK_INT(sealed(__NR_ioctl, 1, TCGETS, 0, 0), SECCOMP_RET_ERRNO | ENOTTY);
     CHECK_INT(sealed(__NR_ioctl, 1, TIOCSTI, 0, 0), KILL);
+    CHECK_INT(sealed(__NR_pwrite64, VCE_OUTPUT_FD, 0, 0, 0), ALLOW);
+    CHECK_INT(sealed(__NR_pwrite64, VCE_PACKED_FD, 0, 0, 0), KILL);
+    CHECK_INT(sealed(__NR_pwrite64, VCE_MODEL_FD, 0, 0, 0), KILL);
     CHECK_INT(sealed(__NR_newfstatat, 3, 0, 0, AT_EMPTY_PATH), ALLOW);
     CHECK_INT(sealed(__NR_newfstatat, AT_FDCWD, 0, 0, 0), KILL);
 }
@@ -207,7 +211,7 @@ TEST(seccomp_start_executes_only_the_engine)
 TEST(seccomp_seal_allows_nothing_that_start_forbids)
 {
     for (long nr = 0; nr < SECCOMP_EVERY_SYSTEM_CALL; nr++)
-        for (uint64_t a = 0; a < 8; a++)
+        for (uint64_t a = 0; a < 12; a++)
             CHECK(sealed(nr, a, a, a, a) != ALLOW || ask(SECCOMP_START, nr, a, a, a, a) == ALLOW);
 }
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/reader.h"
 #include "engine/serve.h"
+#include "model/packfile.h"
 #include "model/synth.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-static int model_fd = -1;
+static int model_fd = -1, packed_fd = -1;
 
 static void make_model(void)
 {
@@ -23,6 +24,7 @@ static void make_model(void)
     if (model_fd >= 0)
         return;
     CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
+    o.type = DTYPE_Q8_0;
     model_fd = memfd_create("model", MFD_CLOEXEC);
     CHECK(model_fd >= 0);
     CHECK_INT(synth_write(model_fd, &o, NULL), 0);
@@ -62,7 +64,7 @@ static void *host_run(void *arg)
 
         if (bytes > sizeof(payload) || !read_all(h->fd, payload, bytes))
             break;
-        h->over += type == MESSAGE_DONE || type == MESSAGE_ERROR ||
+        h->over += type == MESSAGE_DONE || type == MESSAGE_ERROR || type == MESSAGE_PACKED ||
                    ((type == MESSAGE_DATA || type == MESSAGE_TOKENS) && payload[0] == 1);
     }
     close(h->fd);
@@ -112,6 +114,7 @@ static void put_requests(struct buf *b)
 static int serve_once(const struct buf *requests, uint32_t wanted,
                       const struct message_setup *setup, uint32_t *over)
 {
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
     struct host host = {.wanted = wanted};
     struct llmos_error err;
     struct serve s;
@@ -124,7 +127,7 @@ static int serve_once(const struct buf *requests, uint32_t wanted,
     host.fd = pair[1];
     CHECK_INT(pthread_create(&thread, NULL, host_run, &host), 0);
     wire_init(&w, pair[0]);
-    rc = serve_init(&s, &w, model_fd, model_fd, setup, &err);
+    rc = serve_init(&s, &w, &files, setup, &err);
     if (rc == 0)
         rc = serve_run(&s, &err);
     serve_fini(&s);
@@ -167,6 +170,116 @@ TEST(serve_survives_every_failed_allocation)
 
         /* Either one request fails, or the engine cannot go on; nobody is left without an end. */
         CHECK(rc == 0 ? over == 8 : rc == LLMOS_ENOMEM);
+    }
+    buf_fini(&b);
+}
+
+/* --- packed weights --------------------------------------------------------------------------- */
+
+static void make_packed(void)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_PACK};
+    uint32_t over = 0;
+    struct buf b;
+
+    make_model();
+    if (packed_fd < 0)
+        packed_fd = memfd_create("packed", MFD_CLOEXEC);
+    CHECK(packed_fd >= 0);
+    buf_init(&b, 1 << 20);
+    message_put(&b, &(struct message){.type = MESSAGE_PACK, .id = 1});
+    CHECK_INT(serve_once(&b, 1, &setup, &over), 0);
+    CHECK_INT(over, 1);
+    buf_fini(&b);
+}
+
+/* What READY says of packed weights. */
+static int packing_with(bool has_packed)
+{
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
+    const struct message_setup setup = {.has_packed = has_packed, .context_tokens = 64};
+    struct serve s;
+    struct wire w;
+    int pair[2], packing;
+
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    wire_init(&w, pair[0]);
+    CHECK_INT(serve_init(&s, &w, &files, &setup, NULL), 0);
+    packing = s.packing;
+    serve_fini(&s);
+    wire_fini(&w);
+    close(pair[0]);
+    close(pair[1]);
+    return packing;
+}
+
+static void need_packing(void)
+{
+    llmos_model *model;
+    bool helps;
+
+    make_model();
+    CHECK_INT(llmos_model_open_fd(&model, model_fd, NULL), 0);
+    helps = packfile_helps(model);
+    llmos_model_close(model);
+    if (!helps)
+        SKIP("the kernels of this processor read no packed weights");
+}
+
+TEST(serve_uses_packed_weights_that_it_has_written)
+{
+    need_packing();
+    make_packed();
+    CHECK_INT(packing_with(true), PACKING_USED);
+    CHECK_INT(packing_with(false), PACKING_NONE);
+}
+
+TEST(serve_runs_from_the_model_if_packed_weights_are_damaged)
+{
+    char byte;
+    off_t end;
+
+    need_packing();
+    make_packed();
+    end = lseek(packed_fd, 0, SEEK_END);
+    CHECK_INT(pread(packed_fd, &byte, 1, end - 1), 1);
+    byte ^= 1;
+    CHECK_INT(pwrite(packed_fd, &byte, 1, end - 1), 1);
+    CHECK_INT(packing_with(true), PACKING_DAMAGED);
+    CHECK_INT(ftruncate(packed_fd, 100), 0);
+    CHECK_INT(packing_with(true), PACKING_DAMAGED);
+    CHECK_INT(ftruncate(packed_fd, 0), 0);
+    CHECK_INT(packing_with(true), PACKING_DAMAGED);
+}
+
+TEST(serve_packs_only_if_it_was_started_to)
+{
+    const struct message_setup setup = {.context_tokens = 64};
+    uint32_t over = 0;
+    struct buf b;
+
+    make_model();
+    buf_init(&b, 1 << 20);
+    message_put(&b, &(struct message){.type = MESSAGE_PACK, .id = 1}); /* refused */
+    CHECK_INT(serve_once(&b, 1, &setup, &over), 0);
+    CHECK_INT(over, 1);
+    buf_fini(&b);
+}
+
+TEST(serve_packing_survives_every_failed_allocation)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_PACK};
+    struct buf b;
+
+    make_packed();
+    buf_init(&b, 1 << 20);
+    message_put(&b, &(struct message){.type = MESSAGE_PACK, .id = 1});
+    EVERY_ALLOCATION_FAILS
+    {
+        uint32_t over = 0;
+        int rc = serve_once(&b, 1, &setup, &over);
+
+        CHECK(rc == 0 ? over == 1 : rc == LLMOS_ENOMEM);
     }
     buf_fini(&b);
 }

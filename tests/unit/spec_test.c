@@ -24,7 +24,9 @@ TEST(spec_comes_back_as_it_was_written)
                      .skip = VCE_BIT(VCE_NET) | VCE_BIT(VCE_LIMITS),
                      .required = VCE_BIT(VCE_USER),
                      .memory_max_bytes = (uint64_t)1 << 40,
-                     .model_bytes = 12345,
+                     .mapped_bytes = 12345,
+                     .write_max_bytes = 67890,
+                     .is_background = true,
                      .cgroup = "/a/b\n/c/d",
                      .limits_problem = "none \"here\"",
                      .limits_detail = "v1"};
@@ -40,7 +42,9 @@ TEST(spec_comes_back_as_it_was_written)
     CHECK_INT(again.required, s.required);
     CHECK(!again.require_default);
     CHECK(again.memory_max_bytes == s.memory_max_bytes);
-    CHECK_INT(again.model_bytes, s.model_bytes);
+    CHECK_INT(again.mapped_bytes, s.mapped_bytes);
+    CHECK_INT(again.write_max_bytes, s.write_max_bytes);
+    CHECK(again.is_background);
     CHECK_STR(again.cgroup, s.cgroup);
     CHECK_STR(again.limits_problem, s.limits_problem);
     CHECK_STR(again.limits_detail, s.limits_detail);
@@ -54,6 +58,8 @@ TEST(spec_requires_the_default_rule_unless_told_otherwise)
     CHECK_INT(parse(&s, "{\"name\":\"a\"}"), 0);
     CHECK(s.require_default);
     CHECK_INT(s.skip, 0);
+    CHECK_INT(s.write_max_bytes, 0);
+    CHECK(!s.is_background);
 }
 
 TEST(spec_refuses_what_it_does_not_know)

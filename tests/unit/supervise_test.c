@@ -503,3 +503,67 @@ TEST(supervise_ends_an_engine_that_is_ready_twice)
     CHECK_CONTAINS(m->why, "twice");
     end();
 }
+
+TEST(supervise_refreshes_when_idle_and_loses_nothing)
+{
+    struct asker k = asker(), late = asker(), third = asker();
+    unsigned starts;
+
+    begin(0);
+    CHECK(BECOMES(m->state == MODEL_READY));
+    starts = seen(&fake.starts);
+    ask(&k);
+    supervise_refresh(m);
+    CHECK(BECOMES(seen(&fake.sent_count) == 1));
+    usleep(20000);
+    supervise_turn(s);
+    CHECK_INT(m->state, MODEL_READY); /* it has work */
+    say_done(k.ask.id);
+    CHECK(BECOMES(k.dones == 1 && m->refresh == REFRESH_ENDING));
+    CHECK(supervise_answers(m));
+    ask(&late); /* in between */
+    CHECK(BECOMES(m->refresh >= REFRESH_STARTING || m->state == MODEL_READY));
+    ask(&third);
+    CHECK(BECOMES(m->state == MODEL_READY && seen(&fake.sent_count) == 3));
+    CHECK_INT(seen(&fake.starts), starts + 1);
+    say_done(late.ask.id);
+    say_done(third.ask.id);
+    CHECK(BECOMES(late.dones == 1 && third.dones == 1));
+    CHECK_INT(k.losses + late.losses + third.losses, 0);
+    CHECK_INT(m->refresh, REFRESH_NONE);
+    CHECK_INT(m->deaths, 0);
+    end();
+}
+
+TEST(supervise_that_cannot_refresh_keeps_nobody_waiting)
+{
+    struct asker k = asker();
+
+    begin(0);
+    CHECK(BECOMES(m->state == MODEL_READY));
+    set(&fake.refuses_start, true);
+    supervise_refresh(m);
+    CHECK(BECOMES(m->refresh == REFRESH_ENDING));
+    ask(&k);
+    CHECK(BECOMES(k.losses == 1 && m->state == MODEL_FAILED));
+    CHECK_INT(m->asks, 0);
+    set(&fake.refuses_start, false);
+    CHECK(BECOMES(m->state == MODEL_READY));
+    end();
+}
+
+TEST(supervise_stop_during_a_refresh_is_a_stop)
+{
+    struct asker k = asker();
+
+    begin(0);
+    CHECK(BECOMES(m->state == MODEL_READY));
+    supervise_refresh(m);
+    CHECK(BECOMES(m->refresh == REFRESH_ENDING));
+    ask(&k);
+    supervise_stop(m);
+    CHECK(BECOMES(m->state == MODEL_STOPPED));
+    CHECK_INT(k.losses, 1);
+    CHECK_INT(m->asks, 0);
+    end();
+}
