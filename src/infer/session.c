@@ -87,8 +87,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
     struct forward_limits limits = {c->threads, c->rows_max, c->sessions_max, c->context_tokens};
     const struct hparams *h = &c->model->hparams;
 
-    kv_carve(&c->kv, h, kv_pages, carve);
-    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h);
+    kv_carve(&c->kv, h, DTYPE_F16, kv_pages, carve);
+    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h, DTYPE_F16);
     prefix_carve(&c->prefix, kv_pages, carve);
     forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
     c->rows = carve_array(carve, struct forward_row, c->rows_max);
