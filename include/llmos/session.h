@@ -39,10 +39,14 @@ struct llmos_context_options {
     uint32_t batch_tokens; /* most tokens computed in one step, but one for every session that
                               decodes; 0: 512 */
     uint64_t memory_max_bytes; /* everything the context may allocate; 0: no limit */
+    /* How the pool keeps keys and values: "f16" (NULL or "": that), or "q8_0", blocks of 32 numbers
+     * of 8 bits with an f16 scale, which take little more than half the memory and half the time to
+     * read behind a long context.  What is sampled changes a little. */
+    const char *kv_type;
 };
 #define LLMOS_CONTEXT_OPTIONS_INIT \
     {                              \
-        0, 0, 0, 0, 0, 0           \
+        0, 0, 0, 0, 0, 0, NULL     \
     }
 
 /* All memory is reserved here and reported before the fact: LLMOS_ENOMEM says "32768 tokens of
@@ -61,6 +65,7 @@ struct llmos_context_info {
     uint32_t kv_tokens_cached; /* of the free ones, those that hold beginnings for sessions to come
                                 */
     const char *backend;       /* "avx512vnni" */
+    const char *kv_type;       /* "f16" or "q8_0" */
 };
 LLMOS_API void llmos_context_info(const llmos_context *context, struct llmos_context_info *info);
 
