@@ -85,6 +85,7 @@ static void put_figures(const json_t *r, struct buf *out)
     put_word(out, r, "architecture", "  ");
     put_word(out, r, "file_type", " ");
     put_word(out, r, "backend", "  backend ");
+    put_word(out, r, "kv_type", "  cache ");
     put_word(out, r, "threads", "  threads ");
     put_word(out, r, "prompt_tokens", "  prompt ");
     put_word(out, r, "generated_tokens", "  generate ");

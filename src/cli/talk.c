@@ -93,9 +93,10 @@ static void keep_ready(struct talk *t, const struct message_ready *r)
     copy_text(t->file_type, sizeof(t->file_type), r->file_type);
     copy_text(t->chat_format, sizeof(t->chat_format), r->chat_format);
     copy_text(t->backend, sizeof(t->backend), r->backend);
+    copy_text(t->kv_type, sizeof(t->kv_type), r->kv_type);
     t->ready = *r;
     t->ready.architecture = t->ready.name = t->ready.file_type = t->ready.chat_format =
-        t->ready.backend = (struct str){"", 0};
+        t->ready.backend = t->ready.kv_type = (struct str){"", 0};
 }
 
 /* What an engine says of itself becomes an error of ours: its code only if we know it. */
@@ -148,7 +149,8 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
                   .threads = o->threads,
                   .context_tokens = o->context,
                   .sessions_max = 1,
-                  .chat_format = str_of(o->chat_format ? o->chat_format : "")},
+                  .chat_format = str_of(o->chat_format ? o->chat_format : ""),
+                  .kv_type = str_of(o->kv_type ? o->kv_type : "")},
         .memory_max_bytes = o->memory,
         .require_default = true,
     };

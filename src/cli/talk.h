@@ -17,7 +17,7 @@
 struct talk_options {
     uint32_t threads, context;
     uint64_t memory;
-    const char *chat_format;
+    const char *chat_format, *kv_type;
     struct opt_list require_layers, skip_layers;
     bool isolation; /* show which layers hold */
 };
@@ -34,7 +34,10 @@ struct talk_options {
                 .default_text = "what the model was trained with, at most 4096"),              \
         OPT_STRING(0, "chat-format", s, member.chat_format, "NAME", "how messages are framed", \
                    .choices = "chatml|llama2|llama3|zephyr|plain",                             \
-                   .default_text = "as the model file says")
+                   .default_text = "as the model file says"),                                  \
+        OPT_STRING(0, "kv-type", s, member.kv_type, "TYPE",                                    \
+                   "how keys and values are kept: q8_0 takes about half the memory of f16",    \
+                   .choices = "f16|q8_0", .default_text = "f16")
 
 #define TALK_ROOM_OPTIONS(s, member)                                                 \
     OPT_GROUP("Isolation"),                                                          \
@@ -56,7 +59,7 @@ struct talk {
     struct spinner spinner;
     /* Of READY. */
     struct message_ready ready; /* its strings are empty: */
-    char architecture[64], name[128], file_type[32], chat_format[32], backend[32];
+    char architecture[64], name[128], file_type[32], chat_format[32], backend[32], kv_type[32];
 };
 
 /* Starts the VCE and waits until the model is loaded.  On failure *t is to be talk_end'ed all the

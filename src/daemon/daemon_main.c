@@ -23,7 +23,7 @@
 /* --- command line ----------------------------------------------------------------------------- */
 
 struct flags {
-    const char *config, *address, *socket, *log;
+    const char *config, *address, *socket, *log, *kv_type;
     struct opt_list models, hosts;
     uint32_t port, context, sessions, threads, drain_seconds;
     bool check_config;
@@ -46,6 +46,9 @@ static const struct opt options[] = {
             "sequences that each model advances together", .default_text = "4"),
     OPT_U32('t', "threads", struct flags, threads, "N", 0, 1024, "threads of each model",
             .default_text = "all usable cores"),
+    OPT_STRING(0, "kv-type", struct flags, kv_type, "TYPE",
+               "how each model keeps keys and values: q8_0 takes about half the memory of f16",
+               .choices = "f16|q8_0", .default_text = "f16"),
     OPT_GROUP("Where"),
     OPT_STRING('a', "address", struct flags, address, "ADDRESS", "listen on this numeric address",
                .default_text = "127.0.0.1"),
@@ -116,6 +119,8 @@ static int apply(struct config *c, const struct flags *f, struct llmos_error *er
             m->setup.sessions_max = f->sessions;
         if (f->threads != UNSET)
             m->setup.threads = f->threads;
+        if (f->kv_type)
+            m->setup.kv_type = str_of(f->kv_type);
         m->skip_layers = c->skip;
         m->required_layers = c->required;
         m->require_default = c->require_default;

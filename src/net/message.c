@@ -34,6 +34,7 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     buf_put_u32(b, m->batch_tokens);
     buf_put_u64(b, m->memory_max_bytes);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
 }
 
 static void put_prompt(struct buf *b, const struct message_generate *m)
@@ -94,6 +95,7 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     put_name(b, m->file_type, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->backend, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
     buf_put_u32(b, m->context_tokens);
     buf_put_u32(b, m->context_trained);
     buf_put_u32(b, m->vocabulary);
@@ -343,6 +345,7 @@ static void get_setup(struct parse *p, struct message_setup *m)
     m->batch_tokens = get_u32(p, "batch_tokens", TOKENS_MAX);
     m->memory_max_bytes = get_u64(p, "memory_max_bytes");
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
+    m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
 }
 
 static void get_prompt(struct parse *p, struct message_generate *m)
@@ -401,6 +404,7 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->file_type = get_str(p, "file_type", MESSAGE_NAME_BYTES_MAX);
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
     m->backend = get_str(p, "backend", MESSAGE_NAME_BYTES_MAX);
+    m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
     m->context_trained = get_u32(p, "context_trained", UINT32_MAX);
     m->vocabulary = get_u32(p, "vocabulary", INT32_MAX);

@@ -48,6 +48,7 @@ struct message_setup {
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
     struct str chat_format; /* empty: as the file says */
+    struct str kv_type;     /* empty: f16 */
 };
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
@@ -89,7 +90,7 @@ struct message_bench {
 };
 
 struct message_ready {
-    struct str architecture, name, file_type, chat_format, backend;
+    struct str architecture, name, file_type, chat_format, backend, kv_type;
     uint32_t context_tokens, context_trained, vocabulary, threads;
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */

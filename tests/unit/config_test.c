@@ -28,7 +28,8 @@ TEST(config_reads_every_key)
     CHECK_INT(
         load("listen: {address: '::1', port: 81}\nsocket: /s\nhosts: [a, b]\nlog: debug\n"
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
-             "   memory: 2G, cpu_percent: 150, chat_format: chatml}\n- {name: n, path: /abs}\n"
+             "   memory: 2G, cpu_percent: 150, chat_format: chatml, kv_type: q8_0}\n- {name: n, "
+             "path: /abs}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
              "limits: {body: 1M, queue: 3, connections: 4, receive_seconds: 5, idle_seconds: 6,\n"
              "  drain_seconds: 7, stall_seconds: 8, start_seconds: 9}\n"),
@@ -48,6 +49,8 @@ TEST(config_reads_every_key)
     CHECK_INT(c.models[0].memory_max_bytes, 2ll << 30);
     CHECK_INT(c.models[0].cpu_percent, 150);
     CHECK(str_is(c.models[0].setup.chat_format, "chatml"));
+    CHECK(str_is(c.models[0].setup.kv_type, "q8_0"));
+    CHECK_INT(c.models[1].setup.kv_type.len, 0);
     CHECK_INT(c.required, VCE_BIT(VCE_SECCOMP));
     CHECK(c.require_default);
     CHECK_INT(c.skip, VCE_BIT(VCE_LIMITS));
@@ -80,6 +83,8 @@ TEST(config_says_where_and_what_is_wrong)
               "'context'?");
     CHECK_STR(refusal("listen:\n  port: many\n"),
               "/etc/llmos.yaml line 2 column 9: 'port' is a whole number, not 'many'");
+    CHECK_CONTAINS(refusal("models: [{name: a, path: b, kv_type: q4}]"),
+                   "'q4' is no type for a cache; f16 and q8_0 are");
     CHECK_CONTAINS(refusal("listen: {port: 65536}"),
                    "column 16: 'port' is 65536, it must be 0 to 65535");
     CHECK_CONTAINS(refusal("listen: {port: -1}"), "is a whole number, not '-1'");

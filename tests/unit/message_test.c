@@ -23,7 +23,8 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup = (struct message_setup){PURPOSE_INSPECT, 2, 3, 4, 5, 6, 1ull << 40, STR("chatml")};
+        m.setup = (struct message_setup){PURPOSE_INSPECT, 2,          3, 4, 5, 6, 1ull << 40,
+                                         STR("chatml"),   STR("q8_0")};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
@@ -55,19 +56,13 @@ static struct message example(uint16_t type)
         break;
     case MESSAGE_READY:
         m.id = 0;
-        m.ready = (struct message_ready){STR("llama"),
-                                         STR("stories"),
-                                         STR("F16"),
-                                         STR("plain"),
-                                         STR("avx2"),
-                                         512,
-                                         1024,
-                                         32000,
-                                         2,
-                                         260000,
-                                         1 << 20,
-                                         1 << 21,
-                                         1 << 22,
+        m.ready = (struct message_ready){STR("llama"), STR("stories"),
+                                         STR("F16"),   STR("plain"),
+                                         STR("avx2"),  STR("q8_0"),
+                                         512,          1024,
+                                         32000,        2,
+                                         260000,       1 << 20,
+                                         1 << 21,      1 << 22,
                                          1500};
         break;
     case MESSAGE_TEXT:
