@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_bench.c - how near the kernels come to the limits of this machine, on one thread.
  *
- *     kernel_bench [--json] [--rounds N] [--backend NAME]
+ *     kernel_bench [--json] [--rounds N] [--backend NAME] [--packed]
  *
  * Limits and kernels are measured in turn, round after round, and medians are shown: another
  * process on the machine then disturbs both. */
@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "tensor/backend.h"
+#include "tensor/packed.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -31,6 +32,7 @@ struct series {
 
 static struct series read_gbs, fma_gflops, int8_gops, decode[DTYPE_COUNT], prefill[DTYPE_COUNT];
 static char *memory; /* READ_BYTES, of huge pages where there are any */
+static bool packs;   /* weights that have a packed form are packed */
 
 static int by_value(const void *a, const void *b)
 {
@@ -52,11 +54,15 @@ static void note(struct series *s, double value)
 
 static struct tensor matrix(enum dtype type, size_t inner, size_t rows, const void *data)
 {
+    bool is_packed = packs && packed_has(type);
+
     return (struct tensor){.type = type,
                            .n_dims = 2,
                            .shape = {inner, rows, 1, 1},
-                           .row_bytes = dtype_row_bytes(type, inner),
-                           .data = data};
+                           .row_bytes = is_packed ? packed_group_bytes(type, inner) / PACKED_GROUP
+                                                  : dtype_row_bytes(type, inner),
+                           .data = data,
+                           .is_packed = is_packed};
 }
 
 /* GB/s of weights, each matrix read once: none is in a cache when it is needed. */
@@ -85,16 +91,29 @@ static double prefill_gops(const struct backend *b, enum dtype type, const void 
 /* Weights that are numbers: a NaN or a subnormal would be another measurement. */
 static void fill_weights(enum dtype type, size_t inner)
 {
-    size_t row_bytes = dtype_row_bytes(type, inner);
+    size_t bytes = dtype_row_bytes(type, inner) * PACKED_GROUP;
     float *row = mem_alloc(inner * sizeof(float));
+    char *rows = mem_alloc(bytes);
 
     for (size_t i = 0; row && i < inner; i++)
         row[i] = (float)((int)(i * 7919 % 2001) - 1000) * 1e-3f;
-    if (row)
-        dtype_info(type)->from_f32(row, memory, inner);
-    for (size_t at = row_bytes; row && at + row_bytes <= READ_BYTES; at += row_bytes)
-        memcpy(memory + at, memory, row_bytes);
+    for (size_t r = 0; row && rows && r < PACKED_GROUP; r++)
+        dtype_info(type)->from_f32(row, rows + r * bytes / PACKED_GROUP, inner);
+    if (rows && packs && packed_has(type)) {
+        struct tensor w = {.type = type,
+                           .shape = {inner, PACKED_GROUP, 1, 1},
+                           .row_bytes = bytes / PACKED_GROUP,
+                           .data = rows};
+
+        packed_write(&w, 0, 1, memory);
+        bytes = packed_group_bytes(type, inner);
+    } else if (rows) {
+        memcpy(memory, rows, bytes);
+    }
+    for (size_t at = bytes; at + bytes <= READ_BYTES; at += bytes)
+        memcpy(memory + at, memory, bytes);
     mem_free(row);
+    mem_free(rows);
 }
 
 static int measure(const struct backend *b, enum dtype type, unsigned rounds)
@@ -160,7 +179,7 @@ static void print_json(const struct backend *b, unsigned rounds)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: kernel_bench [--json] [--rounds N] [--backend NAME]\n");
+    fprintf(stderr, "usage: kernel_bench [--json] [--rounds N] [--backend NAME] [--packed]\n");
     return 2;
 }
 
@@ -169,6 +188,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"rounds", required_argument, NULL, 'r'},
                                             {"backend", required_argument, NULL, 'b'},
+                                            {"packed", no_argument, NULL, 'p'},
                                             {0}};
     const struct backend *b = backend_best();
     unsigned long rounds = 5;
@@ -182,10 +202,13 @@ int main(int argc, char **argv)
             rounds = strtoul(optarg, NULL, 10);
         else if (c == 'b')
             b = backend_by_name(optarg);
+        else if (c == 'p')
+            packs = true;
         else
             return usage();
     }
-    if (!b || rounds < 1 || rounds > ROUNDS_MAX / DTYPE_COUNT || optind < argc)
+    if (!b || (packs && !b->reads_packed) || rounds < 1 || rounds > ROUNDS_MAX / DTYPE_COUNT ||
+        optind < argc)
         return usage();
     memory = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {

@@ -129,6 +129,8 @@ int file_map(struct file_map *m, int fd, struct llmos_error *err)
     at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return fail_errno(err, "cannot map %lld bytes", (long long)st.st_size);
+    /* Large pages where the file system has them; that a system knows none is no failure. */
+    (void)madvise(at, (size_t)st.st_size, MADV_HUGEPAGE);
     *m = (struct file_map){at, (size_t)st.st_size};
     return 0;
 }

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define LARGE_PAGE ((size_t)2 << 20) /* of x86-64, and of aarch64 where pages have 4 KiB */
 
 static unsigned long fail_countdown; /* 0: no failure wanted */
 static bool failed;
@@ -62,15 +65,20 @@ char *mem_strndup(const char *text, size_t length)
 
 void *mem_aligned(size_t bytes)
 {
+    bool is_large = bytes >= LARGE_PAGE;
     void *p;
 
     if (bytes > SIZE_MAX - 63 || mem_must_fail())
         return NULL;
     bytes = bytes ? (bytes + 63) & ~(size_t)63 : 64;
-    p = aligned_alloc(64, bytes);
-    if (p)
-        memset(p, 0, bytes);
-    return p;
+    /* aligned_alloc would want a multiple of the alignment. */
+    if (posix_memalign(&p, is_large ? LARGE_PAGE : 64, bytes) != 0)
+        return NULL;
+    /* One fault instead of 512.  The end of the block, less than a large page, stays as it is: no
+     * more memory shall be taken than was asked for.  A system without large pages says no. */
+    if (is_large)
+        madvise(p, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    return memset(p, 0, bytes);
 }
 
 void mem_free(void *p)

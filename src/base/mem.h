@@ -20,7 +20,8 @@ void *mem_resize(void *old, size_t count, size_t size); /* old stays valid on fa
 char *mem_strndup(const char *text, size_t length);     /* zero-terminated copy */
 void mem_free(void *p);                                 /* NULL is fine */
 
-/* Aligned to 64 bytes (a cache line, an AVX-512 register), zeroed.  Free with mem_free. */
+/* Aligned to 64 bytes (a cache line, an AVX-512 register), zeroed, which takes the memory at once;
+ * large blocks in large pages where the system has them.  Free with mem_free. */
 void *mem_aligned(size_t bytes);
 
 /* Fault injection: the n-th allocation from now on (1 = the next) fails, once; 0 switches it off.

@@ -141,20 +141,35 @@ static size_t select_best(const float *logits, size_t n, size_t k, struct sample
     return count;
 }
 
+#define LANES 16 /* that a compiler turns into vectors, with or without wide ones */
+
+/* The largest of n; -INFINITY if none is a number.  NaN is never larger. */
+static float largest(const float *logits, size_t n)
+{
+    float most[LANES], all = -INFINITY;
+    size_t i = 0;
+
+    for (size_t k = 0; k < LANES; k++)
+        most[k] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            most[k] = logits[i + k] > most[k] ? logits[i + k] : most[k];
+    for (; i < n; i++)
+        all = logits[i] > all ? logits[i] : all;
+    for (size_t k = 0; k < LANES; k++)
+        all = most[k] > all ? most[k] : all;
+    return all;
+}
+
 /* The best one, -1 if none is possible. */
 static int32_t select_one(const float *logits, size_t n)
 {
-    int32_t best = -1;
-    float most = -INFINITY;
+    float most = sane(largest(logits, n));
 
-    for (size_t i = 0; i < n; i++) {
-        float logit = sane(logits[i]);
-        if (logit > most) {
-            most = logit;
-            best = (int32_t)i;
-        }
-    }
-    return best;
+    for (size_t i = 0; i < n && most > -INFINITY; i++)
+        if (logits[i] >= most) /* infinity is as good as the largest number */
+            return (int32_t)i;
+    return -1;
 }
 
 /* --- what the model itself says --- */
@@ -355,7 +370,7 @@ int sampler_pick(const struct llmos_sampling *o, const float *logits, size_t n_v
         if (frequency)
             apply_presence_and_frequency(o, history, scratch->counts, scratch->logits);
     }
-    best = select_one(changed, n_vocab);
+    best = changed == logits ? likeliest : select_one(changed, n_vocab);
     if (best < 0)
         return LLMOS_EFORMAT;
     out->token = best;

@@ -10,6 +10,7 @@
 struct llmos_model {
     bool vocabulary_only; /* no hparams (but n_vocab and names) and no weights: cannot be run */
     struct file_map map;
+    struct file_map packed_map; /* at NULL: the weights are read as the file has them */
     struct gguf gguf;
     struct hparams hparams;
     struct weights weights;

@@ -5,7 +5,7 @@
 #include "model/loaded.h"
 #include "model/vocab.h"
 
-/* The tables made beside the file's own: 1024 layers of 9 pointers. */
+/* The tables made beside the file's own: 1024 layers of 9 pointers, and of 7 packed matrices. */
 #define TABLES_BYTES_MAX (1 << 20)
 
 static int load_weights(struct llmos_model *m, struct llmos_error *err)
@@ -88,6 +88,7 @@ void llmos_model_close(llmos_model *model)
     vocab_destroy(model->tokenizer);
     gguf_fini(&model->gguf);
     arena_fini(&model->arena);
+    file_unmap(&model->packed_map);
     file_unmap(&model->map);
     mem_free(model);
 }

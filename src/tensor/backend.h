@@ -87,9 +87,9 @@ static inline size_t attention_floats(const struct attention *a)
 }
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx512vnni" */
+    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "neon", "neon-i8mm" */
     bool (*usable)(
-        void); /* does this processor have the instructions (CPUID bits and OS support) */
+        void); /* does this processor have the instructions (feature bits and OS support) */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32; for all quantised weights x is quantised to blocks of 32 int8 with an f32
@@ -98,6 +98,8 @@ struct backend {
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
+
+    bool reads_packed; /* matmul takes packed weights (packed.h), and gives the same bits */
 
     /* out[t * out_stride + r] = sum_i w[r][i] * x[t][i], r in [row_begin, row_end), t in [0, n).
      * x: n prepared vectors, prepared_bytes apart, 64-byte aligned. */
@@ -133,7 +135,7 @@ struct backend {
                        size_t n); /* embedding lookup */
 };
 
-/* The best one for this processor, found once by CPUID feature bits, never by family.
+/* The best one for this processor, found once by feature bits, never by family.
  * LLMOS_BACKEND=name in the environment overrides (tests, benchmarks) where that one is usable. */
 const struct backend *backend_best(void);
 const struct backend *backend_by_name(const char *name); /* NULL if unknown or not usable here */
@@ -141,7 +143,9 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
-extern const struct backend backend_avx2, backend_avx512vnni;
+extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni;
+#elif defined(__aarch64__)
+extern const struct backend backend_neon, backend_neon_i8mm;
 #endif
 
 #endif

@@ -10,7 +10,11 @@
 static const struct backend *const backends[] = {
 #if defined(__x86_64__)
     &backend_avx512vnni,
+    &backend_avx2vnni,
     &backend_avx2,
+#elif defined(__aarch64__)
+    &backend_neon_i8mm,
+    &backend_neon,
 #endif
     &backend_ref,
 };

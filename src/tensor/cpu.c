@@ -2,20 +2,31 @@
 /* cpu.c - see cpu.h */
 #include "tensor/cpu.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <stdint.h>
-
 #define BIT(n) (1u << (n))
 
-struct leaves {
-    unsigned ecx1, ebx7, ecx7;
-    uint64_t xcr0; /* register sets that the system saves */
-};
-
-static struct leaves ask(void)
+static bool all(uint64_t have, uint64_t wanted)
 {
-    struct leaves l = {0};
+    return (have & wanted) == wanted;
+}
+
+bool cpu_leaves_have_avx2(const struct cpu_leaves *l)
+{
+    return all(l->xcr0, BIT(1) | BIT(2)) &&             /* SSE and AVX registers */
+           all(l->ecx1, BIT(12) | BIT(28) | BIT(29)) && /* FMA, AVX, F16C */
+           all(l->ebx7, BIT(5));                        /* AVX2 */
+}
+
+bool cpu_leaves_have_avx2vnni(const struct cpu_leaves *l)
+{
+    return cpu_leaves_have_avx2(l) && all(l->eax7_1, BIT(4)); /* AVX-VNNI */
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static struct cpu_leaves ask(void)
+{
+    struct cpu_leaves l = {0};
     unsigned a, b, c, d;
 
     if (!__get_cpuid(1, &a, &b, &l.ecx1, &d))
@@ -29,29 +40,31 @@ static struct leaves ask(void)
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         l.ebx7 = b;
         l.ecx7 = c;
+        if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) /* a: the last sub-leaf */
+            l.eax7_1 = a;
     }
     return l;
 }
 
-static bool all(uint64_t have, uint64_t wanted)
-{
-    return (have & wanted) == wanted;
-}
-
 bool cpu_has_avx2(void)
 {
-    struct leaves l = ask();
+    struct cpu_leaves l = ask();
 
-    return all(l.xcr0, BIT(1) | BIT(2)) &&             /* SSE and AVX registers */
-           all(l.ecx1, BIT(12) | BIT(28) | BIT(29)) && /* FMA, AVX, F16C */
-           all(l.ebx7, BIT(5));                        /* AVX2 */
+    return cpu_leaves_have_avx2(&l);
+}
+
+bool cpu_has_avx2vnni(void)
+{
+    struct cpu_leaves l = ask();
+
+    return cpu_leaves_have_avx2vnni(&l);
 }
 
 bool cpu_has_avx512vnni(void)
 {
-    struct leaves l = ask();
+    struct cpu_leaves l = ask();
 
-    return cpu_has_avx2() &&
+    return cpu_leaves_have_avx2(&l) &&
            all(l.xcr0, BIT(5) | BIT(6) | BIT(7)) &&              /* masks, upper halves, 16-31 */
            all(l.ebx7, BIT(16) | BIT(17) | BIT(30) | BIT(31)) && /* F, DQ, BW, VL */
            all(l.ecx7, BIT(11));                                 /* VNNI */
@@ -64,7 +77,39 @@ bool cpu_has_avx2(void)
     return false;
 }
 
+bool cpu_has_avx2vnni(void)
+{
+    return false;
+}
+
 bool cpu_has_avx512vnni(void)
+{
+    return false;
+}
+
+#endif
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+
+bool cpu_has_dotprod(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+}
+
+bool cpu_has_i8mm(void)
+{
+    return cpu_has_dotprod() && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+}
+
+#else
+
+bool cpu_has_dotprod(void)
+{
+    return false;
+}
+
+bool cpu_has_i8mm(void)
 {
     return false;
 }

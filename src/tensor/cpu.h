@@ -8,8 +8,22 @@
 #define TENSOR_CPU_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* What CPUID says (Intel's manual, volume 2, CPUID), registers named with their leaf. */
+struct cpu_leaves {
+    unsigned ecx1, ebx7, ecx7;
+    unsigned eax7_1; /* of leaf 7, sub-leaf 1; 0 where there is none */
+    uint64_t xcr0;   /* register sets that the system saves */
+};
+
+bool cpu_leaves_have_avx2(const struct cpu_leaves *l);
+bool cpu_leaves_have_avx2vnni(const struct cpu_leaves *l);
 
 bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
+bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
+bool cpu_has_dotprod(void);    /* 64-bit ARM: dot products of int8 */
+bool cpu_has_i8mm(void);       /* and products of small int8 matrices */
 
 #endif

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_avx2.c - kernels for x86-64 processors with AVX2, FMA and F16C. */
+/* kernel_avx2.c - kernels for x86-64 processors with AVX2, FMA and F16C.
+ *
+ * Compiled twice: with -mavxvnni it is a backend of its own, whose quantised products take one
+ * instruction where AVX2 takes three. Both give the same bits. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/kernel_x86.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -10,8 +14,6 @@ typedef __m256 vec;
 #define LANES       8
 #define TILE_T      3 /* 4 rows x 3 vectors of accumulators, 3 of x, 1 of w: 16 registers */
 #define ATTEND_VECS 2 /* 6 rows x 2 vectors of accumulators, 2 of keys or values, 1 of q or p */
-
-#define V static inline __attribute__((always_inline))
 
 V vec v_zero(void)
 {
@@ -219,221 +221,682 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 /* ---- quantised weights ----
  *
- * The 32 products of a block are added exactly, four to a lane of eight; the lanes go on in f32,
- * block after block, times both scales.  v_sum4 adds the lanes. */
+ * A lane is a row: eight rows are transposed in groups of four values, so that one instruction
+ * multiplies four values of eight rows with the same four of a vector.  The 32 products of a block
+ * are added exactly, in whatever order; an element is then the sum over blocks, in order, of that
+ * integer times both scales, one fused multiply-add each.
+ *
+ * Weights come unsigned, with a bias that their sums start from: minus the bias times the x that
+ * they meet.  With VNNI a sum has 32 bits.  Without, it has 16 for two of the four values, and
+ * keeps them for as long as a sum of (w - bias) * x fits: a block of 5 bits, 16 * 16 * 127 < 2^15,
+ * half a block of 6, 8 * 32 * 127.  On the way it may wrap around, and no harm is done; two
+ * products of at most 6 bits do not saturate, 2 * 63 * 127.  Weights of 8 bits are two sums of 4
+ * bits each.
+ *
+ * q6_K's small scales are whole numbers, and so a block's sum of both halves times theirs is still
+ * exact, and below 2^24. */
 
-#define Q_TILE_T 2
+#define GROUP    8  /* rows of one register */
+#define Q_TILE_T 6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
+#define STREAM_T 4  /* vectors in one pass over streamed weights; more get panels */
+#define PANEL    16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
 
-/* Scales and offsets of the 32-blocks in one block of four rows. */
-struct scales {
-    float d[4][K_BLOCK / 16]; /* q6_K: two for a 32-block */
-    float m[4][K_BLOCK / Q_BLOCK];
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+#define VNNI 1
+#else
+#define VNNI 0
+#endif
+
+/* Eight rows, an equal stride apart: two pointers and the stride fit the registers, eight pointers
+ * do not.  Where fewer than eight rows follow, earlier ones are computed once more and not stored.
+ */
+struct rows8 {
+    const char *half[2]; /* rows 0, 4 */
+    size_t stride;
+    size_t out; /* row of lane 0 */
+    bool whole; /* all lanes are stored; else those of the mask */
+    __m256i lanes;
 };
 
-INLINE float half_at(const char *p)
+/* The rows [r, min(r + 8, end)) in lanes of a group. */
+INLINE struct rows8 eight_rows(const struct tensor *w, size_t r, size_t end)
 {
-    uint16_t h;
+    size_t rows = w->shape[1], count = r < end ? end - r : 0, from = r;
+    struct rows8 g = {.stride = w->row_bytes};
 
-    memcpy(&h, p, sizeof(h));
-    return _cvtsh_ss(h);
-}
-
-INLINE uint32_t dword_at(const char *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-/* out[i] = byte i * f, of the eight in two dwords. */
-INLINE void widen_bytes(uint32_t low, uint32_t high, float f, float *out)
-{
-    __m128i bytes = _mm_cvtsi64_si128((long long)((uint64_t)high << 32 | low));
-
-    v_store(out, v_mul(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), v_set1(f)));
-}
-
-INLINE void get_scales(enum dtype type, const char *block, unsigned r, struct scales *s)
-{
-    if (type == DTYPE_Q4_K) {
-        const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x30303030;
-        uint32_t a = dword_at(block + 4), b = dword_at(block + 8), c = dword_at(block + 12);
-
-        widen_bytes(a & six, (c & four) | (a >> 2 & two), half_at(block), s->d[r]);
-        widen_bytes(b & six, (c >> 4 & four) | (b >> 2 & two), -half_at(block + 2), s->m[r]);
-        return;
+    if (from + GROUP > rows)
+        from = rows < GROUP ? 0 : rows - GROUP;
+    if (rows < GROUP) { /* a tiny matrix: one row in all lanes */
+        from = r < rows ? r : rows - 1;
+        g.stride = 0;
+        count = count > 1 ? 1 : count;
     }
+    g.half[0] = tensor_row(w, from);
+    g.half[1] = g.half[0] + 4 * g.stride;
+    g.out = from;
+    g.whole = count >= GROUP && from == r;
+    if (count)
+        g.lanes = _mm256_andnot_si256(first(r - from), first(r - from + count));
+    return g;
+}
+
+INLINE vec get_lanes(const float *out, const struct rows8 *rows)
+{
+    return rows->whole ? v_load(out + rows->out) : _mm256_maskload_ps(out + rows->out, rows->lanes);
+}
+
+INLINE void put_lanes(float *out, const struct rows8 *rows, vec v)
+{
+    if (rows->whole)
+        v_store(out + rows->out, v);
+    else
+        _mm256_maskstore_ps(out + rows->out, rows->lanes, v);
+}
+
+/* Sixteen bytes at `offset` of the rows i and i + 4, half a register each. */
+INLINE __m256i half_rows(const struct rows8 *rows, unsigned i, size_t offset)
+{
+    const char *low = rows->half[0] + offset + i * rows->stride;
+    const char *high = rows->half[1] + offset + i * rows->stride;
+
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)low)),
+                                   _mm_loadu_si128((const void *)high), 1);
+}
+
+/* out[i] = bytes 4 i .. 4 i + 3, from offset on, of eight rows. */
+INLINE void transpose8(const struct rows8 *rows, size_t offset, __m256i out[4])
+{
+    __m256i a = half_rows(rows, 0, offset), b = half_rows(rows, 1, offset);
+    __m256i c = half_rows(rows, 2, offset), d = half_rows(rows, 3, offset);
+    __m256i ab_low = _mm256_unpacklo_epi32(a, b), ab_high = _mm256_unpackhi_epi32(a, b);
+    __m256i cd_low = _mm256_unpacklo_epi32(c, d), cd_high = _mm256_unpackhi_epi32(c, d);
+
+    out[0] = _mm256_unpacklo_epi64(ab_low, cd_low);
+    out[1] = _mm256_unpackhi_epi64(ab_low, cd_low);
+    out[2] = _mm256_unpacklo_epi64(ab_high, cd_high);
+    out[3] = _mm256_unpackhi_epi64(ab_high, cd_high);
+}
+
+/* What stands in a block of eight rows besides its quants. */
+struct head {
+    __m256i high;      /* q5: the fifth bits */
+    __m256i scales[4]; /* super-blocks: their small scales, as they lie */
+    vec d, m;
+};
+
+INLINE vec high_halves(__m256i v)
+{
+    v = _mm256_srli_epi32(v, 16);
+    return _mm256_cvtph_ps(
+        _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+
+INLINE vec low_halves(__m256i v)
+{
+    return high_halves(_mm256_slli_epi32(v, 16));
+}
+
+INLINE void get_head(enum dtype type, const struct rows8 *rows, size_t offset, struct head *h)
+{
+    __m256i v[4];
+
     if (type == DTYPE_Q6_K) {
-        vec d = v_set1(half_at(block + offsetof(struct block_q6_K, d)));
-        const char *scale = block + offsetof(struct block_q6_K, scale);
-
-        for (unsigned i = 0; i < 2; i++) {
-            __m128i bytes = _mm_loadl_epi64((const void *)(scale + 8 * i));
-
-            v_store(s->d[r] + 8 * i, v_mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), d));
-        }
+        transpose8(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
+        transpose8(rows, offset + offsetof(struct block_q6_K, scale) + 2, v);
+        h->d = high_halves(v[3]);
         return;
     }
-    s->d[r][0] = half_at(block);
+    transpose8(rows, offset, v);
+    h->d = low_halves(v[0]);
     if (has_offset(type))
-        s->m[r][0] = half_at(block + 2);
+        h->m = high_halves(v[0]);
+    if (type == DTYPE_Q5_0)
+        h->high = _mm256_or_si256(_mm256_srli_epi32(v[0], 16), _mm256_slli_epi32(v[1], 16));
+    if (type == DTYPE_Q5_1) {
+        h->high = v[1];
+        h->m = v_fma(v_set1(16), h->d, h->m); /* for the bias */
+    }
+    if (type == DTYPE_Q4_K)
+        memcpy(h->scales, v, sizeof(v));
 }
 
-/* Lanes 0 to 3 sum the first sixteen values of a 32-block, lanes 4 to 7 the others. */
-INLINE vec lane_scales(enum dtype type, const struct scales *s, unsigned r, size_t part)
+/* Bits [at, at + count) of every lane, moved to `to`. */
+INLINE __m256i bits(__m256i v, unsigned at, unsigned count, unsigned to)
 {
-    if (type != DTYPE_Q6_K)
-        return v_set1(s->d[r][part]);
-    return _mm256_set_m128(_mm_set1_ps(s->d[r][2 * part + 1]), _mm_set1_ps(s->d[r][2 * part]));
+    v = at >= to ? _mm256_srli_epi32(v, at - to) : _mm256_slli_epi32(v, to - at);
+    return _mm256_and_si256(v, _mm256_set1_epi32((int)(((1u << count) - 1) << to)));
 }
 
-INLINE __m256i nibbles(const char *p)
+/* A scale of q6_K, signed, as its sums are multiplied by it. */
+INLINE __m256i signed_byte(__m256i v, unsigned byte)
 {
-    __m128i q = _mm_loadu_si128((const void *)p);
-
-    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(q, 4), q), _mm256_set1_epi8(15));
+    v = _mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * byte), 24);
+    return VNNI ? v : _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa);
 }
 
-/* 16 in byte i where bit i of the dword is set. */
-INLINE __m256i fifth_bits(const char *p)
+/* Of one 32-block: scale and offset; of q6_K what its halves are multiplied by before. */
+struct scales {
+    vec d, m;
+    __m256i by[2];
+};
+
+INLINE struct scales get_scales(enum dtype type, const struct head *h, unsigned part)
 {
-    const __m256i spread =
-        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)dword_at(p)), spread);
+    const __m256i *s = h->scales;
+    unsigned at = 8 * (part % 4);
+    __m256i scale, min;
 
-    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit),
-                            _mm256_set1_epi8(16));
+    if (type == DTYPE_Q6_K)
+        return (struct scales){.d = h->d,
+                               .by = {signed_byte(s[part / 2], part % 2 * 2),
+                                      signed_byte(s[part / 2], part % 2 * 2 + 1)}};
+    if (type != DTYPE_Q4_K)
+        return (struct scales){.d = h->d, .m = has_offset(type) ? h->m : v_zero()};
+    if (part < 4) {
+        scale = bits(s[1], at, 6, 0);
+        min = bits(s[2], at, 6, 0);
+    } else {
+        scale = _mm256_or_si256(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
+        min = _mm256_or_si256(bits(s[3], at + 4, 4, 0), bits(s[2], at + 6, 2, 4));
+    }
+    return (struct scales){.d = v_mul(h->d, _mm256_cvtepi32_ps(scale)),
+                           .m = v_mul(h->m, v_sub(v_zero(), _mm256_cvtepi32_ps(min)))};
 }
 
-INLINE __m256i shifted(const char *p, size_t bits, char mask)
+/* 32-blocks whose quants lie in the same bytes. */
+INLINE unsigned together(enum dtype type)
 {
-    __m256i v = _mm256_srl_epi16(_mm256_loadu_si256((const void *)p), _mm_cvtsi32_si128((int)bits));
-
-    return _mm256_and_si256(v, _mm256_set1_epi8(mask));
+    return type == DTYPE_Q4_K ? 2 : type == DTYPE_Q6_K ? 4 : 1;
 }
 
-INLINE __m256i q6_k_quants(const char *block, size_t part)
+#define TOGETHER_MAX 4
+
+/* Integer sums of an element, and registers of weights that go into each. */
+INLINE unsigned sums(enum dtype type)
 {
-    size_t half = part / 4, k = part % 4;
-    __m256i low = shifted(block + 64 * half + 32 * (k % 2), k / 2 * 4, 15);
-    __m256i high = shifted(block + K_BLOCK / 2 + 32 * half, 2 * k, 3);
-
-    return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
+    return type == DTYPE_Q6_K || (type == DTYPE_Q8_0 && !VNNI) ? 2 : 1;
 }
 
-INLINE __m256i weight_quants(enum dtype type, const char *block, size_t part)
+INLINE unsigned sum_groups(enum dtype type)
+{
+    return type == DTYPE_Q6_K ? 4 : 8;
+}
+
+#define W_MAX (VNNI ? 8 : 16) /* registers of a block */
+
+/* Bits [at, at + count) of every byte, moved to `to`. */
+INLINE __m256i byte_bits(__m256i v, unsigned at, unsigned count, unsigned to)
+{
+    v = at > to ? _mm256_srli_epi16(v, at - to) : at < to ? _mm256_slli_epi16(v, to - at) : v;
+    return _mm256_and_si256(v, _mm256_set1_epi8((char)(((1u << count) - 1) << to)));
+}
+
+/* Adds 16 to byte k of w[i] where bit 4 i + k of a row's dword is set. */
+INLINE void add_fifth_bits(__m256i high, __m256i w[8])
+{
+    const __m256i bit = _mm256_set1_epi32((int)0x80402010), sixteen = _mm256_set1_epi8(16);
+
+    for (unsigned i = 0; i < 8; i += 2) {
+        const int at = (int)(i / 2 * 0x01010101);
+        const __m256i spread = _mm256_broadcastsi128_si256(
+            _mm_setr_epi32(at, 0x04040404 + at, 0x08080808 + at, 0x0c0c0c0c + at));
+        __m256i odd = _mm256_shuffle_epi8(high, spread), even = _mm256_slli_epi16(odd, 4);
+
+        even = _mm256_min_epu8(_mm256_and_si256(even, bit), sixteen);
+        odd = _mm256_min_epu8(_mm256_and_si256(odd, bit), sixteen);
+        w[i] = _mm256_or_si256(w[i], even);
+        w[i + 1] = _mm256_or_si256(w[i + 1], odd);
+    }
+}
+
+INLINE void get_nibbles(const struct rows8 *rows, size_t offset, __m256i w[8])
+{
+    __m256i v[4];
+
+    transpose8(rows, offset, v);
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = byte_bits(v[i], 0, 4, 0);
+        w[i + 4] = byte_bits(v[i], 4, 4, 0);
+    }
+}
+
+INLINE void get_q8_0(const struct rows8 *rows, size_t offset, __m256i *w)
+{
+    __m256i v[8];
+
+    transpose8(rows, offset, v);
+    transpose8(rows, offset + 16, v + 4);
+    for (unsigned i = 0; i < 8; i++) {
+        v[i] = _mm256_xor_si256(v[i], _mm256_set1_epi8(-128));
+        w[i] = VNNI ? v[i] : byte_bits(v[i], 0, 4, 0);
+        if (!VNNI)
+            w[8 + i] = byte_bits(v[i], 4, 4, 0);
+    }
+}
+
+INLINE void get_q4_k(const struct rows8 *rows, size_t offset, __m256i w[][W_MAX])
+{
+    __m256i v[8];
+
+    transpose8(rows, offset, v);
+    transpose8(rows, offset + 16, v + 4);
+    for (unsigned i = 0; i < 8; i++) {
+        w[0][i] = byte_bits(v[i], 0, 4, 0);
+        w[1][i] = byte_bits(v[i], 4, 4, 0);
+    }
+}
+
+INLINE void get_q6_k(const struct rows8 *rows, size_t low, size_t high, __m256i w[][W_MAX])
+{
+    for (unsigned at = 0; at < 2; at++) { /* sixteen of 32 values */
+        __m256i even[4], odd[4], top[4];
+
+        transpose8(rows, low + 16 * at, even);
+        transpose8(rows, low + 32 + 16 * at, odd);
+        transpose8(rows, high + 16 * at, top);
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned to = 4 * at + i;
+
+            w[0][to] = _mm256_or_si256(byte_bits(even[i], 0, 4, 0), byte_bits(top[i], 0, 2, 4));
+            w[1][to] = _mm256_or_si256(byte_bits(odd[i], 0, 4, 0), byte_bits(top[i], 2, 2, 4));
+            w[2][to] = _mm256_or_si256(byte_bits(even[i], 4, 4, 0), byte_bits(top[i], 4, 2, 4));
+            w[3][to] = _mm256_or_si256(byte_bits(odd[i], 4, 4, 0), byte_bits(top[i], 6, 2, 4));
+        }
+    }
+}
+
+/* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of eight rows, unsigned; 8-bit ones as
+ * low nibbles and then high ones. */
+INLINE void get_quants(enum dtype type, const struct rows8 *rows, size_t offset, unsigned part,
+                       const struct head *h, __m256i w[][W_MAX])
 {
     switch (type) {
     case DTYPE_Q8_0:
-        return _mm256_loadu_si256((const void *)(block + 2));
+        get_q8_0(rows, offset + 2, w[0]);
+        break;
     case DTYPE_Q4_0:
-        return _mm256_sub_epi8(nibbles(block + 2), _mm256_set1_epi8(8));
+        get_nibbles(rows, offset + 2, w[0]);
+        break;
     case DTYPE_Q4_1:
-        return nibbles(block + 4);
+        get_nibbles(rows, offset + 4, w[0]);
+        break;
     case DTYPE_Q5_0:
-        return _mm256_sub_epi8(_mm256_or_si256(nibbles(block + 6), fifth_bits(block + 2)),
-                               _mm256_set1_epi8(16));
+        get_nibbles(rows, offset + 6, w[0]);
+        add_fifth_bits(h->high, w[0]);
+        break;
     case DTYPE_Q5_1:
-        return _mm256_or_si256(nibbles(block + 8), fifth_bits(block + 4));
+        get_nibbles(rows, offset + 8, w[0]);
+        add_fifth_bits(h->high, w[0]);
+        break;
     case DTYPE_Q4_K:
-        return shifted(block + 16 + part / 2 * 32, part % 2 * 4, 15);
+        get_q4_k(rows, offset + 16 + 16 * part, w);
+        break;
     default:
-        return _mm256_sub_epi8(q6_k_quants(block, part), _mm256_set1_epi8(32));
+        get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
     }
 }
 
-/* The products of 32 values, four to a lane.  Weights without an offset are signed: |w| * (x with
- * w's sign); two products are at most 2 * 128 * 127 < 2^15. */
-INLINE vec fours(enum dtype type, __m256i w, __m256i x)
-{
-    __m256i pairs = has_offset(type)
-                        ? _mm256_maddubs_epi16(w, x)
-                        : _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+#if VNNI
 
-    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+/* What sum k of a block starts from: minus the bias times the sum of x, and that is 128 times as
+ * large in x. */
+INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
+{
+    int32_t sum;
+
+    switch (type) {
+    case DTYPE_Q8_0:
+        return _mm256_set1_epi32(x->minus_128_sum);
+    case DTYPE_Q4_0:
+        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 4);
+    case DTYPE_Q5_0:
+    case DTYPE_Q5_1:
+        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 3);
+    case DTYPE_Q6_K:
+        sum = k == 0 ? x->minus_128_low : x->minus_128_sum - x->minus_128_low;
+        return _mm256_srai_epi32(_mm256_set1_epi32(sum), 2);
+    default:
+        return _mm256_setzero_si256();
+    }
 }
 
-/* One 32-block of four rows, `part` of what lies at `at` in each. */
-INLINE void quant_block(const unsigned T, enum dtype type, const char *const at[4], size_t part,
-                        const struct scales *s, const char *x, size_t x_bytes, vec acc[4][Q_TILE_T])
+INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 {
-    for (unsigned r = 0; r < 4; r++) {
-        __m256i w = weight_quants(type, at[r], part);
-        vec d = lane_scales(type, s, r, part);
+#if defined(__AVXVNNI__)
+    return _mm256_dpbusd_avx_epi32(sum, w, x);
+#else
+    return _mm256_dpbusd_epi32(sum, w, x);
+#endif
+}
 
+/* Sum k of a block, as a part of its whole sum. */
+INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
+{
+    return type == DTYPE_Q6_K ? _mm256_mullo_epi32(sum, s->by[k]) : sum;
+}
+
+#define PREPARE prepare
+
+#else
+
+INLINE __m256i two_halves(const int16_t pair[2])
+{
+    int32_t v;
+
+    memcpy(&v, pair, sizeof(v));
+    return _mm256_set1_epi32(v);
+}
+
+/* What sum k of a block starts from: minus the bias times the sum of x. */
+INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
+{
+    __m256i all;
+
+    if (type == DTYPE_Q6_K && k == 0)
+        return two_halves(x->minus_32_low);
+    if (has_offset(type) ? type != DTYPE_Q5_1 : type == DTYPE_Q8_0 && k == 0)
+        return _mm256_setzero_si256();
+    all = two_halves(x->minus_16_sum);
+    if (type == DTYPE_Q6_K)
+        return _mm256_sub_epi16(_mm256_add_epi16(all, all), two_halves(x->minus_32_low));
+    return type == DTYPE_Q5_0 || type == DTYPE_Q5_1 ? all : _mm256_srai_epi16(all, 1);
+}
+
+INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
+{
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+}
+
+/* Sum k of a block, as a part of its whole sum. */
+INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
+{
+    if (type == DTYPE_Q6_K)
+        return _mm256_madd_epi16(sum, s->by[k]);
+    return _mm256_madd_epi16(sum, _mm256_set1_epi16(k ? 16 : 1));
+}
+
+/* Sums of x by their place in groups of four: what 16-bit sums start from. */
+static void prepare_pairs(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    struct x_q8 *blocks = out;
+
+    prepare(weights, x, inner, out);
+    for (size_t b = 0; prepared_form(weights) == FORM_Q8 && b < inner / Q_BLOCK; b++) {
+        __m256i q = _mm256_loadu_si256((const void *)blocks[b].q);
+        __m256i s = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+        __m128i low, all;
+
+        s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0x4e));
+        s = _mm256_add_epi16(s, _mm256_shuffle_epi32(s, 0xb1)); /* now of each half */
+        low = _mm256_castsi256_si128(s);
+        all = _mm_add_epi16(low, _mm256_extracti128_si256(s, 1));
+        _mm_storeu_si32(blocks[b].minus_16_sum, _mm_mullo_epi16(all, _mm_set1_epi16(-16)));
+        _mm_storeu_si32(blocks[b].minus_32_low, _mm_mullo_epi16(low, _mm_set1_epi16(-32)));
+    }
+}
+
+#define PREPARE prepare_pairs
+
+#endif
+
+INLINE __m256i four_values(const struct x_q8 *x, unsigned i)
+{
+    int32_t v;
+
+    memcpy(&v, x->q + 4 * i, sizeof(v));
+    return _mm256_set1_epi32(v);
+}
+
+/* acc + a block's part of the result. */
+INLINE vec add_block(enum dtype type, const struct scales *s, const struct x_q8 *x, __m256i sum,
+                     vec acc)
+{
+    acc = v_fma(v_mul(_mm256_cvtepi32_ps(sum), s->d), v_set1(x->d), acc);
+    return has_offset(type) ? v_fma(s->m, v_set1(x->d_sum), acc) : acc;
+}
+
+/* Keeps the compiler to the order of the source: it would multiply all of a tile first, and then
+ * add, for which there are not enough registers. */
+#define HOLD(v) __asm__ volatile("" : "+x"(v))
+
+/* Sum k of a block of G groups of rows, w[i * G + g], times T vectors. */
+INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, const unsigned k,
+                       const __m256i *w, const char *x, size_t x_bytes, __m256i sum[][Q_TILE_T])
+{
+    const unsigned from = k * sum_groups(type), to = from + sum_groups(type);
+
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < G; g++)
+            sum[g][t] = sum_start(type, x_block(x + t * x_bytes, 0), k);
+#pragma GCC unroll 1
+    for (unsigned i = from; i < to; i++) {
         for (unsigned t = 0; t < T; t++) {
-            const struct x_q8 *xb = x_block(x + t * x_bytes, 0);
-            __m256i xq = _mm256_loadu_si256((const void *)xb->q);
+            __m256i xt = four_values(x_block(x + t * x_bytes, 0), i % 8);
 
-            acc[r][t] = v_fma(fours(type, w, xq), v_mul(d, v_set1(xb->d)), acc[r][t]);
-            if (has_offset(type)) /* in the first lane */
-                acc[r][t] = v_fma(v_set1(s->m[r][part]),
-                                  _mm256_zextps128_ps256(_mm_load_ss(&xb->d_sum)), acc[r][t]);
+            for (unsigned g = 0; g < G; g++) {
+                sum[g][t] = add_products(sum[g][t], w[i * G + g], xt);
+                HOLD(sum[g][t]);
+            }
         }
     }
 }
 
-INLINE void quant_tile(const unsigned T, enum dtype type, const char *const rows[4], const char *x,
-                       size_t x_bytes, size_t blocks, const char *next, __m128 *sums)
+/* acc[g][t] += w * x of one block. */
+INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, const __m256i *w,
+                           const struct scales *s, const char *x, size_t x_bytes,
+                           vec acc[][Q_TILE_T])
 {
-    const size_t bytes = block_bytes(type), fetched = 4 * bytes / parts(type);
-    vec acc[4][Q_TILE_T];
+    __m256i sum[2][Q_TILE_T], more[2][Q_TILE_T];
 
-    for (unsigned r = 0; r < 4; r++)
-        for (unsigned t = 0; t < T; t++)
-            acc[r][t] = v_zero();
-    for (size_t b = 0; b < blocks; b++) {
-        const char *at[4];
-        struct scales s;
-
-        for (unsigned r = 0; r < 4; r++) {
-            at[r] = rows[r] + b * bytes;
-            get_scales(type, at[r], r, &s);
+    block_sums(G, T, type, 0, w, x, x_bytes, sum);
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < G; g++)
+            sum[g][t] = part_of_whole(type, sum[g][t], &s[g], 0);
+    if (sums(type) > 1)
+        block_sums(G, T, type, 1, w, x, x_bytes, more);
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < G; g++) {
+            if (sums(type) > 1)
+                sum[g][t] = _mm256_add_epi32(sum[g][t], part_of_whole(type, more[g][t], &s[g], 1));
+            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0), sum[g][t], acc[g][t]);
         }
-        for (size_t part = 0; part < parts(type); part++) {
-            if (next)
-                fetch(next + 4 * b * bytes + part * fetched, fetched);
-            quant_block(T, type, at, part, &s, x, x_bytes, acc);
-            x += sizeof(struct x_q8);
+    }
+}
+
+struct quant_job {
+    const struct tensor *w;
+    const char *x;
+    float *out;
+    size_t x_bytes, out_stride, row_end;
+};
+
+/* To level 2: eight rows and the next eight are more than level 1 holds. */
+INLINE void fetch_far(const char *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
+/* Few vectors: weights go from memory through registers to sums. */
+INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
+{
+    const size_t fetched = GROUP * block_bytes(type) / parts(type);
+    struct rows8 rows = eight_rows(j->w, r, j->row_end);
+    const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
+    size_t blocks = j->w->shape[0] / Q_BLOCK;
+    vec acc[1][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++)
+        acc[0][t] = v_zero();
+    for (size_t b = 0; b < blocks; b += parts(type)) {
+        size_t offset = b / parts(type) * block_bytes(type);
+        struct head h;
+
+        get_head(type, &rows, offset, &h);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m256i w[TOGETHER_MAX][W_MAX];
+
+            get_quants(type, &rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = 0; k < together(type); k++, next += fetched) {
+                struct scales s = get_scales(type, &h, part + k);
+
+                fetch_far(next, fetched);
+                multiply_block(1, T, type, w[k], &s, j->x + (b + part + k) * sizeof(struct x_q8),
+                               j->x_bytes, acc);
+            }
         }
     }
     for (unsigned t = 0; t < T; t++)
-        sums[t] = v_sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
+        put_lanes(j->out + t * j->out_stride, &rows, acc[0][t]);
 }
 
-INLINE void quant_matmul(enum dtype type, const struct tensor *w, size_t row_begin, size_t row_end,
-                         const char *x, size_t x_bytes, size_t n, float *out, size_t out_stride)
+/* Blocks of 2 groups of rows, transposed. */
+struct panel {
+    __m256i w[PANEL * W_MAX * 2]; /* block after block, of as many pairs as it has registers */
+    struct scales scales[PANEL][2];
+};
+
+/* `count` blocks from b on; both are multiples of a super-block's. */
+INLINE void panel_fill(enum dtype type, const struct rows8 *rows, unsigned g, size_t b,
+                       size_t count, struct panel *p)
 {
-    size_t blocks = w->shape[0] / (parts(type) * Q_BLOCK);
+    const unsigned per_block = type == DTYPE_Q8_0 ? W_MAX : 8;
 
-    for (size_t r = row_begin; r < row_end; r += 4) {
-        const char *rows[4], *next = NULL;
-        __m128 sums[Q_TILE_T];
-        size_t t = 0;
+    for (size_t i = 0; i < count; i += parts(type)) {
+        size_t offset = (b + i) / parts(type) * block_bytes(type);
+        struct head h;
 
-        if (n <= Q_TILE_T && r + 4 < row_end)
-            next = tensor_row(w, r + 4);
-        four_rows(w, r, row_end, rows);
-        for (; t + Q_TILE_T <= n; t += Q_TILE_T) {
-            quant_tile(Q_TILE_T, type, rows, x + t * x_bytes, x_bytes, blocks, next, sums);
-            for (unsigned i = 0; i < Q_TILE_T; i++)
-                put_rows(sums[i], out + (t + i) * out_stride + r, row_end - r);
-        }
-        if (t < n) {
-            quant_tile(1, type, rows, x + t * x_bytes, x_bytes, blocks, next, sums);
-            put_rows(sums[0], out + t * out_stride + r, row_end - r);
+        get_head(type, rows, offset, &h);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m256i w[TOGETHER_MAX][W_MAX];
+
+            get_quants(type, rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = 0; k < together(type); k++) {
+                for (unsigned v = 0; v < per_block; v++)
+                    p->w[((i + part + k) * per_block + v) * 2 + g] = w[k][v];
+                p->scales[i + part + k][g] = get_scales(type, &h, part + k);
+            }
         }
     }
 }
 
-#define MATMUL(type, TYPE)                                                              \
-    static void matmul_##type(const struct tensor *w, size_t row_begin, size_t row_end, \
-                              const char *x, size_t x_bytes, size_t n, float *out,      \
-                              size_t out_stride)                                        \
-    {                                                                                   \
-        quant_matmul(TYPE, w, row_begin, row_end, x, x_bytes, n, out, out_stride);      \
+/* Vectors and their results are far apart: those of the next tile are fetched, `ahead` vectors on.
+ */
+struct panel_x {
+    const char *x;
+    float *out;
+    size_t x_bytes, out_stride, ahead;
+};
+
+/* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
+INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
+                       const struct panel_x *v, const struct rows8 rows[2], bool is_first)
+{
+    const unsigned per_block = type == DTYPE_Q8_0 ? W_MAX : 8;
+    vec acc[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < 2; g++) {
+            float *out = v->out + t * v->out_stride;
+
+            acc[g][t] = is_first ? v_zero() : get_lanes(out, &rows[g]);
+            _mm_prefetch(out + rows[g].out + v->ahead * v->out_stride, _MM_HINT_T0);
+        }
+    }
+    for (size_t b = 0; b < count; b++) {
+        for (unsigned t = 0; t < T; t++)
+            _mm_prefetch(x_block(v->x + (v->ahead + t) * v->x_bytes, b), _MM_HINT_T0);
+        multiply_block(2, T, type, p->w + b * per_block * 2, p->scales[b],
+                       v->x + b * sizeof(struct x_q8), v->x_bytes, acc);
+    }
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < 2; g++)
+            put_lanes(v->out + t * v->out_stride, &rows[g], acc[g][t]);
+}
+
+/* All n vectors: tiles of as many as the registers hold, then twos and one. */
+INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
+                           const struct quant_job *j, size_t b, size_t n,
+                           const struct rows8 rows[2])
+{
+    struct panel_x v = {.x_bytes = j->x_bytes, .out_stride = j->out_stride};
+
+    for (size_t t = 0, size; t < n; t += size) {
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_q8);
+        v.out = j->out + t * j->out_stride;
+        size = n - t >= Q_TILE_T ? Q_TILE_T : n - t >= 2 ? 2 : 1;
+        v.ahead = n - t >= 2 * size ? size : 0;
+        if (size == Q_TILE_T)
+            panel_tile(Q_TILE_T, type, p, count, &v, rows, b == 0);
+        else if (size == 2)
+            panel_tile(2, type, p, count, &v, rows, b == 0);
+        else
+            panel_tile(1, type, p, count, &v, rows, b == 0);
+    }
+}
+
+INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    struct rows8 rows[2] = {eight_rows(j->w, r, j->row_end),
+                            eight_rows(j->w, r + GROUP, j->row_end)};
+    const char *next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
+    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
+    struct panel p;
+
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
+        size_t fetched = 2 * GROUP * count / parts(type) * block_bytes(type);
+
+        fetch(next, fetched);
+        next += fetched;
+        panel_fill(type, &rows[0], 0, b, count, &p);
+        panel_fill(type, &rows[1], 1, b, count, &p);
+        panel_multiply(type, &p, count, j, b, n, rows);
+        b += count;
+    } while (b < blocks);
+}
+
+/* The first n vectors, STREAM_T at most. */
+INLINE void stream_some(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    if (n == 1)
+        stream_rows(1, type, j, r);
+    else if (n == 2)
+        stream_rows(2, type, j, r);
+    else if (n == 3)
+        stream_rows(3, type, j, r);
+    else
+        stream_rows(4, type, j, r);
+}
+
+INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t row_begin, size_t n)
+{
+    struct quant_job j = *job;
+    size_t rows = j.w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see eight_rows */
+    size_t r = row_begin;
+
+    if (n > STREAM_T && rows == GROUP) {
+        for (; r < j.row_end; r += 2 * GROUP)
+            panel_rows(type, &j, r, n);
+        return;
+    }
+    for (; r < j.row_end; r += rows) {
+        for (size_t t = 0; t < n; t += STREAM_T) {
+            j.x = job->x + t * j.x_bytes;
+            j.out = job->out + t * j.out_stride;
+            stream_some(type, &j, r, n - t);
+        }
+    }
+}
+
+#define MATMUL(type, TYPE)                                                           \
+    static void matmul_##type(const struct quant_job *j, size_t row_begin, size_t n) \
+    {                                                                                \
+        quant_matmul(TYPE, j, row_begin, n);                                         \
     }
 MATMUL(q8_0, DTYPE_Q8_0)
 MATMUL(q4_0, DTYPE_Q4_0)
@@ -446,18 +909,27 @@ MATMUL(q6_k, DTYPE_Q6_K)
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct tensor *, size_t, size_t, const char *,
-                                                size_t, size_t, float *, size_t) = {
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
         [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
         [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
         [DTYPE_Q6_K] = matmul_q6_k,
     };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
+    struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};
 
     if (quantised[w->type])
-        quantised[w->type](w, row_begin, row_end, x, x_bytes, n, out, out_stride);
+        quantised[w->type](&j, row_begin, n);
     else
         matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
 }
 
-const struct backend backend_avx2 = {.name = "avx2", .usable = cpu_has_avx2, BACKEND_LANES};
+#if defined(__AVXVNNI__)
+const struct backend backend_avx2vnni = {
+    .name = "avx2vnni", .usable = cpu_has_avx2vnni, BACKEND_LANES_WITH(PREPARE)};
+#elif VNNI /* the same in the encoding of AVX-512, for tests on processors that have only that */
+const struct backend backend_avx2vnni_evex = {
+    .name = "avx2vnni in EVEX", .usable = cpu_has_avx512vnni, BACKEND_LANES_WITH(PREPARE)};
+#else
+const struct backend backend_avx2 = {
+    .name = "avx2", .usable = cpu_has_avx2, BACKEND_LANES_WITH(PREPARE)};
+#endif

@@ -2,6 +2,8 @@
 /* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/kernel_x86.h"
+#include "tensor/packed.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -10,8 +12,6 @@ typedef __m512 vec;
 #define LANES       16
 #define TILE_T      6 /* 4 rows x 6 vectors of accumulators, 6 of x, 1 of w: 31 of 32 registers */
 #define ATTEND_VECS 4 /* 6 rows x 4 vectors of accumulators, 4 of keys or values, 1 of q or p */
-
-#define V static inline __attribute__((always_inline))
 
 V vec v_zero(void)
 {
@@ -493,7 +493,7 @@ struct quant_job {
     const struct tensor *w;
     const char *x;
     float *out;
-    size_t x_bytes, out_stride, row_end;
+    size_t x_bytes, out_stride, row_begin, row_end;
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_q8 *x, unsigned first_group)
@@ -655,6 +655,117 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
     put_rows(acc, j->out + r, j->row_end - r);
 }
 
+/* ---- packed weights: sixteen rows side by side (packed.h) ---- */
+
+/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
+ * room to look so far by itself.  With one vector it does, and better undisturbed (bench/NOTES.md).
+ */
+#define AHEAD 16384
+
+INLINE __m512i load64(const char *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+INLINE vec sixteen_halves(const char *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+
+/* A block: w[i] = values 4 i .. 4 i + 3 of sixteen rows, unsigned, at the place in the byte that
+ * get_quants gives them. */
+INLINE void unpack(enum dtype type, const char *block, __m512i w[8])
+{
+    const unsigned to = type == DTYPE_Q4_0   ? 4
+                        : type == DTYPE_Q5_0 ? 3
+                        : type == DTYPE_Q6_K ? 2
+                                             : 0;
+    const size_t second = packed_unit(type).second;
+
+    for (unsigned i = 0; i < 8 && type == DTYPE_Q8_0; i++)
+        w[i] = load64(block + 64 * i);
+    for (unsigned i = 0; i < 4 && type != DTYPE_Q8_0; i++) {
+        __m512i v = load64(block + 64 * i);
+
+        w[i] = byte_bits(v, 0, 4, to);
+        w[i + 4] = byte_bits(v, 4, 4, to);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1)
+            w[i] = _mm512_or_si512(w[i], byte_bits(load64(block + second), i, 1, to + 4));
+        if (type == DTYPE_Q6_K)
+            w[i] = _mm512_or_si512(w[i],
+                                   byte_bits(load64(block + second + i / 4 * 64), i % 4 * 2, 2, 6));
+    }
+}
+
+INLINE vec sixteen_bytes(const char *p, bool is_signed)
+{
+    __m128i v = _mm_loadu_si128((const void *)p);
+
+    return _mm512_cvtepi32_ps(is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v));
+}
+
+/* What get_scales gives of block k of a unit. */
+INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
+{
+    const char *small = unit + packed_unit(type).scales;
+    vec d;
+
+    if (type == DTYPE_Q6_K) {
+        d = v_mul(sixteen_halves(unit), v_set1(1.0f / 4));
+        return (struct two){v_mul(d, sixteen_bytes(small + 32 * k, true)),
+                            v_mul(d, sixteen_bytes(small + 32 * k + 16, true))};
+    }
+    if (type == DTYPE_Q4_K)
+        return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, false)),
+                            v_mul(sixteen_halves(unit + 32),
+                                  v_sub(v_zero(), sixteen_bytes(small + 128 + 16 * k, false)))};
+    d = sixteen_halves(unit + 32 * k);
+    if (type == DTYPE_Q4_0)
+        d = v_mul(d, v_set1(1.0f / 16));
+    if (type == DTYPE_Q5_0)
+        d = v_mul(d, v_set1(1.0f / 8));
+    return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
+}
+
+/* The lanes of the group at r that are asked for. */
+INLINE __mmask16 lanes_of(const struct quant_job *j, size_t r)
+{
+    __mmask16 lanes = first(j->row_end - r);
+
+    return j->row_begin > r ? (__mmask16)(lanes & ~first(j->row_begin - r)) : lanes;
+}
+
+/* Few vectors, sixteen rows from r on, which begin a group. */
+INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
+{
+    const struct packed_unit u = packed_unit(type);
+    size_t blocks = j->w->shape[0] / Q_BLOCK;
+    const char *unit = tensor_row(j->w, r);
+    vec acc[STREAM_T];
+
+    for (unsigned t = 0; t < T; t++)
+        acc[t] = v_zero();
+    for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
+        if (T > 1)
+            fetch_level2(unit + AHEAD, u.bytes);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < u.blocks; k++) {
+            struct two s = unpack_scales(type, unit, k);
+            __m512i w[8];
+
+            if (b + k == blocks) /* an odd number of blocks */
+                break;
+            unpack(type, unit + u.first + k * u.block, w);
+            for (unsigned t = 0; t < T; t++)
+                acc[t] = stream_block(type, w, s, x_block(j->x + t * j->x_bytes, b + k), acc[t]);
+        }
+    }
+    for (unsigned t = 0; t < T; t++)
+        _mm512_mask_storeu_ps(j->out + t * j->out_stride + r, lanes_of(j, r), acc[t]);
+}
+
 /* Blocks of 2 groups of rows, transposed. */
 struct panel {
     __m512i w[PANEL][8][2];
@@ -681,6 +792,26 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
                     p->w[i + part + k][v][g] = w[k][v];
                 p->scales[i + part + k][g] = get_scales(type, &h, part + k);
             }
+        }
+    }
+}
+
+/* The same from packed weights, of the group at r; a unit at a time. */
+INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
+                         size_t count, struct panel *p)
+{
+    const struct packed_unit u = packed_unit(type);
+    const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
+
+    for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < u.blocks; k++) {
+            __m512i v[8];
+
+            unpack(type, unit + u.first + k * u.block, v);
+            for (unsigned c = 0; c < 8; c++)
+                p->w[i + k][c][g] = v[c];
+            p->scales[i + k][g] = unpack_scales(type, unit, k);
         }
     }
 }
@@ -793,77 +924,131 @@ INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
     }
 }
 
-INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+/* Two groups of rows: where their results go, and what comes after them in memory. */
+struct panel_rows {
+    struct rows16 rows[2];
+    const char *next;
+};
+
+INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
 {
-    struct rows16 rows[2] = {sixteen_rows(j->w, r, j->row_end),
-                             sixteen_rows(j->w, r + GROUP, j->row_end)};
-    const char *next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
+    struct panel_rows p;
+
+    p.next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
+    if (!j->w->is_packed) {
+        p.rows[0] = sixteen_rows(j->w, r, j->row_end);
+        p.rows[1] = sixteen_rows(j->w, r + GROUP, j->row_end);
+        return p;
+    }
+    p.rows[0] = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
+    p.rows[1] = p.rows[0]; /* the same once more, if there is only one: not stored */
+    p.rows[1].lanes = 0;
+    if (r + GROUP < j->row_end)
+        p.rows[1] = (struct rows16){.out = r + GROUP, .lanes = lanes_of(j, r + GROUP)};
+    return p;
+}
+
+INLINE void panel_rows(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
+                       size_t n)
+{
+    struct panel_rows two = two_groups(j, r);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
+    size_t row_bytes = j->w->row_bytes;
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
-        size_t fetched = 2 * GROUP * count / parts(type) * block_bytes(type);
+        size_t fetched = blocks ? 2 * GROUP * row_bytes * count / blocks : 0;
 
-        fetch(next, fetched);
-        next += fetched;
-        panel_fill(type, &rows[0], 0, b, count, &p);
-        panel_fill(type, &rows[1], 1, b, count, &p);
-        panel_multiply(type, &p, count, j, b, n, rows);
+        if (is_packed)
+            fetch_level2(two.next, fetched);
+        else
+            fetch(two.next, fetched);
+        two.next += fetched;
+        for (unsigned g = 0; g < 2; g++) {
+            if (is_packed)
+                panel_unpack(type, j->w, two.rows[g].out, g, b, count, &p);
+            else
+                panel_fill(type, &two.rows[g], g, b, count, &p);
+        }
+        panel_multiply(type, &p, count, j, b, n, two.rows);
         b += count;
     } while (b < blocks);
 }
 
 /* The first n vectors, STREAM_T at most. */
-INLINE void stream_some(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+INLINE void stream_some(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
+                        size_t n)
 {
+#define STREAM(T) (is_packed ? stream_packed(T, type, j, r) : stream_rows(T, type, j, r))
     if (n == 1)
-        stream_rows(1, type, j, r);
+        STREAM(1);
     else if (n == 2)
-        stream_rows(2, type, j, r);
+        STREAM(2);
     else if (n == 3)
-        stream_rows(3, type, j, r);
+        STREAM(3);
     else if (n == 4)
-        stream_rows(4, type, j, r);
+        STREAM(4);
     else if (n == 5)
-        stream_rows(5, type, j, r);
+        STREAM(5);
     else if (n == 6)
-        stream_rows(6, type, j, r);
+        STREAM(6);
     else if (n == 7)
-        stream_rows(7, type, j, r);
+        STREAM(7);
     else
-        stream_rows(8, type, j, r);
+        STREAM(8);
+#undef STREAM
 }
 
-INLINE void quant_matmul(enum dtype type, const struct quant_job *job, size_t row_begin, size_t n)
+INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant_job *job, size_t r,
+                       size_t rows, size_t n)
 {
     struct quant_job j = *job;
-    size_t rows = j.w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
-    size_t r = row_begin;
 
-    if (n == 1 && type == DTYPE_Q8_0 && j.w->row_bytes >= LONG_ROW) {
-        for (; r < j.row_end; r += 4)
-            stream_four(&j, r);
-        return;
-    }
-    if (n > STREAM_T && rows == GROUP) {
-        for (; r < j.row_end; r += 2 * GROUP)
-            panel_rows(type, &j, r, n);
-        return;
-    }
     for (; r < j.row_end; r += rows) {
         for (size_t t = 0; t < n; t += STREAM_T) {
             j.x = job->x + t * j.x_bytes;
             j.out = job->out + t * j.out_stride;
-            stream_some(type, &j, r, n - t);
+            stream_some(type, is_packed, &j, r, n - t);
         }
     }
 }
 
-#define MATMUL(type, TYPE)                                                           \
-    static void matmul_##type(const struct quant_job *j, size_t row_begin, size_t n) \
-    {                                                                                \
-        quant_matmul(TYPE, j, row_begin, n);                                         \
+INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t n)
+{
+    size_t rows = j->w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
+    size_t r = j->row_begin;
+
+    if (n == 1 && type == DTYPE_Q8_0 && j->w->row_bytes >= LONG_ROW) {
+        for (; r < j->row_end; r += 4)
+            stream_four(j, r);
+        return;
+    }
+    if (n > STREAM_T && rows == GROUP) {
+        for (; r < j->row_end; r += 2 * GROUP)
+            panel_rows(type, false, j, r, n);
+        return;
+    }
+    stream_all(type, false, j, r, rows, n);
+}
+
+INLINE void packed_matmul(enum dtype type, const struct quant_job *j, size_t n)
+{
+    size_t r = j->row_begin / GROUP * GROUP;
+
+    if (n <= STREAM_T)
+        stream_all(type, true, j, r, GROUP, n);
+    for (; r < j->row_end && n > STREAM_T; r += 2 * GROUP)
+        panel_rows(type, true, j, r, n);
+}
+
+#define MATMUL(type, TYPE)                                         \
+    static void matmul_##type(const struct quant_job *j, size_t n) \
+    {                                                              \
+        if (j->w->is_packed)                                       \
+            packed_matmul(TYPE, j, n);                             \
+        else                                                       \
+            quant_matmul(TYPE, j, n);                              \
     }
 MATMUL(q8_0, DTYPE_Q8_0)
 MATMUL(q4_0, DTYPE_Q4_0)
@@ -876,19 +1061,19 @@ MATMUL(q6_k, DTYPE_Q6_K)
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
         [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
         [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
         [DTYPE_Q6_K] = matmul_q6_k,
     };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
-    struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};
+    struct quant_job j = {w, x, out, x_bytes, out_stride, row_begin, row_end};
 
     if (quantised[w->type])
-        quantised[w->type](&j, row_begin, n);
+        quantised[w->type](&j, n);
     else
         matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
 }
 
 const struct backend backend_avx512vnni = {
-    .name = "avx512vnni", .usable = cpu_has_avx512vnni, BACKEND_LANES};
+    .name = "avx512vnni", .usable = cpu_has_avx512vnni, .reads_packed = true, BACKEND_LANES};

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_lanes.h - kernels over lanes of f32, written once and compiled for each instruction set.
  *
- * Included by kernel_avx2.c and kernel_avx512.c only, after they have defined `vec` (LANES floats),
- * the v_* operations below, TILE_T and ATTEND_VECS.  Everything is static: no code compiled for one
- * processor can be picked by the linker for another.
+ * Included by kernel_avx2.c, kernel_avx512.c and kernel_neon.c only, after they have defined `vec`
+ * (LANES floats, at least ROW_TILE), the operations below, TILE_T and ATTEND_VECS.  Everything is
+ * static: no code compiled for one processor can be picked by the linker for another.
  *
  *   v_zero v_set1 v_load v_load_part v_store v_store_part v_add v_mul v_div v_min v_max v_fma
  *   v_round  to the nearest integer        v_scale2(p, n)  p * 2^n, n integral in [-152, 129]
  *   v_f16 v_f16_part v_bf16 v_bf16_part    load and widen
  *   v_i8 v_i8_part                         likewise, from signed bytes
  *   v_to_f16 v_to_f16_part                 narrow and store
- *   v_sum4(a, b, c, d)                     the four sums over lanes, as __m128, by one fixed tree
+ *   v_sum4(a, b, c, d)                     the four sums over lanes, by one fixed tree
  *   v_if(bool, a, b)                       a or b
  *   v_most(a)                              the largest lane, where none is NaN
  *   v_min, v_max give their second operand where one is NaN
+ *   quad                                   four floats: quad_load quad_store quad_add quad_first
+ *   most_magnitude(x)                      the largest of |x|, 32 of them, as the bits of a float
+ *   quants(x, scale, out, &low, &high)     32 times x * scale to the nearest integer, which int8
+ *                                          holds, and the sums of the first and the last sixteen
+ *   store_keys_8x8(x, stride, page)        page[d * ATTEND_PAGE + i] = x[i * stride + d] as f16
  *
  * and for products of signed bytes in [-127, 127], four to a lane: `ints` and `keys4`,
  *   i_keys(p)           fours of LANES keys    i_start(minus_128_sum)  what sums begin with: x_q8's
@@ -25,7 +30,6 @@
 #include "tensor/backend.h"
 
 #include <float.h>
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
@@ -47,8 +51,18 @@
 INLINE void fetch(const char *p, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch(p + i, _MM_HINT_T0);
+        __builtin_prefetch(p + i);
 }
+
+INLINE void fetch_level2(const char *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
+/* Four rows and the next four must leave room for the vectors in a level 1 of 32 KiB, or they push
+ * each other out before they are used. */
+#define SHORT_ROW 2048
 
 INLINE size_t dtype_bytes(enum dtype type)
 {
@@ -71,7 +85,8 @@ INLINE vec v_weights_part(enum dtype type, const char *w, size_t i, size_t n)
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
 INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], const float *x,
-                     size_t x_stride, size_t begin, size_t end, const char *next, __m128 *sums)
+                     size_t x_stride, size_t begin, size_t end, const char *next, bool is_short,
+                     quad *sums)
 {
     vec acc[4][TILE_T];
     size_t i = begin;
@@ -82,8 +97,10 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     for (; i + LANES <= end; i += LANES) {
         vec xt[TILE_T];
 
-        if (next)
+        if (next && is_short)
             fetch(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
+        else if (next)
+            fetch_level2(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
@@ -112,28 +129,28 @@ INLINE void four_rows(const struct tensor *w, size_t r, size_t row_end, const ch
         rows[i] = tensor_row(w, r + i < row_end ? r + i : row_end - 1);
 }
 
-INLINE void put_rows(__m128 sums, float *out, size_t count)
+INLINE void put_rows(quad sums, float *out, size_t count)
 {
     float f[4];
 
     if (count >= 4) {
-        _mm_storeu_ps(out, sums);
+        quad_store(out, sums);
         return;
     }
-    _mm_storeu_ps(f, sums);
+    quad_store(f, sums);
     for (size_t i = 0; i < count; i++)
         out[i] = f[i];
 }
 
-INLINE __m128 get_rows(const float *out, size_t count)
+INLINE quad get_rows(const float *out, size_t count)
 {
     float f[4] = {0};
 
     if (count >= 4)
-        return _mm_loadu_ps(out);
+        return quad_load(out);
     for (size_t i = 0; i < count; i++)
         f[i] = out[i];
-    return _mm_loadu_ps(f);
+    return quad_load(f);
 }
 
 struct float_job {
@@ -148,18 +165,19 @@ INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job
                        size_t t, size_t begin, size_t end)
 {
     const char *rows[4], *next = NULL;
-    __m128 sums[TILE_T];
+    quad sums[TILE_T];
     size_t count = j->row_end - r;
 
     four_rows(j->w, r, j->row_end, rows);
     /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
     if (j->streams && t == 0 && r + 4 < j->row_end)
         next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
-    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next, sums);
+    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next,
+             j->w->row_bytes <= SHORT_ROW, sums);
     for (unsigned i = 0; i < T; i++) {
         float *out = j->out + (t + i) * j->out_stride + r;
 
-        put_rows(begin == 0 ? sums[i] : _mm_add_ps(get_rows(out, count), sums[i]), out, count);
+        put_rows(begin == 0 ? sums[i] : quad_add(get_rows(out, count), sums[i]), out, count);
     }
 }
 
@@ -246,8 +264,17 @@ struct x_q8 {
     int8_t q[Q_BLOCK];
     float d;
     float d_sum; /* d times the sum of q: what an offset of all weights is multiplied by */
-    int32_t minus_128_sum; /* of q: what weights made unsigned are off by */
-    int32_t minus_128_low; /* of the first sixteen */
+    /* What weights made unsigned are off by. */
+    union {
+        struct {
+            int32_t minus_128_sum; /* of q */
+            int32_t minus_128_low; /* of the first sixteen */
+        };
+        struct { /* of the places 0 and 1, and of 2 and 3, in groups of four */
+            int16_t minus_16_sum[2];
+            int16_t minus_32_low[2];
+        };
+    };
 };
 
 INLINE const struct x_q8 *x_block(const char *x, size_t b)
@@ -300,70 +327,23 @@ static size_t prepared_bytes(enum dtype weights, size_t inner)
     return (bytes + 63) / 64 * 64;
 }
 
-/* Largest of eight lanes. */
-INLINE int32_t max_epi32(__m256i v)
-{
-    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-
-    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
-    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
-    return _mm_cvtsi128_si32(m);
-}
-
-INLINE int32_t sum_epi32(__m256i v)
-{
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-    return _mm_cvtsi128_si32(s);
-}
-
-/* The bits of the largest of 32 magnitudes: they compare like integers, and NaN and infinity are
+/* As the reference does it, to the bit: magnitudes compare like integers, and NaN and infinity are
  * the largest of them. */
-INLINE int32_t magnitude_of(const float *x)
-{
-    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    __m256i most = _mm256_setzero_si256();
-
-    for (int i = 0; i < 4; i++)
-        most = _mm256_max_epi32(
-            most, _mm256_castps_si256(_mm256_and_ps(_mm256_loadu_ps(x + 8 * i), magnitude)));
-    return max_epi32(most);
-}
-
-/* 32 integers of a byte each, in order. */
-INLINE __m256i pack_bytes(const __m256i q[4])
-{
-    __m256i bytes =
-        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-
-    /* Packing works in halves: dwords come as 0 2 4 6 | 1 3 5 7. */
-    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-
-/* As the reference does it, to the bit. */
 INLINE void quantise_block(const float *x, struct x_q8 *out)
 {
-    int32_t most_bits = magnitude_of(x), low, high;
-    __m256i q[4];
-    __m256 scale;
-    float most_f;
+    int32_t most_bits = most_magnitude(x), low, high;
+    float most, d;
 
-    memcpy(&most_f, &most_bits, sizeof(most_f));
-    if (most_bits >= 0x7f800000 || most_f < 1e-30f) {
-        most_f = most_bits >= 0x7f800000 ? NAN : 0;
-        *out = (struct x_q8){.d = most_f, .d_sum = most_f};
+    memcpy(&most, &most_bits, sizeof(most));
+    if (most_bits >= 0x7f800000 || most < 1e-30f) {
+        most = most_bits >= 0x7f800000 ? NAN : 0;
+        *out = (struct x_q8){.d = most, .d_sum = most};
         return;
     }
-    out->d = most_f / 127;
-    scale = _mm256_set1_ps(1 / out->d);
-    for (int i = 0; i < 4; i++)
-        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), scale));
-    _mm256_storeu_si256((void *)out->q, pack_bytes(q));
-    low = sum_epi32(_mm256_add_epi32(q[0], q[1]));
-    high = sum_epi32(_mm256_add_epi32(q[2], q[3]));
-    out->d_sum = out->d * (float)(low + high);
+    d = most / 127;
+    quants(x, 1 / d, out->q, &low, &high);
+    out->d = d;
+    out->d_sum = d * (float)(low + high);
     out->minus_128_sum = -128 * (low + high);
     out->minus_128_low = -128 * low;
 }
@@ -546,7 +526,7 @@ INLINE void score_f16(const unsigned T, const unsigned C, const struct row_tile 
         vec kc[ATTEND_VECS];
 
         if (next)
-            fetch(next + (d * ATTEND_PAGE + at) * 2, 2 * C * LANES);
+            fetch_level2(next + (d * ATTEND_PAGE + at) * 2, 2 * C * LANES);
         for (unsigned c = 0; c < C; c++)
             kc[c] = v_f16(k + c * LANES);
         for (unsigned t = 0; t < T; t++) {
@@ -588,7 +568,7 @@ INLINE void score_q8(const unsigned T, const unsigned C, const struct row_tile *
             keys4 kc[ATTEND_VECS];
 
             if (next)
-                fetch(next + (k - (const char *)run), 4 * C * LANES);
+                fetch_level2(next + (k - (const char *)run), 4 * C * LANES);
             for (unsigned c = 0; c < C; c++)
                 kc[c] = i_keys(k + 4 * c * LANES);
             for (unsigned t = 0; t < T; t++)
@@ -670,7 +650,7 @@ INLINE void weigh(const unsigned T, const struct row_tile *r, float *p, float *m
             v_store(p + j, e);
             sum = v_add(sum, e);
         }
-        _mm_store_ss(l + t, v_sum4(sum, sum, sum, sum));
+        l[t] = quad_first(v_sum4(sum, sum, sum, sum));
     }
 }
 
@@ -752,7 +732,7 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
             vec vc[ATTEND_VECS];
 
             if (next)
-                fetch(next + (j - begin) * row + offset, C * LANES * value_bytes(type));
+                fetch_level2(next + (j - begin) * row + offset, C * LANES * value_bytes(type));
             load_values(C, type, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
                 vec w = v_zero();
@@ -1033,28 +1013,6 @@ static void attend_join(const struct attention *a, const float *partials)
         join_row(a, r, partials);
 }
 
-/* Eight dimensions of eight positions: in, a row of eight halves for each position; out, a row for
- * each dimension. */
-INLINE void transpose_8x8(__m128i r[8])
-{
-    __m128i a[8], b[8];
-
-    for (unsigned i = 0; i < 4; i++) {
-        a[2 * i] = _mm_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
-        a[2 * i + 1] = _mm_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        for (unsigned k = 0; k < 2; k++) {
-            b[4 * i + 2 * k] = _mm_unpacklo_epi32(a[4 * i + k], a[4 * i + 2 + k]);
-            b[4 * i + 2 * k + 1] = _mm_unpackhi_epi32(a[4 * i + k], a[4 * i + 2 + k]);
-        }
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        r[2 * i] = _mm_unpacklo_epi64(b[i], b[4 + i]);
-        r[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[4 + i]);
-    }
-}
-
 static void store_key(const float *x, size_t head_dim, uint16_t *page)
 {
     for (size_t d = 0; d < head_dim; d += LANES) {
@@ -1073,16 +1031,8 @@ static void store_keys_f16(const float *x, size_t stride, size_t n, size_t head_
     size_t whole = head_dim / 8 * 8;
 
     for (; n >= 8; n -= 8, x += 8 * stride, at += 8) {
-        for (size_t d = 0; d < whole; d += 8) {
-            __m128i r[8];
-
-            for (unsigned i = 0; i < 8; i++)
-                r[i] = _mm256_cvtps_ph(_mm256_loadu_ps(x + i * stride + d),
-                                       _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-            transpose_8x8(r);
-            for (unsigned i = 0; i < 8; i++)
-                _mm_storeu_si128((void *)(page + (d + i) * ATTEND_PAGE + at), r[i]);
-        }
+        for (size_t d = 0; d < whole; d += 8)
+            store_keys_8x8(x + d, stride, page + d * ATTEND_PAGE + at);
         for (size_t i = 0; i < 8 && whole < head_dim; i++)
             store_key(x + i * stride + whole, head_dim - whole,
                       page + whole * ATTEND_PAGE + at + i);
@@ -1091,30 +1041,28 @@ static void store_keys_f16(const float *x, size_t stride, size_t n, size_t head_
         store_key(x, head_dim, page + at);
 }
 
-/* As the type's own from_f32 does it, to the bit: by division. */
+/* As the type's own from_f32 does it, to the bit: by division.  Returns the scale. */
 INLINE uint16_t store_block(const float *x, int8_t q[Q_BLOCK])
 {
-    const int32_t most = magnitude_of(x);
-    __m128i half;
-    __m256 d, limit = _mm256_set1_ps(127);
-    __m256i v[4];
-    float f;
+    const int32_t most_bits = most_magnitude(x);
+    float most, d, quotients[Q_BLOCK];
+    int32_t low, high;
+    uint16_t half;
 
-    memcpy(&f, &most, sizeof(f));
-    half = _mm_cvtps_ph(_mm_set_ss(most >= 0x7f800000 ? NAN : f / 127), _MM_FROUND_TO_NEAREST_INT);
-    d = _mm256_broadcastss_ps(_mm_cvtph_ps(half));
-    memset(q, 0, Q_BLOCK);
-    f = _mm256_cvtss_f32(d);
-    if (f > 0 && f < INFINITY) {
-        for (unsigned i = 0; i < 4; i++) {
-            __m256 quotient = _mm256_div_ps(_mm256_loadu_ps(x + 8 * i), d);
-
-            quotient = _mm256_max_ps(_mm256_min_ps(quotient, limit), -limit);
-            v[i] = _mm256_cvtps_epi32(quotient);
-        }
-        _mm256_storeu_si256((void *)q, pack_bytes(v));
+    memcpy(&most, &most_bits, sizeof(most));
+    half = f32_to_f16(most_bits >= 0x7f800000 ? NAN : most / 127);
+    d = f16_to_f32(half);
+    if (!(d > 0 && d < INFINITY)) {
+        memset(q, 0, Q_BLOCK);
+        return half;
     }
-    return (uint16_t)_mm_cvtsi128_si32(half);
+    for (size_t i = 0; i < Q_BLOCK; i += LANES) {
+        vec quotient = v_div(v_load(x + i), v_set1(d));
+
+        v_store(quotients + i, v_max(v_min(quotient, v_set1(127)), v_set1(-127)));
+    }
+    quants(quotients, 1, q, &low, &high);
+    return half;
 }
 
 /* One position of a head. */
@@ -1169,10 +1117,11 @@ static void store_values(enum dtype type, const float *x, size_t stride, size_t 
     }
 }
 
-#define BACKEND_LANES                                                                     \
-    .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = prepare, \
-    .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope,     \
-    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,           \
+#define BACKEND_LANES BACKEND_LANES_WITH(prepare)
+#define BACKEND_LANES_WITH(own)                                                       \
+    .prepared_form = prepared_form, .prepared_bytes = prepared_bytes, .prepare = own, \
+    .matmul = matmul, .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, \
+    .attend = attend, .attend_block = attend_block, .attend_join = attend_join,       \
     .store_keys = store_keys, .store_values = store_values, .row_to_f32 = row_to_f32
 
 #endif

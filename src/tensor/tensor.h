@@ -9,6 +9,8 @@
 
 #include "tensor/dtype.h"
 
+#include <stdbool.h>
+
 #define TENSOR_DIMS_MAX 4
 
 struct tensor {
@@ -17,6 +19,9 @@ struct tensor {
     size_t shape[TENSOR_DIMS_MAX]; /* 1 beyond n_dims */
     size_t row_bytes;
     const void *data; /* read-only, at least 4-byte aligned, not necessarily 64 */
+    /* Sixteen rows side by side (packed.h): only matmul of a backend that reads_packed takes it,
+     * and tensor_row finds only rows that begin a group. */
+    bool is_packed;
 };
 
 static inline const void *tensor_row(const struct tensor *t, size_t row)

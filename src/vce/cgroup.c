@@ -295,8 +295,11 @@ int cgroup_join(const char *folders, struct llmos_error *err)
     const struct making m = {.root = ""};
     char folder[CGROUP_FOLDERS_SIZE];
 
+    /* Moving a process makes the kernel wait until no processor can be in the middle of a fork, 7
+     * to 20 ms the first time; a thread that moves itself waits for nobody.  Version 2 has no
+     * "tasks", and lets threads part only in groups made for it. */
     while (next_folder(&folders, folder, sizeof(folder)))
-        if (put(&m, folder, "cgroup.procs", "0") < 0)
+        if (put(&m, folder, "tasks", "0") < 0 && put(&m, folder, "cgroup.procs", "0") < 0)
             return fail_errno(err, "cannot enter the cgroup '%s'", folder);
     return 0;
 }

@@ -31,7 +31,7 @@ int cgroup_create(const char *root, const char *name, const struct cgroup_limits
                   char folders[CGROUP_FOLDERS_SIZE], char *detail, size_t detail_size,
                   struct llmos_error *err);
 
-/* Moves the calling process there. */
+/* Moves the calling process there, which has one thread. */
 int cgroup_join(const char *folders, struct llmos_error *err);
 
 /* True if the kernel killed a process of the group because the memory limit was reached. */

@@ -75,3 +75,20 @@ TEST(arena_survives_every_failed_allocation)
         arena_fini(&a);
     }
 }
+
+TEST(aligned_memory_is_zeroed_whatever_its_size_and_was_used_before)
+{
+    const size_t sizes[] = {0, 1, 64, 100, 1 << 20, (2 << 20) - 1, 2 << 20, (5 << 20) + 3};
+
+    for (size_t round = 0; round < 2; round++)
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+            unsigned char *p = mem_aligned(sizes[i]), bits = 0;
+
+            CHECK(p && (uintptr_t)p % 64 == 0);
+            for (size_t b = 0; b < sizes[i]; b++)
+                bits |= p[b];
+            CHECK_INT(bits, 0);
+            memset(p, 0xff, sizes[i]);
+            mem_free(p);
+        }
+}

@@ -201,6 +201,21 @@ TEST(cgroup_where_there_is_none_says_so)
     cgroup_remove(folders);
 }
 
+TEST(cgroup_join_moves_the_thread_where_that_is_possible)
+{
+    begin();
+    put("/v1/tasks", "");
+    put("/v1/cgroup.procs", "");
+    put("/v2/cgroup.procs", "");
+    snprintf(folders, sizeof(folders), "%s/v1\n%s/v2", root, root);
+    CHECK_INT(cgroup_join(folders, &err), 0);
+    CHECK_STR(get(0, "tasks"), "0");
+    CHECK_STR(get(0, "cgroup.procs"), "");
+    CHECK_STR(get(1, "cgroup.procs"), "0");
+    CHECK(!get(1, "tasks"));
+    end();
+}
+
 TEST(cgroup_join_says_where_it_could_not_go)
 {
     CHECK(cgroup_join("/nowhere/group", &err) < 0);

@@ -2,19 +2,10 @@
 #include "llmos/session.h"
 
 #include "naive_llama.h"
-#include "sanitizer.h"
 #include "test.h"
 #include "tiny_llama.h"
 
 #include "tensor/backend.h"
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define N 90 /* tokens of a test sequence: more than a page of the cache */
 
@@ -859,31 +850,6 @@ TEST(the_seed_decides_what_is_sampled)
 
 /* --- memory --- */
 
-TEST(a_step_allocates_nothing)
-{
-    struct llmos_sampling o = LLMOS_SAMPLING_INIT;
-    struct bench b;
-
-    bench_init(&b,
-               &(struct llmos_context_options){.threads = 2, .sessions_max = 2, .batch_tokens = 30},
-               0);
-    o.frequency_penalty = 0.1f;
-    o.repeat_penalty = 1.1f;
-    o.logprobs = 5;
-    for (size_t i = 0; i < 2; i++) {
-        mem_fail_at(1);
-        CHECK_INT(llmos_session_create(&b.s[i], b.c, &o, NULL), 0);
-        prompt(&b, i, 70);
-    }
-    for (int i = 0; i < 80; i++)
-        step(&b, 2);
-    llmos_session_destroy(b.s[0]);
-    llmos_session_destroy(b.s[1]);
-    CHECK(!mem_failed());
-    mem_fail_at(0);
-    bench_fini(&b);
-}
-
 TEST(context_survives_every_failed_allocation)
 {
     struct llmos_context_options o = {.threads = 3, .sessions_max = 2};
@@ -996,68 +962,4 @@ TEST(a_model_that_cannot_be_run_is_refused)
     CHECK_INT(llmos_context_create(&c, &t.model, NULL, &err), LLMOS_EUNSUPPORTED);
     CHECK_CONTAINS(err.text, "'mamba'");
     tiny_llama_fini(&t);
-}
-
-/* --- system calls --- */
-
-/* All threads of the process: futex and exit_group, death for anything else. */
-static bool allow_futex_only(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-    };
-    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
-}
-
-/* In a child: 0 the steps went through, 1 they failed, 2 no filter could be had. */
-static int steps_with_futex_only(const struct tiny_llama *t)
-{
-    struct llmos_context_options o = {.threads = 4, .sessions_max = 2, .batch_tokens = 30};
-    struct llmos_sampling sampling = LLMOS_SAMPLING_INIT;
-    llmos_context *c;
-    llmos_session *s[2];
-    struct llmos_step_out out[2];
-    int32_t tokens[70];
-    int failed = 0;
-
-    random_tokens(tokens, 70, 101, 1);
-    failed |= llmos_context_create(&c, &t->model, &o, NULL);
-    for (int i = 0; i < 2 && !failed; i++) {
-        failed |= llmos_session_create(&s[i], c, &sampling, NULL);
-        failed |= llmos_session_append(s[i], tokens, 70, NULL);
-    }
-    /* A thread makes calls of its own until it has begun: by the end of a step all have. */
-    failed |= !failed && llmos_context_step(c, s, 2, out, NULL);
-    if (!failed && !allow_futex_only())
-        return 2;
-    for (int i = 0; i < 60 && !failed; i++)
-        failed |= llmos_context_step(c, s, 2, out, NULL);
-    return failed ? 1 : 0;
-}
-
-TEST(a_step_makes_no_system_call_but_futex)
-{
-    struct tiny_llama t;
-    int status = 0;
-    pid_t child;
-
-    if (HAS_SANITIZER)
-        SKIP("a sanitizer makes system calls of its own");
-    tiny_llama_init(&t, &tiny_hparams, DTYPE_Q8_0, NULL, 4);
-    child = fork();
-    if (child == 0)
-        _exit(steps_with_futex_only(&t));
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    tiny_llama_fini(&t);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-        SKIP("no seccomp filter can be loaded here");
-    CHECK(WIFEXITED(status));
-    CHECK_INT(WEXITSTATUS(status), 0);
 }

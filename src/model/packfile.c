@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* packfile.c - see packfile.h */
+#include "model/packfile.h"
+
+#include "base/mem.h"
+#include "model/loaded.h"
+#include "tensor/backend.h"
+#include "tensor/packed.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE_BYTES  (2u << 20) /* of one write: a large page */
+#define MATRIX_ALIGN 4096u
+#define LANES        8
+
+struct header {
+    char magic[8];
+    uint32_t version, matrices;
+    uint64_t file_bytes, model_bytes, checksum;
+    char zeros[24];
+};
+_Static_assert(sizeof(struct header) == 64, "as packfile.h says");
+
+struct row {
+    char name[96];
+    uint32_t type, zero;
+    uint64_t inner, rows, offset;
+};
+_Static_assert(sizeof(struct row) == 128, "as packfile.h says");
+
+/* --- what a model's packed file looks like --- */
+
+/* The i-th matrix that a token meets; NULL behind the last. */
+static const struct tensor **matrix_at(const llmos_model *m, size_t i)
+{
+    size_t layers = (size_t)m->hparams.n_layer * WEIGHT_LAYER_ROLES;
+
+    if (i < layers)
+        return &m->weights.layers[i];
+    return i == layers ? (const struct tensor **)&m->weights.model[WEIGHT_OUTPUT] : NULL;
+}
+
+static bool is_packable(const struct tensor *t)
+{
+    return t->n_dims == 2 && packed_has(t->type) && t->shape[0] > 0 && t->shape[1] > 0;
+}
+
+static const struct gguf_tensor *named(const llmos_model *m, const struct tensor *t)
+{
+    for (size_t i = 0; i < m->gguf.tensor_count; i++)
+        if (&m->gguf.tensors[i].t == t)
+            return &m->gguf.tensors[i];
+    return NULL;
+}
+
+/* Header and table, which are one block of memory.  LLMOS_ELIMIT: a name that is too long. */
+struct plan {
+    struct header *header;
+    struct row *rows;
+    size_t bytes; /* of both */
+};
+
+static uint64_t align(uint64_t n)
+{
+    return (n + MATRIX_ALIGN - 1) / MATRIX_ALIGN * MATRIX_ALIGN;
+}
+
+static uint32_t count_matrices(const llmos_model *m)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; matrix_at(m, i); i++)
+        count += is_packable(*matrix_at(m, i));
+    return count;
+}
+
+static int plan_row(struct row *row, const llmos_model *m, const struct tensor *t,
+                    struct llmos_error *err)
+{
+    const struct gguf_tensor *g = named(m, t);
+
+    if (!g || g->name.len >= sizeof(row->name))
+        return fail(err, LLMOS_ELIMIT, "a matrix of the model has no name of fewer than %zu bytes",
+                    sizeof(row->name));
+    memcpy(row->name, g->name.at, g->name.len);
+    row->type = dtype_info(t->type)->gguf_id;
+    row->inner = t->shape[0];
+    row->rows = t->shape[1];
+    return 0;
+}
+
+static uint64_t matrix_bytes(const struct tensor *t)
+{
+    return (uint64_t)packed_groups(t->shape[1]) * packed_group_bytes(t->type, t->shape[0]);
+}
+
+/* The result is released with mem_free(plan->header). */
+static int plan_create(struct plan *plan, const llmos_model *m, struct llmos_error *err)
+{
+    uint32_t count = count_matrices(m);
+    uint64_t at;
+    int rc = 0;
+
+    plan->bytes = sizeof(struct header) + count * sizeof(struct row);
+    plan->header = mem_zalloc(1, plan->bytes);
+    if (!plan->header)
+        return fail(err, LLMOS_ENOMEM, "no memory for a table of %u matrices", count);
+    plan->rows = (struct row *)(plan->header + 1);
+    at = align(plan->bytes);
+    for (size_t i = 0, k = 0; rc == 0 && matrix_at(m, i); i++) {
+        const struct tensor *t = *matrix_at(m, i);
+
+        if (!is_packable(t))
+            continue;
+        rc = plan_row(&plan->rows[k], m, t, err);
+        plan->rows[k++].offset = at;
+        at = align(at + matrix_bytes(t));
+    }
+    memcpy(plan->header->magic, "LLMOSPK1", 8);
+    plan->header->version = PACKED_VERSION;
+    plan->header->matrices = count;
+    plan->header->file_bytes = at;
+    plan->header->model_bytes = m->map.len;
+    if (rc < 0)
+        mem_free(plan->header);
+    return rc;
+}
+
+bool packfile_helps(const llmos_model *m)
+{
+    return !m->vocabulary_only && backend_best()->reads_packed && count_matrices(m) > 0;
+}
+
+uint64_t packfile_bytes(const llmos_model *m)
+{
+    uint64_t at = align(sizeof(struct header) + count_matrices(m) * sizeof(struct row));
+
+    for (size_t i = 0; matrix_at(m, i); i++)
+        if (is_packable(*matrix_at(m, i)))
+            at = align(at + matrix_bytes(*matrix_at(m, i)));
+    return at;
+}
+
+/* --- the checksum --- */
+
+struct checksum {
+    uint64_t a[LANES], b[LANES];
+};
+
+/* bytes: a multiple of the lanes' 64. */
+static void checksum_add(struct checksum *sum, const void *p, size_t bytes)
+{
+    struct checksum s = *sum;
+
+    for (size_t i = 0; i < bytes; i += sizeof(s.a)) {
+        uint64_t words[LANES];
+
+        memcpy(words, (const char *)p + i, sizeof(words));
+        for (unsigned k = 0; k < LANES; k++) {
+            s.a[k] += words[k];
+            s.b[k] += s.a[k];
+        }
+    }
+    *sum = s;
+}
+
+static uint64_t checksum_end(const struct checksum *s)
+{
+    uint64_t all = 1;
+
+    for (unsigned k = 0; k < LANES; k++) {
+        all = (all ^ s->a[k]) * 0x9e3779b97f4a7c15u; /* 2^64 / the golden ratio: any odd number */
+        all = (all ^ (all >> 32) ^ s->b[k]) * 0x9e3779b97f4a7c15u;
+    }
+    return all ^ all >> 32;
+}
+
+/* --- writing --- */
+
+struct writer {
+    int fd;
+    char *piece;
+    size_t used;
+    uint64_t at; /* where the piece will stand */
+    struct checksum sum;
+    struct header *header;
+    packfile_progress progress;
+    void *arg;
+};
+
+static int put_at(int fd, const void *bytes, size_t n, uint64_t at, struct llmos_error *err)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t rc = pwrite(fd, (const char *)bytes + done, n - done, (off_t)(at + done));
+
+        if (rc < 0 && errno == EINTR)
+            continue;
+        if (rc <= 0)
+            return fail_errno(err, "cannot write packed weights");
+        done += (size_t)rc;
+    }
+    return 0;
+}
+
+static int flush(struct writer *w, struct llmos_error *err)
+{
+    size_t skip = w->at == 0 ? sizeof(struct header) : 0;
+    int rc = put_at(w->fd, w->piece, w->used, w->at, err);
+
+    if (rc < 0)
+        return rc;
+    checksum_add(&w->sum, w->piece + skip, w->used - skip);
+    w->at += w->used;
+    w->used = 0;
+    if (w->progress && w->progress(w->arg, w->at, w->header->file_bytes) < 0)
+        return fail(err, LLMOS_ECANCELED, "packing was canceled");
+    return 0;
+}
+
+/* Room for n bytes, at most a piece, at the end of what was written. */
+static int put(struct writer *w, const void *bytes, size_t n, struct llmos_error *err)
+{
+    const char *from = bytes;
+
+    while (n > 0) {
+        size_t some = n < PIECE_BYTES - w->used ? n : PIECE_BYTES - w->used;
+
+        if (from)
+            memcpy(w->piece + w->used, from, some);
+        else
+            memset(w->piece + w->used, 0, some);
+        from = from ? from + some : NULL;
+        w->used += some;
+        n -= some;
+        if (w->used == PIECE_BYTES) {
+            int rc = flush(w, err);
+
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+static int put_zeros_to(struct writer *w, uint64_t at, struct llmos_error *err)
+{
+    return put(w, NULL, (size_t)(at - w->at - w->used), err);
+}
+
+static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_error *err)
+{
+    size_t bytes = packed_group_bytes(t->type, t->shape[0]);
+    char *group = mem_aligned(bytes);
+    int rc = group ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %zu bytes of weights", bytes);
+
+    for (size_t g = 0; rc == 0 && g < packed_groups(t->shape[1]); g++) {
+        packed_write(t, g, g + 1, group);
+        rc = put(w, group, bytes, err);
+    }
+    mem_free(group);
+    return rc;
+}
+
+static int put_all(struct writer *w, const llmos_model *m, const struct plan *plan,
+                   struct llmos_error *err)
+{
+    int rc = put(w, NULL, sizeof(struct header), err);
+
+    if (rc == 0)
+        rc = put(w, plan->rows, plan->bytes - sizeof(struct header), err);
+    for (size_t i = 0, k = 0; rc == 0 && matrix_at(m, i); i++) {
+        if (!is_packable(*matrix_at(m, i)))
+            continue;
+        rc = put_zeros_to(w, plan->rows[k++].offset, err);
+        if (rc == 0)
+            rc = put_matrix(w, *matrix_at(m, i), err);
+    }
+    if (rc == 0)
+        rc = put_zeros_to(w, plan->header->file_bytes, err);
+    if (rc == 0)
+        rc = flush(w, err);
+    if (rc < 0)
+        return rc;
+    plan->header->checksum = checksum_end(&w->sum);
+    return put_at(w->fd, plan->header, sizeof(struct header), 0, err);
+}
+
+int packfile_write(int fd, const llmos_model *m, packfile_progress progress, void *arg,
+                   struct llmos_error *err)
+{
+    struct writer w = {.fd = fd, .progress = progress, .arg = arg};
+    struct plan plan;
+    int rc;
+
+    if (!packfile_helps(m))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "this model has no weights that would be faster packed on this processor");
+    rc = plan_create(&plan, m, err);
+    if (rc < 0)
+        return rc;
+    w.header = plan.header;
+    w.piece = mem_aligned(PIECE_BYTES);
+    rc = w.piece ? put_all(&w, m, &plan, err)
+                 : fail(err, LLMOS_ENOMEM, "no memory for a piece of %u bytes", PIECE_BYTES);
+    mem_free(w.piece);
+    mem_free(plan.header);
+    return rc;
+}
+
+/* --- reading --- */
+
+static int check(const struct file_map *map, const struct plan *plan, struct llmos_error *err)
+{
+    struct header h, *expected = plan->header;
+    struct checksum sum = {0};
+
+    if (map->len < sizeof(h))
+        return fail(err, LLMOS_EFORMAT, "it ends after %zu bytes", map->len);
+    memcpy(&h, map->at, sizeof(h));
+    expected->checksum = h.checksum;
+    if (memcmp(h.magic, expected->magic, sizeof(h.magic)) != 0 || h.version != expected->version)
+        return fail(err, LLMOS_EFORMAT, "it is no file of packed weights of version %d",
+                    PACKED_VERSION);
+    if (h.model_bytes != expected->model_bytes || h.matrices != expected->matrices)
+        return fail(err, LLMOS_EFORMAT, "it was made from another model");
+    if (map->len != expected->file_bytes)
+        return fail(err, LLMOS_EFORMAT, "it has %zu bytes, %llu are needed", map->len,
+                    (unsigned long long)expected->file_bytes);
+    if (memcmp(map->at, plan->header, plan->bytes) != 0)
+        return fail(err, LLMOS_EFORMAT, "its table is not that of this model");
+    checksum_add(&sum, (const char *)map->at + sizeof(h), map->len - sizeof(h));
+    if (checksum_end(&sum) != h.checksum)
+        return fail(err, LLMOS_EFORMAT, "its checksum is wrong");
+    return 0;
+}
+
+static void bind(llmos_model *m, const struct plan *plan, struct tensor *packed)
+{
+    for (size_t i = 0, k = 0; matrix_at(m, i); i++) {
+        const struct tensor **at = matrix_at(m, i);
+
+        if (!is_packable(*at))
+            continue;
+        packed[k] = **at;
+        packed[k].is_packed = true;
+        packed[k].row_bytes = packed_group_bytes((*at)->type, (*at)->shape[0]) / PACKED_GROUP;
+        packed[k].data = (const char *)m->packed_map.at + plan->rows[k].offset;
+        *at = &packed[k++];
+    }
+}
+
+/* The file is right: the model reads its matrices from there. */
+static int adopt(llmos_model *m, const struct plan *plan, const struct file_map *map,
+                 struct llmos_error *err)
+{
+    struct tensor *packed = arena_array(&m->arena, struct tensor, plan->header->matrices);
+
+    if (!packed)
+        return fail(err, LLMOS_ENOMEM, "no memory for %u matrices", plan->header->matrices);
+    m->packed_map = *map;
+    bind(m, plan, packed);
+    return 0;
+}
+
+int packfile_use(llmos_model *m, int fd, struct llmos_error *err)
+{
+    struct file_map map;
+    struct plan plan;
+    int rc;
+
+    if (!packfile_helps(m) || m->packed_map.at)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "packed weights do not help this model on this processor");
+    rc = plan_create(&plan, m, err);
+    if (rc < 0)
+        return rc;
+    rc = file_map(&map, fd, err);
+    if (rc == 0) {
+        rc = check(&map, &plan, err);
+        if (rc == 0)
+            rc = adopt(m, &plan, &map, err);
+        if (rc < 0)
+            file_unmap(&map);
+    }
+    mem_free(plan.header);
+    return rc < 0 ? fail_while(err, rc, "the file of packed weights") : 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packed weights hold what plain ones hold, and are multiplied to the same bits. */
+#include "test.h"
+
+#include "base/mem.h"
+#include "tensor/backend.h"
+#include "tensor/packed.h"
+
+static uint32_t state = 1;
+
+static uint32_t random_bits(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return state >> 8;
+}
+
+static float uniform(void) /* [-1, 1) */
+{
+    return (float)random_bits() * 0x1p-23f - 1;
+}
+
+static const enum dtype quantised[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0,
+                                       DTYPE_Q5_1, DTYPE_Q4_K, DTYPE_Q6_K};
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+/* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
+ */
+static struct tensor plain_make(enum dtype type, size_t inner, size_t rows)
+{
+    const struct dtype_info *info = dtype_info(type);
+    size_t bytes = dtype_row_bytes(type, inner) * rows;
+    char *data = malloc(bytes + 1);
+
+    CHECK(data);
+    for (size_t at = 0; at < bytes; at += info->block_bytes) {
+        size_t scale = type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
+        uint16_t halves[2] = {f32_to_f16(uniform() * 0.01f), f32_to_f16(uniform() * 0.01f)};
+
+        for (size_t i = 0; i < info->block_bytes; i++)
+            data[at + i] = (char)random_bits();
+        memcpy(data + at + scale, halves, type == DTYPE_Q6_K ? 2 : 4);
+    }
+    return (struct tensor){.type = type,
+                           .n_dims = 2,
+                           .shape = {inner, rows, 1, 1},
+                           .row_bytes = dtype_row_bytes(type, inner),
+                           .data = data};
+}
+
+static struct tensor pack(const struct tensor *w)
+{
+    size_t group = packed_group_bytes(w->type, w->shape[0]), groups = packed_groups(w->shape[1]);
+    char *data = mem_aligned(group * groups);
+    struct tensor p = *w;
+
+    CHECK(data && group % PACKED_ALIGN == 0);
+    packed_write(w, 0, groups, data);
+    p.is_packed = true;
+    p.row_bytes = group / PACKED_GROUP;
+    p.data = data;
+    return p;
+}
+
+static float half(const uint8_t *p)
+{
+    uint16_t h;
+
+    memcpy(&h, p, sizeof(h));
+    return f16_to_f32(h);
+}
+
+/* Value i of row r, read as packed.h says it lies. */
+static float value_of(const struct tensor *p, size_t r, size_t i)
+{
+    enum dtype type = p->type;
+    struct packed_unit u = packed_unit(type);
+    size_t b = i / Q_BLOCK, k = b % u.blocks, v = i % Q_BLOCK, lane = r % PACKED_GROUP;
+    const uint8_t *unit = (const uint8_t *)p->data +
+                          r / PACKED_GROUP * PACKED_GROUP * p->row_bytes + b / u.blocks * u.bytes;
+    const uint8_t *block = unit + u.first + k * u.block, *small = unit + u.scales;
+    size_t byte = 4 * lane + v % 4, dword = v / 4;
+    int q;
+
+    if (type == DTYPE_Q8_0)
+        return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
+    q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
+    if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1)
+        q |= (block[256 + byte] >> dword & 1) << 4;
+    if (type == DTYPE_Q6_K) {
+        q |= (block[256 + 64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3) << 4;
+        return half(unit + 2 * lane) * (float)(int8_t)small[16 * (2 * k + v / 16) + lane] *
+               (float)(q - 32);
+    }
+    if (type == DTYPE_Q4_K)
+        return half(unit + 2 * lane) * (float)small[16 * k + lane] * (float)q -
+               half(unit + 32 + 2 * lane) * (float)small[128 + 16 * k + lane];
+    if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
+        return half(unit + 32 * k + 2 * lane) * (float)q + half(unit + 64 + 32 * k + 2 * lane);
+    return half(unit + 32 * k + 2 * lane) * (float)(q - (type == DTYPE_Q4_0 ? 8 : 16));
+}
+
+static size_t inner_of(enum dtype type, size_t i)
+{
+    static const size_t blocks[] = {1, 2, 3, 15, 16, 17, 34, 51};
+
+    return i < COUNT(blocks) ? blocks[i] * dtype_info(type)->block : 0;
+}
+
+TEST(packed_weights_hold_the_values_of_plain_ones)
+{
+    for (size_t k = 0; k < COUNT(quantised); k++) {
+        for (size_t i = 0, inner; (inner = inner_of(quantised[k], i)) != 0; i++) {
+            size_t rows = 16 + 5 * i;
+            struct tensor w = plain_make(quantised[k], inner, rows), p = pack(&w);
+            float *row = malloc(inner * sizeof(float));
+
+            CHECK(row);
+            for (size_t r = 0; r < rows; r++) {
+                dtype_info(w.type)->to_f32(tensor_row(&w, r), row, inner);
+                for (size_t v = 0; v < inner; v++)
+                    if (value_of(&p, r, v) != row[v])
+                        TEST_FAIL("%s row %zu value %zu is %g, expected %g",
+                                  dtype_info(w.type)->name, r, v, (double)value_of(&p, r, v),
+                                  (double)row[v]);
+            }
+            free(row);
+            mem_free((void *)(uintptr_t)p.data);
+            free((void *)(uintptr_t)w.data);
+        }
+    }
+}
+
+TEST(floats_have_no_packed_form)
+{
+    CHECK(!packed_has(DTYPE_F32) && !packed_has(DTYPE_F16) && !packed_has(DTYPE_BF16));
+    CHECK(packed_has(DTYPE_Q8_0) && packed_has(DTYPE_Q6_K));
+}
+
+/* Every type, shape, batch and range of rows: the same bits as from the plain layout, and nothing
+ * else written. */
+TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
+{
+    static const size_t rows_of[] = {1, 15, 16, 17, 48, 75}, ns[] = {1, 2, 3, 5, 8, 9, 13, 31};
+    enum { ROWS = 75, N = 31 };
+    float *plain = malloc(N * ROWS * sizeof(float)), *packed = malloc(N * ROWS * sizeof(float));
+
+    CHECK(plain && packed);
+    for (unsigned at = 0; backend_at(at); at++) {
+        const struct backend *b = backend_at(at);
+
+        if (!b->reads_packed || !b->usable())
+            continue;
+        for (size_t k = 0; k < COUNT(quantised); k++) {
+            for (size_t i = 0, inner; (inner = inner_of(quantised[k], i)) != 0; i++) {
+                size_t rows = rows_of[i % COUNT(rows_of)];
+                struct tensor w = plain_make(quantised[k], inner, rows), p = pack(&w);
+                size_t bytes = b->prepared_bytes(w.type, inner);
+                char *x = mem_aligned(bytes * N);
+                float *v = malloc(inner * sizeof(float));
+
+                CHECK(x && v);
+                for (size_t t = 0; t < N; t++) {
+                    for (size_t c = 0; c < inner; c++)
+                        v[c] = uniform();
+                    b->prepare(w.type, v, inner, x + t * bytes);
+                }
+                for (size_t c = 0; c < COUNT(ns); c++) {
+                    size_t begin = (c * 7) % rows, end = c % 2 ? rows : (begin + rows + 1) / 2;
+
+                    memset(plain, 0x55, N * ROWS * sizeof(float));
+                    memset(packed, 0x55, N * ROWS * sizeof(float));
+                    b->matmul(&w, begin, end, x, ns[c], plain, rows);
+                    b->matmul(&p, begin, end, x, ns[c], packed, rows);
+                    if (memcmp(plain, packed, N * ROWS * sizeof(float)) != 0)
+                        TEST_FAIL("%s %s inner %zu rows %zu to %zu of %zu, %zu vectors differ",
+                                  b->name, dtype_info(w.type)->name, inner, begin, end, rows,
+                                  ns[c]);
+                }
+                free(v);
+                mem_free(x);
+                mem_free((void *)(uintptr_t)p.data);
+                free((void *)(uintptr_t)w.data);
+            }
+        }
+    }
+    free(plain);
+    free(packed);
+}
