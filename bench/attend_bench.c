@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attend_bench.c - how near attention comes to the limits of this machine, on one thread.
  *
- *     attend_bench [HEAD_DIM [HEADS [BACKEND]]]       HEADS that share one KV head
+ *     attend_bench [HEAD_DIM [HEADS [BACKEND [f16|q8_0]]]]       HEADS that share one KV head
  *
  * Prefill: 1024 tokens, causal, by multiplications that are not masked.  Decode: one position
  * behind 4096 keys, in pages that are as far apart as those of a model of 30 layers and 3 KV heads,
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -24,9 +25,10 @@
 
 struct bench {
     const struct backend *b;
-    struct pool *alone;     /* one thread */
-    size_t dim, heads, run; /* run: of keys, or values, in a page */
-    uint16_t *cache;        /* [page][run][keys, values] */
+    struct pool *alone; /* one thread */
+    enum dtype type;
+    size_t dim, heads, run; /* run: bytes of keys, or values, in a page */
+    char *cache;            /* [page][run][keys, values] */
     float *q, *out;
 };
 
@@ -40,7 +42,7 @@ static double seconds(void)
 
 static void attend(const struct bench *b, size_t run, size_t first, size_t positions)
 {
-    const uint16_t *k[PAGES], *v[PAGES];
+    const void *k[PAGES], *v[PAGES];
     struct attention a = {
         .q = b->q,
         .out = b->out,
@@ -50,6 +52,7 @@ static void attend(const struct bench *b, size_t run, size_t first, size_t posit
         .positions = positions,
         .heads = b->heads,
         .head_dim = b->dim,
+        .type = b->type,
         .k_pages = k,
         .v_pages = v,
         .scale = 0.125f,
@@ -57,7 +60,7 @@ static void attend(const struct bench *b, size_t run, size_t first, size_t posit
 
     for (size_t p = 0; p < PAGES; p++) {
         k[p] = b->cache + (p * RUNS + run) * 2 * b->run;
-        v[p] = k[p] + b->run;
+        v[p] = (const char *)k[p] + b->run;
     }
     b->b->attend(&a);
 }
@@ -78,7 +81,7 @@ static double decode_gbs(const struct bench *b)
 
     for (size_t run = 0; run < RUNS; run++)
         attend(b, run, KEYS - 1, 1);
-    return (double)(RUNS * PAGES * 2 * b->run * sizeof(uint16_t)) / (seconds() - start) * 1e-9;
+    return (double)(RUNS * PAGES * 2 * b->run) / (seconds() - start) * 1e-9;
 }
 
 static int by_value(const void *a, const void *b)
@@ -108,8 +111,25 @@ static void measure(const struct bench *b, size_t bytes)
     p = median(prefill);
     r = median(read);
     d = median(decode);
-    printf("%s, %zu heads of %zu: prefill %.0f of %.0f GFLOP/s, decode %.1f of %.1f GB/s\n",
-           b->b->name, b->heads, b->dim, p, f, d, r);
+    printf("%s, %s, %zu heads of %zu: prefill %.0f of %.0f GFLOP/s, decode %.1f of %.1f GB/s, "
+           "%.0f million keys/s\n",
+           b->b->name, dtype_info(b->type)->name, b->heads, b->dim, p, f, d, r,
+           d * 1e3 * ATTEND_PAGE / (2.0 * (double)b->run));
+}
+
+/* Between -0.5 and 0.5. */
+static void fill(const struct bench *b)
+{
+    float x[1024];
+
+    for (size_t i = 0; i < PAGES * RUNS * 2 * ATTEND_PAGE; i++) {
+        char *run = b->cache + i / ATTEND_PAGE * b->run;
+
+        for (size_t d = 0; d < b->dim; d++)
+            x[d] = (float)((int)((i * b->dim + d) * 7919 % 512) - 256) / (i % 2 ? 512 : -512);
+        (i / ATTEND_PAGE % 2 ? b->b->store_values : b->b->store_keys)(b->type, x, 0, 1, b->dim, run,
+                                                                      i % ATTEND_PAGE);
+    }
 }
 
 int main(int argc, char **argv)
@@ -118,15 +138,16 @@ int main(int argc, char **argv)
         .b = argc > 3 ? backend_by_name(argv[3]) : backend_best(),
         .dim = argc > 1 ? strtoul(argv[1], NULL, 10) : 64,
         .heads = argc > 2 ? strtoul(argv[2], NULL, 10) : 3,
+        .type = argc > 4 && strcmp(argv[4], "q8_0") == 0 ? DTYPE_Q8_0 : DTYPE_F16,
     };
     size_t bytes, floats;
 
     if (!b.b || b.dim < 1 || b.dim > 1024 || b.heads < 1 || b.heads > 1024) {
-        fprintf(stderr, "usage: attend_bench [HEAD_DIM [HEADS [BACKEND]]]\n");
+        fprintf(stderr, "usage: attend_bench [HEAD_DIM [HEADS [BACKEND [f16|q8_0]]]]\n");
         return 2;
     }
-    b.run = ATTEND_PAGE * b.dim;
-    bytes = PAGES * RUNS * 2 * b.run * sizeof(uint16_t);
+    b.run = attend_run_bytes(b.type, b.dim);
+    bytes = PAGES * RUNS * 2 * b.run;
     floats = PREFILL * b.heads * b.dim;
     b.q = malloc(floats * sizeof(float));
     b.out = malloc(floats * sizeof(float));
@@ -135,8 +156,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "attend_bench: no memory for a cache of %zu MiB\n", bytes >> 20);
         return 1;
     }
-    for (size_t i = 0; i < bytes / sizeof(uint16_t); i++)
-        b.cache[i] = (uint16_t)(0x3400 | (i * 7919 & 0x83ff)); /* 0.25 to 0.5, and minus that */
+    fill(&b);
     for (size_t i = 0; i < floats; i++)
         b.q[i] = (float)((int)(i * 31 % 201) - 100) * 0.01f;
     measure(&b, bytes);

@@ -44,10 +44,14 @@ struct llmos_context_options {
     bool draft_lookup;  /* guess what followed the same tokens earlier in the sequence */
     const llmos_model *draft_model; /* where that finds nothing, guess what this one says; smaller,
                                        with the same vocabulary; must outlive the context */
+    /* How the pool keeps keys and values: "f16" (NULL or "": that), or "q8_0", blocks of 32 numbers
+     * of 8 bits with an f16 scale, which take little more than half the memory and half the time to
+     * read behind a long context.  What is sampled changes a little. */
+    const char *kv_type;
 };
-#define LLMOS_CONTEXT_OPTIONS_INIT       \
-    {                                    \
-        0, 0, 0, 0, 0, 0, 0, false, NULL \
+#define LLMOS_CONTEXT_OPTIONS_INIT             \
+    {                                          \
+        0, 0, 0, 0, 0, 0, 0, false, NULL, NULL \
     }
 #define LLMOS_DRAFT_MAX 16 /* longer ones are seldom right to their end */
 
@@ -73,6 +77,7 @@ struct llmos_context_info {
     uint32_t kv_tokens_cached; /* of the free ones, those that hold beginnings for sessions to come
                                 */
     const char *backend;       /* "avx512vnni" */
+    const char *kv_type;       /* "f16" or "q8_0" */
 };
 LLMOS_API void llmos_context_info(const llmos_context *context, struct llmos_context_info *info);
 

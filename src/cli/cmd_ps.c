@@ -25,8 +25,8 @@ static const struct opt_command ps_command = {
     .name = "llmos ps",
     .summary = "show the models that the daemon runs",
     .description = "Lists the virtual computing environments (VCEs) of the daemon: model, state, "
-                   "process, memory without the shared weights, requests at work and waiting, and "
-                   "tokens per second.",
+                   "process, memory without the shared weights, how the cache keeps keys and "
+                   "values, requests at work and waiting, and tokens per second.",
     .examples = "llmos ps\n"
                 "llmos ps --isolation",
     .see_also = "llmos-stop(1), llmosd(8)",
@@ -88,6 +88,7 @@ static void put_vces(const json_t *vces, struct buf *out)
     table_column(&t, "PID", true);
     table_column(&t, "MEMORY", true);
     table_column(&t, "PACKED", false);
+    table_column(&t, "CACHE", false);
     table_column(&t, "RUNNING", true);
     table_column(&t, "WAITING", true);
     table_column(&t, "TOKENS/S", true);
@@ -99,6 +100,7 @@ static void put_vces(const json_t *vces, struct buf *out)
         text_cell(&t, vce, "pid");
         size_cell(&t, vce, "memory_bytes");
         text_cell(&t, vce, "packed");
+        text_cell(&t, vce, "kv_type");
         text_cell(&t, vce, "running");
         text_cell(&t, vce, "waiting");
         text_cell(&t, vce, "tokens_per_second");

@@ -94,9 +94,10 @@ static void keep_ready(struct talk *t, const struct message_ready *r)
     copy_text(t->file_type, sizeof(t->file_type), r->file_type);
     copy_text(t->chat_format, sizeof(t->chat_format), r->chat_format);
     copy_text(t->backend, sizeof(t->backend), r->backend);
+    copy_text(t->kv_type, sizeof(t->kv_type), r->kv_type);
     t->ready = *r;
     t->ready.architecture = t->ready.name = t->ready.file_type = t->ready.chat_format =
-        t->ready.backend = (struct str){"", 0};
+        t->ready.backend = t->ready.kv_type = (struct str){"", 0};
 }
 
 /* What an engine says of itself becomes an error of ours: its code only if we know it. */
@@ -154,7 +155,8 @@ int talk_fill(struct worker_options *w, const struct talk_options *o, const char
                   .chat_format = str_of(o->chat_format ? o->chat_format : ""),
                   .draft_max =
                       lookup || o->draft ? o->draft_max ? o->draft_max : TALK_DRAFT_MAX : 0,
-                  .draft_lookup = lookup},
+                  .draft_lookup = lookup,
+                  .kv_type = str_of(o->kv_type ? o->kv_type : "")},
         .memory_max_bytes = o->memory,
     };
     name_of(o->name ? o->name : model_path, name, name_size);

@@ -19,7 +19,7 @@ struct talk_options {
     uint32_t sequences; /* that are computed together; 0: 1 */
     const char *name;   /* what the model is called for the user; NULL: by its path */
     uint64_t memory;
-    const char *chat_format, *draft, *draft_lookup, *pack;
+    const char *chat_format, *draft, *draft_lookup, *pack, *kv_type;
     struct opt_list require_layers, skip_layers;
     bool isolation; /* show which layers hold */
 };
@@ -39,7 +39,10 @@ struct talk_options {
                    .default_text = "as the model file says"),                                  \
         OPT_STRING(0, "pack", s, member.pack, "WHEN",                                          \
                    "whether weights are laid out for this processor, once, see llmos-pack(1)", \
-                   .choices = "auto|off", .default_text = "auto: models above 32 MiB")
+                   .choices = "auto|off", .default_text = "auto: models above 32 MiB"),        \
+        OPT_STRING(0, "kv-type", s, member.kv_type, "TYPE",                                    \
+                   "how keys and values are kept: q8_0 takes about half the memory of f16",    \
+                   .choices = "f16|q8_0", .default_text = "f16")
 
 #define TALK_DRAFT_MAX                                                         \
     8 /* unless the user says another; longer ones are seldom right to the end \
@@ -76,7 +79,7 @@ struct talk {
     struct spinner spinner;
     /* Of READY. */
     struct message_ready ready; /* its strings are empty: */
-    char architecture[64], name[128], file_type[32], chat_format[32], backend[32];
+    char architecture[64], name[128], file_type[32], chat_format[32], backend[32], kv_type[32];
 };
 
 /* What a worker of that model is to be, as the options say; `name` is made of the path, and the

@@ -24,7 +24,7 @@
 /* --- the schema ------------------------------------------------------------------------------- */
 
 struct yaml_model {
-    char *name, *path, *chat_format, *memory, *pack, *speculation, *draft;
+    char *name, *path, *chat_format, *kv_type, *memory, *pack, *speculation, *draft;
     uint32_t *draft_max, *context, *sessions, *threads, *cpu_percent;
 };
 
@@ -72,6 +72,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("speculation", struct yaml_model, speculation),
     TEXT("draft", struct yaml_model, draft),
     NUMBER("draft_max", struct yaml_model, draft_max),
+    TEXT("kv_type", struct yaml_model, kv_type),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t model_entry = {
@@ -157,6 +158,13 @@ int config_log_level(const char *name, enum log_level *level, struct llmos_error
     return fail(err, LLMOS_EINVAL, "'%s' is no log level; error, warn, info and debug are", name);
 }
 
+static int check_kv_type(const char *name, struct llmos_error *err)
+{
+    if (strcmp(name, "f16") == 0 || strcmp(name, "q8_0") == 0)
+        return 0;
+    return fail(err, LLMOS_EINVAL, "'%s' is no type for a cache; f16 and q8_0 are", name);
+}
+
 /* Model names stand in URLs, labels and logs. */
 static int check_name(const char *name, struct llmos_error *err)
 {
@@ -203,6 +211,8 @@ static int check_text(const char *key, const char *text, struct llmos_error *err
 
     if (strcmp(key, "log") == 0)
         return config_log_level(text, &level, err);
+    if (strcmp(key, "kv_type") == 0)
+        return check_kv_type(text, err);
     if (strcmp(key, "name") == 0)
         return check_name(text, err);
     if (strcmp(key, "required") == 0 || strcmp(key, "skip") == 0)
@@ -457,7 +467,8 @@ static struct worker_options *new_model(struct config *c, struct llmos_error *er
     c->runs_plain[c->model_count] = false;
     *m = (struct worker_options){.setup = {.purpose = PURPOSE_RUN,
                                            .sessions_max = DEFAULT_SESSIONS,
-                                           .chat_format = STR("")}};
+                                           .chat_format = STR(""),
+                                           .kv_type = STR("")}};
     return m;
 }
 
@@ -490,7 +501,7 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
                       struct llmos_error *err)
 {
     struct worker_options *m = new_model(c, err);
-    const char *format = NULL;
+    const char *format = NULL, *kv_type = NULL;
 
     if (!m)
         return LLMOS_ELIMIT;
@@ -499,10 +510,12 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
                     y->name ? "path" : "name");
     if (keep(c, y->name, &m->name, err) < 0 ||
         keep_path(c, y->path, file, &m->model_path, err) < 0 ||
-        keep(c, y->chat_format, &format, err) < 0)
+        keep(c, y->chat_format, &format, err) < 0 || keep(c, y->kv_type, &kv_type, err) < 0)
         return LLMOS_ENOMEM;
     if (format)
         m->setup.chat_format = str_of(format);
+    if (kv_type)
+        m->setup.kv_type = str_of(kv_type);
     set(&m->setup.context_tokens, y->context);
     set(&m->setup.sessions_max, y->sessions);
     set(&m->setup.threads, y->threads);

@@ -25,7 +25,7 @@
 /* --- command line ----------------------------------------------------------------------------- */
 
 struct flags {
-    const char *config, *address, *socket, *log, *pack;
+    const char *config, *address, *socket, *log, *pack, *kv_type;
     struct opt_list models, hosts;
     uint32_t port, context, sessions, threads, drain_seconds;
     bool check_config;
@@ -52,6 +52,9 @@ static const struct opt options[] = {
                "whether weights of models above 32 MiB are laid out for this processor, once, see "
                "llmos-pack(1)",
                .choices = "auto|off", .default_text = "as the configuration says, else auto"),
+    OPT_STRING(0, "kv-type", struct flags, kv_type, "TYPE",
+               "how each model keeps keys and values: q8_0 takes about half the memory of f16",
+               .choices = "f16|q8_0", .default_text = "f16"),
     OPT_GROUP("Where"),
     OPT_STRING('a', "address", struct flags, address, "ADDRESS", "listen on this numeric address",
                .default_text = "127.0.0.1"),
@@ -124,6 +127,8 @@ static int apply(struct config *c, const struct flags *f, struct llmos_error *er
             m->setup.threads = f->threads;
         if (f->pack)
             c->runs_plain[i] = strcmp(f->pack, "off") == 0;
+        if (f->kv_type)
+            m->setup.kv_type = str_of(f->kv_type);
         m->skip_layers = c->skip;
         m->required_layers = c->required;
         m->require_default = c->require_default;

@@ -49,6 +49,7 @@ static void put_loaded(struct buf *out, const struct served *m)
     put_text(out, "chat_format", r->chat_format);
     put_text(out, "backend", r->backend);
     put_text(out, "packed", str_of(packed[r->packing]));
+    put_text(out, "kv_type", r->kv_type);
     put_count(out, "context_tokens", r->context_tokens);
     put_count(out, "context_trained", r->context_trained);
     put_count(out, "vocabulary", r->vocabulary);

@@ -194,6 +194,7 @@ static void put_model(struct buf *json, const struct bench *b)
     put_string(json, "architecture", model.architecture);
     put_string(json, "file_type", model.file_type);
     put_string(json, "backend", context.backend);
+    put_string(json, "kv_type", context.kv_type);
     put_number(json, "parameters", (double)model.parameters);
     put_number(json, "weight_bytes", (double)model.weight_bytes);
     put_number(json, "threads", context.threads);

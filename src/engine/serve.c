@@ -791,6 +791,7 @@ static void say_ready(struct serve *s)
         .chat_format =
             short_name(s->model ? llmos_chat_format(llmos_model_tokenizer(s->model)) : NULL),
         .backend = short_name(context.backend),
+        .kv_type = short_name(context.kv_type),
         .context_tokens = context.context_tokens,
         .context_trained = model.context_trained,
         .vocabulary = model.vocabulary,
@@ -819,21 +820,33 @@ static bool find_space_prefix(const llmos_tokenizer *t)
     return false;
 }
 
+/* A name of a SETUP, ended. */
+struct setup_name {
+    char text[MESSAGE_NAME_BYTES_MAX + 1];
+};
+
+static struct setup_name setup_name(struct str s)
+{
+    struct setup_name name = {""};
+
+    if (s.len)
+        memcpy(name.text, s.at, s.len);
+    return name;
+}
+
 static int set_chat_format(struct serve *s, struct str format, struct llmos_error *err)
 {
-    char name[MESSAGE_NAME_BYTES_MAX + 1];
-
     if (format.len == 0)
         return 0;
-    memcpy(name, format.at, format.len);
-    name[format.len] = '\0';
     /* The model is ours and nobody else looks at it: its tokenizer may be changed. */
-    return llmos_chat_set_format((llmos_tokenizer *)llmos_model_tokenizer(s->model), name, err);
+    return llmos_chat_set_format((llmos_tokenizer *)llmos_model_tokenizer(s->model),
+                                 setup_name(format).text, err);
 }
 
 static int create_context(struct serve *s, const struct message_setup *setup,
                           struct llmos_error *err)
 {
+    const struct setup_name kv_type = setup_name(setup->kv_type);
     const struct llmos_context_options options = {
         .threads = setup->threads,
         .context_tokens = setup->context_tokens,
@@ -844,6 +857,7 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         .draft_max = setup->draft_max,
         .draft_lookup = setup->draft_lookup,
         .draft_model = s->draft,
+        .kv_type = kv_type.text,
     };
     struct llmos_context_info info;
     int rc = llmos_context_create(&s->context, s->model, &options, err);

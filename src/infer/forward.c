@@ -336,16 +336,13 @@ static void store_head(struct forward *f, enum arch_slot slot, uint32_t head, bo
     for (size_t t = 0; t < f->n; t += n) {
         const struct forward_row *row = &f->rows[t];
         size_t at = row->position % KV_PAGE_TOKENS;
-        uint16_t *run =
+        void *run =
             kv_at(f->kv, row->pages[row->position / KV_PAGE_TOKENS], f->layer_now, is_value, head);
 
         n = rows_of_page(f, t);
-        if (!is_value)
-            f->backend->store_keys(row_of(f, slot, t) + head * head_dim, f->slot_stride[slot], n,
-                                   head_dim, run, at);
-        for (size_t i = 0; i < n && is_value; i++)
-            f->backend->f32_to_f16_row(row_of(f, slot, t + i) + head * head_dim,
-                                       run + (at + i) * head_dim, head_dim);
+        (is_value ? f->backend->store_values
+                  : f->backend->store_keys)(f->kv->type, row_of(f, slot, t) + head * head_dim,
+                                            f->slot_stride[slot], n, head_dim, run, at);
     }
 }
 
@@ -414,7 +411,7 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
  * work, not equal numbers of tiles: later positions look back further. */
 struct attend_thread {
     struct forward *f;
-    const uint16_t **k_pages, **v_pages;
+    const void **k_pages, **v_pages;
     const uint32_t *pages; /* the sequence and the head that the page lists are of */
     size_t kv_head, listed;
 };
@@ -441,6 +438,7 @@ static struct attention attention_shape(const struct forward *f, const struct at
         .positions = tile->count,
         .heads = f->h->n_head / f->h->n_head_kv,
         .head_dim = f->h->head_dim,
+        .type = f->kv->type,
         .scale = 1 / sqrtf((float)f->h->head_dim),
     };
 }
@@ -520,7 +518,7 @@ static struct point attend_begin(const struct forward *f, unsigned part, unsigne
 static void attend_part(void *arg, unsigned part, unsigned parts)
 {
     struct forward *f = arg;
-    const uint16_t **page_at = f->page_at + part * f->page_at_stride;
+    const void **page_at = f->page_at + part * f->page_at_stride;
     struct attend_thread a = {
         .f = f, .k_pages = page_at, .v_pages = page_at + f->page_at_stride / 2};
     struct point p = attend_begin(f, part, parts), end = attend_begin(f, part + 1, parts);

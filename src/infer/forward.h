@@ -82,8 +82,8 @@ struct forward {
     char *prepared_private; /* of a few rows, for each thread: [thread][form][row] */
     size_t prepared_bytes;  /* the largest vector of any stage */
     size_t forms_max, private_rows;
-    float *normed;            /* one row a thread */
-    const uint16_t **page_at; /* a sequence's pages of one head, keys and values, for each thread */
+    float *normed;        /* one row a thread */
+    const void **page_at; /* a sequence's pages of one head, keys and values, for each thread */
     size_t normed_stride, page_at_stride;
     struct attend_tile *tiles;
     uint64_t *work;  /* attention work of the tiles before each tile */

@@ -5,26 +5,26 @@
 #include <assert.h>
 #include <string.h>
 
-/* hparams_read bounds every factor: at most 2 * 2^10 * 2^10 * 64 * 2^17 elements. */
-static size_t page_elements(const struct hparams *h)
+_Static_assert(HPARAMS_HEAD_DIM_MAX <= ATTEND_DIM_MAX, "kernels keep a query of that size");
+
+/* hparams_read bounds every factor: at most 2 * 2^10 * 2^10 * 64 * 2^10 numbers of 2 bytes. */
+size_t kv_page_bytes(const struct hparams *h, enum dtype type)
 {
-    return (size_t)2 * h->n_layer * h->n_head_kv * KV_PAGE_TOKENS * h->head_dim;
+    return (size_t)2 * h->n_layer * h->n_head_kv * attend_run_bytes(type, h->head_dim);
 }
 
-size_t kv_page_bytes(const struct hparams *h)
-{
-    return page_elements(h) * sizeof(uint16_t);
-}
-
-void kv_carve(struct kv *kv, const struct hparams *h, uint32_t pages, struct carve *c)
+void kv_carve(struct kv *kv, const struct hparams *h, enum dtype type, uint32_t pages,
+              struct carve *c)
 {
     *kv = (struct kv){
         .page_count = pages,
         .n_head_kv = h->n_head_kv,
         .head_dim = h->head_dim,
-        .page_elements = page_elements(h),
+        .type = type,
+        .run_bytes = attend_run_bytes(type, h->head_dim),
+        .page_bytes = kv_page_bytes(h, type),
     };
-    kv->data = carve_bytes(c, pages, kv_page_bytes(h));
+    kv->data = carve_bytes(c, pages, kv->page_bytes);
     kv->free_list = carve_array(c, uint32_t, pages);
 }
 
@@ -43,7 +43,7 @@ uint32_t kv_take(struct kv *kv)
     if (kv->free_count == 0)
         return KV_NO_PAGE;
     page = kv->free_list[--kv->free_count];
-    memset(kv->data + page * kv->page_elements, 0, kv->page_elements * sizeof(uint16_t));
+    memset(kv->data + page * kv->page_bytes, 0, kv->page_bytes);
     return page;
 }
 
@@ -53,23 +53,36 @@ void kv_give(struct kv *kv, uint32_t page)
     kv->free_list[kv->free_count++] = page;
 }
 
-static void copy_keys(uint16_t *to, const uint16_t *from, size_t head_dim, size_t count)
+/* The first `count` columns of rows that have one for each position, `bytes` wide. */
+static void copy_columns(char *to, const char *from, size_t rows, size_t bytes, size_t count)
 {
-    for (size_t i = 0; i < head_dim * KV_PAGE_TOKENS; i += KV_PAGE_TOKENS)
-        memcpy(to + i, from + i, count * sizeof(*to));
+    for (size_t i = 0; i < rows; i++, to += KV_PAGE_TOKENS * bytes, from += KV_PAGE_TOKENS * bytes)
+        memcpy(to, from, count * bytes);
+}
+
+static void copy_run(const struct kv *kv, bool is_value, char *to, const char *from, size_t count)
+{
+    size_t dim = kv->head_dim, scales = attend_scales_at(dim);
+    bool is_half = kv->type == DTYPE_F16;
+
+    if (is_value)
+        memcpy(to, from, count * dim * (is_half ? sizeof(uint16_t) : 1));
+    else if (is_half)
+        copy_columns(to, from, dim, sizeof(uint16_t), count);
+    else
+        copy_columns(to, from, attend_groups_of(dim), 4, count);
+    if (!is_half)
+        copy_columns(to + scales, from + scales, attend_blocks_of(dim), sizeof(uint16_t), count);
 }
 
 void kv_copy(const struct kv *kv, uint32_t to, uint32_t from, uint32_t count)
 {
-    size_t head_dim = kv->head_dim, run = KV_PAGE_TOKENS * head_dim, heads = kv->n_head_kv * run;
-    const uint16_t *source = kv->data + from * kv->page_elements;
-    uint16_t *out = kv->data + to * kv->page_elements;
+    const char *source = kv->data + from * kv->page_bytes;
+    char *out = kv->data + to * kv->page_bytes;
+    size_t runs = kv->page_bytes / kv->run_bytes;
 
     assert(count <= KV_PAGE_TOKENS);
-    for (size_t layer = 0; layer < kv->page_elements; layer += 2 * heads) {
-        for (size_t at = layer; at < layer + heads; at += run)
-            copy_keys(out + at, source + at, head_dim, count);
-        for (size_t at = layer + heads; at < layer + 2 * heads; at += run)
-            memcpy(out + at, source + at, count * head_dim * sizeof(*out));
-    }
+    for (size_t r = 0; r < runs; r++)
+        copy_run(kv, r / kv->n_head_kv % 2, out + r * kv->run_bytes, source + r * kv->run_bytes,
+                 count);
 }

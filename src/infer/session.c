@@ -75,6 +75,7 @@ struct llmos_context {
     const llmos_model *model;
     size_t n_vocab;
     uint32_t threads, context_tokens, sessions_max, batch_tokens, rows_max;
+    enum dtype kv_type;
     uint64_t bytes, kv_bytes;
     void *block;
     struct pool *pool;
@@ -121,8 +122,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
     struct forward_limits limits = {c->threads, c->rows_max, logits_max(c), c->context_tokens};
     const struct hparams *h = &c->model->hparams;
 
-    kv_carve(&c->kv, h, kv_pages, carve);
-    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h);
+    kv_carve(&c->kv, h, c->kv_type, kv_pages, carve);
+    c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h, c->kv_type);
     prefix_carve(&c->prefix, kv_pages, carve);
     forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
     c->rows = carve_array(carve, struct forward_row, c->rows_max);
@@ -153,6 +154,11 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
     c->bytes = carve->overflow ? UINT64_MAX : carve->used;
 }
 
+static bool is_f16(const char *kv_type)
+{
+    return !kv_type || !kv_type[0] || strcmp(kv_type, "f16") == 0;
+}
+
 /* The settings that follow from the options for a given length of context. */
 static uint32_t settle(llmos_context *c, const llmos_model *model,
                        const struct llmos_context_options *o, uint32_t context_tokens)
@@ -169,6 +175,7 @@ static uint32_t settle(llmos_context *c, const llmos_model *model,
         .draft_max = o->draft_max,
         .draft_lookup = o->draft_max && o->draft_lookup,
         .draft_model = o->draft_max ? o->draft_model : NULL,
+        .kv_type = is_f16(o->kv_type) ? DTYPE_F16 : DTYPE_Q8_0,
     };
     if (o->kv_tokens)
         pages = kv_pages_for(o->kv_tokens);
@@ -261,6 +268,9 @@ static int check_options(const struct llmos_context_options *o, uint32_t context
     if (o->draft_max > LLMOS_DRAFT_MAX)
         return fail(err, LLMOS_EINVAL, "drafts of %u tokens, at most %d are possible", o->draft_max,
                     LLMOS_DRAFT_MAX);
+    if (!is_f16(o->kv_type) && strcmp(o->kv_type, "q8_0") != 0)
+        return fail(err, LLMOS_EINVAL, "the cache cannot be kept as '%.40s', only as f16 or q8_0",
+                    o->kv_type);
     /* Else a sequence could wait for ever for a page that nobody else holds. */
     if (o->kv_tokens && o->kv_tokens < context_tokens)
         return fail(err, LLMOS_EINVAL,
@@ -405,6 +415,7 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .kv_tokens_free = page_tokens((uint64_t)c->kv.free_count + c->prefix.idle_count),
         .kv_tokens_cached = page_tokens(c->prefix.idle_count),
         .backend = c->forward.backend->name,
+        .kv_type = dtype_info(c->kv_type)->name,
     };
     if (c->twins.context) {
         struct llmos_context_info twins;

@@ -39,6 +39,7 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     buf_put_u32(b, m->draft_max);
     buf_put_u8(b, m->draft_lookup);
     buf_put_u8(b, m->draft_model);
+    put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
 }
 
 static void put_prompt(struct buf *b, const struct message_generate *m)
@@ -99,6 +100,7 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     put_name(b, m->file_type, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->backend, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
     buf_put_u32(b, m->context_tokens);
     buf_put_u32(b, m->context_trained);
     buf_put_u32(b, m->vocabulary);
@@ -363,6 +365,7 @@ static void get_setup(struct parse *p, struct message_setup *m)
     m->draft_max = get_u32(p, "draft_max", DRAFT_MAX);
     m->draft_lookup = get_bool(p, "draft_lookup");
     m->draft_model = get_bool(p, "draft_model");
+    m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
 }
 
 static void get_prompt(struct parse *p, struct message_generate *m)
@@ -421,6 +424,7 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->file_type = get_str(p, "file_type", MESSAGE_NAME_BYTES_MAX);
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
     m->backend = get_str(p, "backend", MESSAGE_NAME_BYTES_MAX);
+    m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
     m->context_trained = get_u32(p, "context_trained", UINT32_MAX);
     m->vocabulary = get_u32(p, "vocabulary", INT32_MAX);

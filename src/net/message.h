@@ -55,6 +55,7 @@ struct message_setup {
     uint32_t draft_max;     /* most tokens guessed ahead; 0: none */
     bool draft_lookup;      /* guess what followed the same tokens before */
     bool draft_model;       /* the engine has a second model, to guess with */
+    struct str kv_type;     /* empty: f16 */
 };
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
@@ -101,7 +102,7 @@ struct message_bench {
 enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
 
 struct message_ready {
-    struct str architecture, name, file_type, chat_format, backend;
+    struct str architecture, name, file_type, chat_format, backend, kv_type;
     uint32_t context_tokens, context_trained, vocabulary, threads;
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */

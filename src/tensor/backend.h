@@ -15,22 +15,59 @@
 
 #include <stdbool.h>
 
-#define ATTEND_PAGE  64  /* positions in a page of the cache */
-#define ATTEND_BLOCK 256 /* keys that get one softmax; blocks are then added up in order */
+#define ATTEND_PAGE    64   /* positions in a page of the cache */
+#define ATTEND_BLOCK   256  /* keys that get one softmax; blocks are then added up in order */
+#define ATTEND_DIM_MAX 1024 /* of a head */
+
+/* Keys and values of one head in a page of the cache: a run of each.  Keys lie by dimension and
+ * values by position, so that either product runs along memory, with no sum across lanes.
+ *
+ *   f16    keys [head_dim][ATTEND_PAGE], values [ATTEND_PAGE][head_dim]
+ *   q8_0   int8 quants, and behind them the f16 scales of blocks of 32 dimensions, the last of
+ * which may be shorter: [blocks][ATTEND_PAGE].  Quants of values [ATTEND_PAGE][head_dim]; of keys
+ *          [groups][ATTEND_PAGE][4], groups of four dimensions filled up with zeros: what one
+ *          instruction multiplies.
+ *
+ * Quants and scale of a block are those of the tensor type (dtype.h), in which zeros follow where a
+ * block is short. */
+static inline size_t attend_blocks_of(size_t head_dim)
+{
+    return (head_dim + Q_BLOCK - 1) / Q_BLOCK;
+}
+
+static inline size_t attend_groups_of(size_t head_dim)
+{
+    return (head_dim + 3) / 4;
+}
+
+/* Where the scales of a q8_0 run stand, in bytes; the same for keys and values. */
+static inline size_t attend_scales_at(size_t head_dim)
+{
+    return attend_groups_of(head_dim) * 4 * ATTEND_PAGE;
+}
+
+static inline size_t attend_run_bytes(enum dtype type, size_t head_dim)
+{
+    if (type == DTYPE_F16)
+        return head_dim * ATTEND_PAGE * sizeof(uint16_t);
+    return attend_scales_at(head_dim) + attend_blocks_of(head_dim) * ATTEND_PAGE * sizeof(uint16_t);
+}
 
 /* The query heads that share one KV head (Ainslie et al. 2023), at consecutive positions of one
  * sequence: a row is one head at one position, and that of position p sees the keys [0, p].
  *
- * Keys lie by dimension and values by position, both as f16: k_pages[i] is [head_dim][ATTEND_PAGE],
- * v_pages[i] [ATTEND_PAGE][head_dim].  So either product runs along memory, with no sum across
- * lanes.  Pages are readable to their end; what stands behind the last key is read but counts for
- * nothing. */
+ * Queries meet keys of q8_0 as x meets weights of q8_0 in a product: in blocks of 32 int8 with an
+ * f32 scale.
+ *
+ * Pages are readable to the end of their runs; what stands behind the last key is read but counts
+ * for nothing. */
 struct attention {
     const float *q; /* [position][head][head_dim], positions q_stride apart; out likewise */
     float *out;
     size_t q_stride, out_stride;
     size_t first, positions, heads, head_dim; /* first: the first position */
-    const uint16_t *const *k_pages, *const *v_pages;
+    enum dtype type;                          /* of keys and values: f16 or q8_0 */
+    const void *const *k_pages, *const *v_pages;
     float scale;
 };
 
@@ -89,11 +126,13 @@ struct backend {
      * bit. */
     void (*attend_block)(const struct attention *a, size_t block, float *partial);
     void (*attend_join)(const struct attention *a, const float *partials);
-    /* page[d][at + i] = x[i * stride + d] as f16, for n positions of one head. */
-    void (*store_keys)(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
-                       size_t at);
+    /* One head at n positions, x[i * stride + d], into the positions at + i of a run; `at` + n is
+     * at most ATTEND_PAGE, and nothing else of the run changes. */
+    void (*store_keys)(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                       void *run, size_t at);
+    void (*store_values)(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                         void *run, size_t at);
 
-    void (*f32_to_f16_row)(const float *x, uint16_t *out, size_t n);
     void (*row_to_f32)(enum dtype type, const void *row, float *out,
                        size_t n); /* embedding lookup */
 };

@@ -148,6 +148,51 @@ V void v_to_f16_part(uint16_t *p, vec v, size_t n)
     memcpy(p, h, n * sizeof(*h));
 }
 
+V vec v_i8(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+
+V vec v_i8_part(const void *p, size_t n)
+{
+    int8_t q[8] = {0};
+
+    memcpy(q, p, n);
+    return v_i8(q);
+}
+
+/* Fours of keys as their sizes, which vpmaddubsw wants unsigned, and their signs, which q takes
+ * over: two products are at most 2 * 127 * 127 < 2^15. */
+typedef __m256i ints;
+typedef struct {
+    __m256i size, sign;
+} keys4;
+
+V ints i_start(int32_t minus_128_sum)
+{
+    (void)minus_128_sum;
+    return _mm256_setzero_si256();
+}
+
+V keys4 i_keys(const void *p)
+{
+    __m256i k = _mm256_loadu_si256(p);
+
+    return (keys4){_mm256_abs_epi8(k), k};
+}
+
+V ints i_dot(ints sum, keys4 k, int32_t q)
+{
+    __m256i pairs = _mm256_maddubs_epi16(k.size, _mm256_sign_epi8(_mm256_set1_epi32(q), k.sign));
+
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+V vec v_of_ints(ints i)
+{
+    return _mm256_cvtepi32_ps(i);
+}
+
 V vec v_if(bool yes, vec a, vec b)
 {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_set1_epi32(-(int)yes)));

@@ -130,9 +130,43 @@ V void v_to_f16_part(uint16_t *p, vec v, size_t n)
     _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+V vec v_i8(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+
+V vec v_i8_part(const void *p, size_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p)));
+}
+
 V vec v_if(bool yes, vec a, vec b)
 {
     return _mm512_mask_mov_ps(b, (__mmask16) - (int)yes, a);
+}
+
+/* Fours of keys made unsigned for vpdpbusd: sums start from what that is off by. */
+typedef __m512i ints;
+typedef __m512i keys4;
+
+V ints i_start(int32_t minus_128_sum)
+{
+    return _mm512_set1_epi32(minus_128_sum);
+}
+
+V keys4 i_keys(const void *p)
+{
+    return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128));
+}
+
+V ints i_dot(ints sum, keys4 k, int32_t q)
+{
+    return _mm512_dpbusd_epi32(sum, k, _mm512_set1_epi32(q));
+}
+
+V vec v_of_ints(ints i)
+{
+    return _mm512_cvtepi32_ps(i);
 }
 
 V float v_most(vec v)

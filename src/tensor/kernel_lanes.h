@@ -8,6 +8,7 @@
  *   v_zero v_set1 v_load v_load_part v_store v_store_part v_add v_mul v_div v_min v_max v_fma
  *   v_round  to the nearest integer        v_scale2(p, n)  p * 2^n, n integral in [-152, 129]
  *   v_f16 v_f16_part v_bf16 v_bf16_part    load and widen
+ *   v_i8 v_i8_part                         likewise, from signed bytes
  *   v_to_f16 v_to_f16_part                 narrow and store
  *   v_sum4(a, b, c, d)                     the four sums over lanes, by one fixed tree
  *   v_if(bool, a, b)                       a or b
@@ -17,7 +18,12 @@
  *   most_magnitude(x)                      the largest of |x|, 32 of them, as the bits of a float
  *   quants(x, scale, out, &low, &high)     32 times x * scale to the nearest integer, which int8
  *                                          holds, and the sums of the first and the last sixteen
- *   store_keys_8x8(x, stride, page)        page[d * ATTEND_PAGE + i] = x[i * stride + d] as f16 */
+ *   store_keys_8x8(x, stride, page)        page[d * ATTEND_PAGE + i] = x[i * stride + d] as f16
+ *
+ * and for products of signed bytes in [-127, 127], four to a lane: `ints` and `keys4`,
+ *   i_keys(p)           fours of LANES keys    i_start(minus_128_sum)  what sums begin with: x_q8's
+ *   i_dot(sum, k, q)    + four products a lane, of the same four of q
+ *   v_of_ints(sum)      as floats */
 #ifndef TENSOR_KERNEL_LANES_H
 #define TENSOR_KERNEL_LANES_H
 
@@ -457,16 +463,6 @@ static void rope(float *restrict head, const float *restrict table, size_t dims,
     }
 }
 
-static void f32_to_f16_row(const float *x, uint16_t *out, size_t n)
-{
-    size_t i = 0;
-
-    for (; i + LANES <= n; i += LANES)
-        v_to_f16(out + i, v_load(x + i));
-    if (i < n)
-        v_to_f16_part(out + i, v_load_part(x + i, n - i), n - i);
-}
-
 static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
 {
     size_t i = 0;
@@ -487,6 +483,10 @@ static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
  * keys of a block in order, one lane a dimension.  So neither depends on the rows beside it, nor on
  * how many keys its neighbours see.  What is beyond a row's last key is computed with the rest and
  * dropped before it meets anything: NaN there, or infinity, does no harm.
+ *
+ * With q8_0 a score is a sum over blocks of dimensions, in order, of an exact integer times both
+ * scales; and the weight of a key is multiplied with the scale of its value's block first, so that
+ * the sum over keys takes quants as they are.
  *
  * Six rows share every vector of keys or values, which are widened as they are loaded: the units
  * that do it are not those that multiply.  A block's scores of six rows stay in the level-1 cache,
@@ -519,30 +519,32 @@ INLINE vec v_exp2(vec x)
 /* Up to six rows in one block of keys. */
 struct row_tile {
     const float *q[ROW_TILE];
+    struct x_q8 x[ROW_TILE][ATTEND_DIM_MAX / Q_BLOCK]; /* the same for keys of q8_0 */
     size_t keys[ROW_TILE]; /* of this block, at least one; never fewer than the row before */
-    const uint16_t *const *k_pages, *const *v_pages; /* of this block */
+    const void *const *k_pages, *const *v_pages; /* of this block */
     /* What is fetched while a page of keys or values is used; NULL: nothing. */
-    const uint16_t *fetch_k[BLOCK_PAGES], *fetch_v[BLOCK_PAGES];
+    const char *fetch_k[BLOCK_PAGES], *fetch_v[BLOCK_PAGES];
+    size_t head_dim;
 
     float *out[ROW_TILE];
     bool joins; /* out is multiplied by `mine` and what is new by `its`; else out is set */
     float mine[ROW_TILE], its[ROW_TILE];
 };
 
-/* p[t][j] = scale * q_t k_j, for C vectors of keys. */
-INLINE void score_keys(const unsigned T, const unsigned C, const struct row_tile *r,
-                       const uint16_t *k, size_t head_dim, float scale, const char *next, float *p)
+/* acc[t][c] = q_t k_j, for C vectors of keys from `at` on. */
+INLINE void score_f16(const unsigned T, const unsigned C, const struct row_tile *r, const void *run,
+                      size_t at, const char *next, vec acc[ROW_TILE][ATTEND_VECS])
 {
-    vec acc[ROW_TILE][ATTEND_VECS];
+    const uint16_t *k = (const uint16_t *)run + at;
 
     for (unsigned t = 0; t < T; t++)
         for (unsigned c = 0; c < C; c++)
             acc[t][c] = v_zero();
-    for (size_t d = 0; d < head_dim; d++, k += ATTEND_PAGE) {
+    for (size_t d = 0; d < r->head_dim; d++, k += ATTEND_PAGE) {
         vec kc[ATTEND_VECS];
 
         if (next)
-            fetch(next + d * ATTEND_PAGE * 2, 2 * C * LANES);
+            fetch_level2(next + (d * ATTEND_PAGE + at) * 2, 2 * C * LANES);
         for (unsigned c = 0; c < C; c++)
             kc[c] = v_f16(k + c * LANES);
         for (unsigned t = 0; t < T; t++) {
@@ -552,25 +554,97 @@ INLINE void score_keys(const unsigned T, const unsigned C, const struct row_tile
                 acc[t][c] = v_fma(q, kc[c], acc[t][c]);
         }
     }
+}
+
+INLINE int32_t four_of(const struct x_q8 *x, size_t i)
+{
+    int32_t four;
+
+    memcpy(&four, x->q + 4 * i, sizeof(four));
+    return four;
+}
+
+INLINE void score_q8(const unsigned T, const unsigned C, const struct row_tile *r, const void *run,
+                     size_t at, const char *next, vec acc[ROW_TILE][ATTEND_VECS])
+{
+    const size_t row = 4 * ATTEND_PAGE, groups = attend_groups_of(r->head_dim);
+    const char *k = (const char *)run + 4 * at;
+    const uint16_t *d = (const void *)((const char *)run + attend_scales_at(r->head_dim));
+
+    d += at;
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned c = 0; c < C; c++)
+            acc[t][c] = v_zero();
+    for (size_t b = 0; b * (Q_BLOCK / 4) < groups; b++, d += ATTEND_PAGE) {
+        size_t left = groups - b * (Q_BLOCK / 4), n = left < Q_BLOCK / 4 ? left : Q_BLOCK / 4;
+        ints sum[ROW_TILE][ATTEND_VECS];
+
+        for (unsigned t = 0; t < T; t++)
+            for (unsigned c = 0; c < C; c++)
+                sum[t][c] = i_start(r->x[t][b].minus_128_sum);
+        for (size_t g = 0; g < n; g++, k += row) {
+            keys4 kc[ATTEND_VECS];
+
+            if (next)
+                fetch_level2(next + (k - (const char *)run), 4 * C * LANES);
+            for (unsigned c = 0; c < C; c++)
+                kc[c] = i_keys(k + 4 * c * LANES);
+            for (unsigned t = 0; t < T; t++)
+                for (unsigned c = 0; c < C; c++)
+                    sum[t][c] = i_dot(sum[t][c], kc[c], four_of(&r->x[t][b], g));
+        }
+        for (unsigned c = 0; c < C; c++) {
+            vec scale = v_f16(d + c * LANES);
+
+            for (unsigned t = 0; t < T; t++)
+                acc[t][c] =
+                    v_fma(v_mul(v_of_ints(sum[t][c]), scale), v_set1(r->x[t][b].d), acc[t][c]);
+        }
+    }
+}
+
+/* p[t][j] = scale * q_t k_j, for C vectors of keys from `at` on. */
+INLINE void score_keys(const unsigned T, const unsigned C, enum dtype type,
+                       const struct row_tile *r, const void *run, size_t at, float scale,
+                       const char *next, float *p)
+{
+    vec acc[ROW_TILE][ATTEND_VECS];
+
+    if (type == DTYPE_F16)
+        score_f16(T, C, r, run, at, next, acc);
+    else
+        score_q8(T, C, r, run, at, next, acc);
     for (unsigned t = 0; t < T; t++)
         for (unsigned c = 0; c < C; c++)
             v_store(p + t * ATTEND_BLOCK + c * LANES, v_mul(acc[t][c], v_set1(scale)));
 }
 
-INLINE void score_block(const unsigned T, const struct row_tile *r, size_t head_dim, float scale,
+/* The scales of a page of q8_0, wanted at once when its quants are. */
+INLINE void fetch_scales(const void *run, size_t head_dim)
+{
+    fetch((const char *)run + attend_scales_at(head_dim),
+          attend_blocks_of(head_dim) * ATTEND_PAGE * sizeof(uint16_t));
+}
+
+INLINE void score_block(const unsigned T, enum dtype type, const struct row_tile *r, float scale,
                         float *p)
 {
+    /* Keys of q8_0 need accumulators of integers besides. */
+    const unsigned C = type == DTYPE_F16 || T <= 2 ? ATTEND_VECS : ATTEND_VECS / 2;
     size_t keys = r->keys[T - 1];
 
-    for (size_t j = 0; j < keys; j += ATTEND_VECS * LANES) {
+    for (size_t j = 0; j < keys; j += C * LANES) {
         size_t page = j / ATTEND_PAGE, at = j % ATTEND_PAGE;
-        const uint16_t *k = r->k_pages[page] + at;
-        const char *next = r->fetch_k[page] ? (const char *)(r->fetch_k[page] + at) : NULL;
 
-        if (keys - j > ATTEND_VECS / 2 * LANES)
-            score_keys(T, ATTEND_VECS, r, k, head_dim, scale, next, p + j);
+        if (type != DTYPE_F16 && at == 0) {
+            fetch_scales(r->v_pages[page], r->head_dim);
+            if (r->fetch_k[page])
+                fetch_scales(r->fetch_k[page], r->head_dim);
+        }
+        if (C == 1 || keys - j > C / 2 * LANES)
+            score_keys(T, C, type, r, r->k_pages[page], at, scale, r->fetch_k[page], p + j);
         else
-            score_keys(T, ATTEND_VECS / 2, r, k, head_dim, scale, next, p + j);
+            score_keys(T, C / 2, type, r, r->k_pages[page], at, scale, r->fetch_k[page], p + j);
     }
 }
 
@@ -631,16 +705,35 @@ INLINE void put_values(const struct row_tile *r, unsigned t, size_t from, size_t
         v_store(r->out[t] + from, sum);
 }
 
-INLINE void load_values(const unsigned C, const uint16_t *v, size_t part, vec *to)
+INLINE size_t value_bytes(enum dtype type)
 {
-    for (unsigned c = 0; c < C; c++)
-        to[c] = part < LANES ? v_f16_part(v + c * LANES, part) : v_f16(v + c * LANES);
+    return type == DTYPE_F16 ? 2 : 1;
 }
 
-/* The weighted values of C vectors of dimensions from `from` on, each of `part` lanes. */
-INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile *r,
-                       size_t head_dim, size_t from, size_t part, const float *p)
+INLINE void load_values(const unsigned C, enum dtype type, const char *v, size_t part, vec *to)
 {
+    for (unsigned c = 0; c < C; c++, v += LANES * value_bytes(type)) {
+        if (type == DTYPE_F16)
+            to[c] = part < LANES ? v_f16_part(v, part) : v_f16(v);
+        else
+            to[c] = part < LANES ? v_i8_part(v, part) : v_i8(v);
+    }
+}
+
+/* Vectors of dimensions that share their weights, of C. */
+INLINE unsigned vecs_alike(const unsigned C, enum dtype type)
+{
+    return type == DTYPE_F16 || C < Q_BLOCK / LANES ? C : Q_BLOCK / LANES;
+}
+
+#define WEIGHTS (ROW_TILE * ATTEND_BLOCK) /* of one block of dimensions: p[t][j] */
+
+/* The weighted values of C vectors of dimensions from `from` on, each of `part` lanes. */
+INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
+                       const struct row_tile *r, size_t from, size_t part, const float *p)
+{
+    const unsigned alike = vecs_alike(C, type);
+    const size_t row = r->head_dim * value_bytes(type), offset = from * value_bytes(type);
     vec acc[ROW_TILE][ATTEND_VECS];
     size_t all = r->keys[0], most = r->keys[T - 1]; /* keys that all rows see, that any sees */
 
@@ -648,33 +741,37 @@ INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile
         for (unsigned c = 0; c < C; c++)
             acc[t][c] = v_zero();
     for (size_t begin = 0; begin < most; begin += ATTEND_PAGE) {
-        const uint16_t *const *page = r->v_pages + begin / ATTEND_PAGE;
-        const uint16_t *v = *page + from, *next = r->fetch_v[begin / ATTEND_PAGE];
+        const char *v = (const char *)r->v_pages[begin / ATTEND_PAGE] + offset;
+        const char *next = r->fetch_v[begin / ATTEND_PAGE];
         size_t page_end = begin + ATTEND_PAGE, end = page_end < most ? page_end : most;
         size_t j = begin;
 
-        for (; j < end && j < all; j++, v += head_dim) {
+        for (; j < end && j < all; j++, v += row) {
             vec vc[ATTEND_VECS];
 
             if (next)
-                fetch((const char *)(next + (j - begin) * head_dim + from), 2 * C * LANES);
-            load_values(C, v, part, vc);
+                fetch_level2(next + (j - begin) * row + offset, C * LANES * value_bytes(type));
+            load_values(C, type, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
-                vec w = v_set1(p[t * ATTEND_BLOCK + j]);
+                vec w = v_zero();
 
-                for (unsigned c = 0; c < C; c++)
+                for (unsigned c = 0; c < C; c++) {
+                    if (c % alike == 0)
+                        w = v_set1(p[c / alike * WEIGHTS + t * ATTEND_BLOCK + j]);
                     acc[t][c] = v_fma(w, vc[c], acc[t][c]);
+                }
             }
         }
-        for (; j < end; j++, v += head_dim) {
+        for (; j < end; j++, v += row) {
             vec vc[ATTEND_VECS];
 
-            load_values(C, v, part, vc);
+            load_values(C, type, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
-                vec w = v_set1(p[t * ATTEND_BLOCK + j]);
+                for (unsigned c = 0; c < C; c++) {
+                    vec w = v_set1(p[c / alike * WEIGHTS + t * ATTEND_BLOCK + j]);
 
-                for (unsigned c = 0; c < C; c++)
                     acc[t][c] = v_if(j < r->keys[t], v_fma(w, vc[c], acc[t][c]), acc[t][c]);
+                }
             }
         }
     }
@@ -683,50 +780,100 @@ INLINE void mix_values(const unsigned T, const unsigned C, const struct row_tile
             put_values(r, t, from + c * LANES, part, acc[t][c]);
 }
 
-INLINE void mix_block(const unsigned T, const struct row_tile *r, size_t head_dim, const float *p)
-{
-    size_t i = 0;
+/* Dimensions of q8_0 that are taken together, in whole blocks. */
+#define MIX_DIMS (ATTEND_VECS * LANES > Q_BLOCK ? ATTEND_VECS * LANES : Q_BLOCK)
 
-    for (; i + ATTEND_VECS * LANES <= head_dim; i += ATTEND_VECS * LANES)
-        mix_values(T, ATTEND_VECS, r, head_dim, i, LANES, p);
-    for (; i + LANES <= head_dim; i += LANES)
-        mix_values(T, 1, r, head_dim, i, LANES, p);
-    if (i < head_dim)
-        mix_values(T, 1, r, head_dim, i, head_dim - i, p);
+INLINE const float *weights_for(enum dtype type, const float *p, size_t from)
+{
+    return type == DTYPE_F16 ? p : p + from % MIX_DIMS / Q_BLOCK * WEIGHTS;
+}
+
+/* The dimensions [from, end). */
+INLINE void mix_dims(const unsigned T, enum dtype type, const struct row_tile *r, size_t from,
+                     size_t end, const float *p)
+{
+    for (; from + ATTEND_VECS * LANES <= end; from += ATTEND_VECS * LANES)
+        mix_values(T, ATTEND_VECS, type, r, from, LANES, weights_for(type, p, from));
+    for (; from + LANES <= end; from += LANES)
+        mix_values(T, 1, type, r, from, LANES, weights_for(type, p, from));
+    if (from < end)
+        mix_values(T, 1, type, r, from, end - from, weights_for(type, p, from));
+}
+
+/* Weights times the scales of one block of dimensions.  Behind a row's last key they mean nothing.
+ */
+INLINE void scale_weights(const unsigned T, const struct row_tile *r, size_t block, const float *p,
+                          float *out)
+{
+    size_t scales = attend_scales_at(r->head_dim) + block * ATTEND_PAGE * sizeof(uint16_t);
+
+    for (size_t j = 0; j < r->keys[T - 1]; j += LANES) {
+        const char *v = r->v_pages[j / ATTEND_PAGE];
+        vec d = v_f16(v + scales + j % ATTEND_PAGE * sizeof(uint16_t));
+
+        for (unsigned t = 0; t < T; t++)
+            v_store(out + t * ATTEND_BLOCK + j, v_mul(v_load(p + t * ATTEND_BLOCK + j), d));
+    }
+}
+
+INLINE void mix_block(const unsigned T, enum dtype type, const struct row_tile *r, const float *p)
+{
+    _Alignas(64) float scaled[MIX_DIMS / Q_BLOCK * WEIGHTS];
+
+    if (type == DTYPE_F16) {
+        mix_dims(T, type, r, 0, r->head_dim, p);
+        return;
+    }
+    for (size_t from = 0, end; from < r->head_dim; from = end) {
+        end = r->head_dim - from < MIX_DIMS ? r->head_dim : from + MIX_DIMS;
+        for (size_t b = 0; from + b * Q_BLOCK < end; b++)
+            scale_weights(T, r, from / Q_BLOCK + b, p, scaled + b * WEIGHTS);
+        mix_dims(T, type, r, from, end, scaled);
+    }
 }
 
 /* One block for T rows, whose sums so far are m and l. */
-INLINE void tile_in_block(const unsigned T, struct row_tile *r, size_t head_dim, float scale,
+INLINE void tile_in_block(const unsigned T, enum dtype type, struct row_tile *r, float scale,
                           float *m, float *l)
 {
-    _Alignas(64) float p[ROW_TILE * ATTEND_BLOCK];
+    _Alignas(64) float p[WEIGHTS];
     float block_m[ROW_TILE], block_l[ROW_TILE];
 
-    score_block(T, r, head_dim, scale, p);
+    score_block(T, type, r, scale, p);
     if (r->joins) {
         weigh(T, r, p, block_m, block_l);
         join_sums(T, m, l, block_m, block_l, r->mine, r->its);
     } else {
         weigh(T, r, p, m, l);
     }
-    mix_block(T, r, head_dim, p);
+    mix_block(T, type, r, p);
 }
 
-static void some_in_block(size_t n, struct row_tile *r, size_t head_dim, float scale, float *m,
+INLINE void some_in_block(size_t n, enum dtype type, struct row_tile *r, float scale, float *m,
                           float *l)
 {
     if (n == 1)
-        tile_in_block(1, r, head_dim, scale, m, l);
+        tile_in_block(1, type, r, scale, m, l);
     else if (n == 2)
-        tile_in_block(2, r, head_dim, scale, m, l);
+        tile_in_block(2, type, r, scale, m, l);
     else if (n == 3)
-        tile_in_block(3, r, head_dim, scale, m, l);
+        tile_in_block(3, type, r, scale, m, l);
     else if (n == 4)
-        tile_in_block(4, r, head_dim, scale, m, l);
+        tile_in_block(4, type, r, scale, m, l);
     else if (n == 5)
-        tile_in_block(5, r, head_dim, scale, m, l);
+        tile_in_block(5, type, r, scale, m, l);
     else
-        tile_in_block(6, r, head_dim, scale, m, l);
+        tile_in_block(6, type, r, scale, m, l);
+}
+
+static void some_in_block_f16(size_t n, struct row_tile *r, float scale, float *m, float *l)
+{
+    some_in_block(n, DTYPE_F16, r, scale, m, l);
+}
+
+static void some_in_block_q8_0(size_t n, struct row_tile *r, float scale, float *m, float *l)
+{
+    some_in_block(n, DTYPE_Q8_0, r, scale, m, l);
 }
 
 INLINE float *attention_out(const struct attention *a, size_t row)
@@ -763,16 +910,35 @@ INLINE void plan_fetches(struct row_tile *r, size_t keys, bool is_alone)
         r->fetch_v[BLOCK_PAGES - 1] = r->k_pages[BLOCK_PAGES];
 }
 
+static void quantise_query(const float *q, size_t head_dim, struct x_q8 *x)
+{
+    size_t i = 0;
+
+    for (; i + Q_BLOCK <= head_dim; i += Q_BLOCK)
+        quantise_block(q + i, x++);
+    if (i < head_dim) {
+        float padded[Q_BLOCK] = {0};
+
+        memcpy(padded, q + i, (head_dim - i) * sizeof(*q));
+        quantise_block(padded, x);
+    }
+}
+
 /* One block for the rows [row, end), all of which see it.  Their values go to `partial`, or where
  * that is NULL to out, joined to what is there from the blocks before. */
 static void rows_in_block(const struct attention *a, size_t row, size_t end, size_t block,
                           float *partial, float *m, float *l)
 {
     size_t tiles = (end - row + ROW_TILE - 1) / ROW_TILE, begin = block * ATTEND_BLOCK;
-    struct row_tile r = {.k_pages = a->k_pages + block * BLOCK_PAGES,
-                         .v_pages = a->v_pages + block * BLOCK_PAGES,
-                         .joins = !partial && block > 0};
+    struct row_tile r;
     bool is_alone = tiles == 1;
+
+    r.k_pages = a->k_pages + block * BLOCK_PAGES;
+    r.v_pages = a->v_pages + block * BLOCK_PAGES;
+    r.head_dim = a->head_dim;
+    r.joins = !partial && block > 0;
+    memset(r.fetch_k, 0, sizeof(r.fetch_k));
+    memset(r.fetch_v, 0, sizeof(r.fetch_v));
 
     for (; tiles > 0; tiles--) {
         size_t n = (end - row + tiles - 1) / tiles; /* seven are four and three */
@@ -784,11 +950,16 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
             size_t keys = a->first + position + 1 - begin;
 
             r.q[t] = a->q + position * a->q_stride + head * a->head_dim;
+            if (a->type != DTYPE_F16)
+                quantise_query(r.q[t], a->head_dim, r.x[t]);
             r.out[t] = partial ? partial + (row + t) * a->head_dim : attention_out(a, row + t);
             r.keys[t] = keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
         }
         /* 1 / ln 2: powers of two from here on */
-        some_in_block(n, &r, a->head_dim, a->scale * 0x1.715476p+0f, m, l);
+        if (a->type == DTYPE_F16)
+            some_in_block_f16(n, &r, a->scale * 0x1.715476p+0f, m, l);
+        else
+            some_in_block_q8_0(n, &r, a->scale * 0x1.715476p+0f, m, l);
         row += n;
         m += n;
         l += n;
@@ -872,8 +1043,8 @@ static void store_key(const float *x, size_t head_dim, uint16_t *page)
     }
 }
 
-static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
-                       size_t at)
+static void store_keys_f16(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
+                           size_t at)
 {
     size_t whole = head_dim / 8 * 8;
 
@@ -888,12 +1059,88 @@ static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim,
         store_key(x, head_dim, page + at);
 }
 
+/* As the type's own from_f32 does it, to the bit: by division.  Returns the scale. */
+INLINE uint16_t store_block(const float *x, int8_t q[Q_BLOCK])
+{
+    const int32_t most_bits = most_magnitude(x);
+    float most, d, quotients[Q_BLOCK];
+    int32_t low, high;
+    uint16_t half;
+
+    memcpy(&most, &most_bits, sizeof(most));
+    half = f32_to_f16(most_bits >= 0x7f800000 ? NAN : most / 127);
+    d = f16_to_f32(half);
+    if (!(d > 0 && d < INFINITY)) {
+        memset(q, 0, Q_BLOCK);
+        return half;
+    }
+    for (size_t i = 0; i < Q_BLOCK; i += LANES) {
+        vec quotient = v_div(v_load(x + i), v_set1(d));
+
+        v_store(quotients + i, v_max(v_min(quotient, v_set1(127)), v_set1(-127)));
+    }
+    quants(quotients, 1, q, &low, &high);
+    return half;
+}
+
+/* One position of a head. */
+INLINE void store_q8(const float *x, size_t head_dim, bool is_value, char *run, size_t at)
+{
+    uint16_t *d = (void *)(run + attend_scales_at(head_dim));
+
+    d += at;
+    for (size_t i = 0; i < head_dim; i += Q_BLOCK, d += ATTEND_PAGE) {
+        size_t n = head_dim - i < Q_BLOCK ? head_dim - i : Q_BLOCK;
+        float padded[Q_BLOCK] = {0};
+        int8_t q[Q_BLOCK];
+
+        memcpy(padded, x + i, n * sizeof(*x));
+        *d = store_block(padded, q);
+        if (is_value)
+            memcpy(run + at * head_dim + i, q, n);
+        for (size_t k = 0; k < n && !is_value; k += 4)
+            memcpy(run + (i + k) * ATTEND_PAGE + 4 * at, q + k, 4);
+    }
+}
+
+static void store_keys(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                       void *run, size_t at)
+{
+    if (type == DTYPE_F16) {
+        store_keys_f16(x, stride, n, head_dim, run, at);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        store_q8(x + i * stride, head_dim, false, run, at + i);
+}
+
+static void store_value_f16(const float *x, uint16_t *out, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        v_to_f16(out + i, v_load(x + i));
+    if (i < n)
+        v_to_f16_part(out + i, v_load_part(x + i, n - i), n - i);
+}
+
+static void store_values(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                         void *run, size_t at)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (type == DTYPE_F16)
+            store_value_f16(x + i * stride, (uint16_t *)run + (at + i) * head_dim, head_dim);
+        else
+            store_q8(x + i * stride, head_dim, true, run, at + i);
+    }
+}
+
 #define BACKEND_LANES            BACKEND_LANES_WITH(prepare)
 #define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_bytes, prep, matmul)
 #define BACKEND_LANES_OF(bytes, prep, product)                                                   \
     .prepared_form = prepared_form, .prepared_bytes = bytes, .prepare = prep, .matmul = product, \
     .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,            \
     .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,          \
-    .f32_to_f16_row = f32_to_f16_row, .row_to_f32 = row_to_f32
+    .store_values = store_values, .row_to_f32 = row_to_f32
 
 #endif

@@ -192,6 +192,53 @@ V void v_to_f16_part(uint16_t *p, vec v, size_t n)
     memcpy(p, h, n * sizeof(*h));
 }
 
+V vec v_i8(const void *p)
+{
+    int16x8_t q = vmovl_s8(vld1_s8(p));
+
+    return (vec){vcvtq_f32_s32(vmovl_s16(vget_low_s16(q))), vcvtq_f32_s32(vmovl_high_s16(q))};
+}
+
+V vec v_i8_part(const void *p, size_t n)
+{
+    int8_t q[LANES] = {0};
+
+    memcpy(q, p, n);
+    return v_i8(q);
+}
+
+typedef struct {
+    int32x4_t low, high;
+} ints;
+typedef struct {
+    int8x16_t low, high;
+} keys4;
+
+V ints i_start(int32_t minus_128_sum)
+{
+    (void)minus_128_sum; /* keys stay signed */
+    return (ints){vdupq_n_s32(0), vdupq_n_s32(0)};
+}
+
+V keys4 i_keys(const void *p)
+{
+    const int8_t *k = p;
+
+    return (keys4){vld1q_s8(k), vld1q_s8(k + 16)};
+}
+
+V ints i_dot(ints sum, keys4 k, int32_t q)
+{
+    int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(q));
+
+    return (ints){vdotq_s32(sum.low, k.low, four), vdotq_s32(sum.high, k.high, four)};
+}
+
+V vec v_of_ints(ints i)
+{
+    return BOTH(vcvtq_f32_s32, i);
+}
+
 V vec v_if(bool yes, vec a, vec b)
 {
     uint32x4_t mask = vdupq_n_u32(-(uint32_t)yes);

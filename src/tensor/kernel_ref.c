@@ -277,14 +277,46 @@ static size_t keys_of(const struct attention *a, size_t row)
     return a->first + row / a->heads + 1;
 }
 
+static float scale_at(const void *run, size_t head_dim, size_t block, size_t at)
+{
+    const uint16_t *d = (const void *)((const char *)run + attend_scales_at(head_dim));
+
+    return f16_to_f32(d[block * ATTEND_PAGE + at]);
+}
+
+static const int8_t *key_quant(const void *run, size_t at, size_t i)
+{
+    return (const int8_t *)run + i / 4 * 4 * ATTEND_PAGE + at * 4 + i % 4;
+}
+
+/* Of a query and a key, dimensions [i, i + Q_BLOCK) or as many as there are. */
+static double score_q8_block(const float *q, const void *k, size_t head_dim, size_t at, size_t i)
+{
+    size_t n = head_dim - i < Q_BLOCK ? head_dim - i : Q_BLOCK;
+    float padded[Q_BLOCK] = {0};
+    struct x_q8 x;
+    int32_t sum = 0;
+
+    memcpy(padded, q + i, n * sizeof(*q));
+    quantise_block(padded, &x);
+    for (size_t l = 0; l < n; l++)
+        sum += x.q[l] * *key_quant(k, at, i + l);
+    return (double)x.d * (double)scale_at(k, head_dim, i / Q_BLOCK, at) * sum;
+}
+
 static float score(const struct attention *a, size_t row, size_t key)
 {
     const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
-    const uint16_t *k = a->k_pages[key / ATTEND_PAGE] + key % ATTEND_PAGE;
+    const void *k = a->k_pages[key / ATTEND_PAGE];
+    size_t at = key % ATTEND_PAGE;
     double sum = 0;
 
-    for (size_t i = 0; i < a->head_dim; i++)
-        sum += (double)q[i] * (double)f16_to_f32(k[i * ATTEND_PAGE]);
+    if (a->type == DTYPE_F16)
+        for (size_t i = 0; i < a->head_dim; i++)
+            sum += (double)q[i] * (double)f16_to_f32(((const uint16_t *)k)[i * ATTEND_PAGE + at]);
+    else
+        for (size_t i = 0; i < a->head_dim; i += Q_BLOCK)
+            sum += score_q8_block(q, k, a->head_dim, at, i);
     return (float)sum * a->scale;
 }
 
@@ -307,16 +339,22 @@ static void weigh(const struct attention *a, size_t row, size_t block, struct we
     w->l = (float)total;
 }
 
+static float value_at(const struct attention *a, size_t key, size_t i)
+{
+    const void *v = a->v_pages[key / ATTEND_PAGE];
+    size_t at = key % ATTEND_PAGE, n = at * a->head_dim + i;
+
+    if (a->type == DTYPE_F16)
+        return f16_to_f32(((const uint16_t *)v)[n]);
+    return scale_at(v, a->head_dim, i / Q_BLOCK, at) * (float)((const int8_t *)v)[n];
+}
+
 static float weighted_value(const struct attention *a, const struct weights *w, size_t i)
 {
     double sum = 0;
 
-    for (size_t j = 0; j < w->count; j++) {
-        size_t key = w->begin + j;
-        const uint16_t *v = a->v_pages[key / ATTEND_PAGE] + key % ATTEND_PAGE * a->head_dim;
-
-        sum += (double)w->p[j] * (double)f16_to_f32(v[i]);
-    }
+    for (size_t j = 0; j < w->count; j++)
+        sum += (double)w->p[j] * (double)value_at(a, w->begin + j, i);
     return (float)sum;
 }
 
@@ -408,18 +446,61 @@ static void attend_join(const struct attention *a, const float *partials)
     }
 }
 
-static void store_keys(const float *x, size_t stride, size_t n, size_t head_dim, uint16_t *page,
-                       size_t at)
+/* Block b of one head, to be stored. */
+static struct block_q8_0 stored_block(const float *x, size_t head_dim, size_t b)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < head_dim; d++)
-            page[d * ATTEND_PAGE + at + i] = f32_to_f16(x[i * stride + d]);
+    size_t i = b * Q_BLOCK, n = head_dim - i < Q_BLOCK ? head_dim - i : Q_BLOCK;
+    float padded[Q_BLOCK] = {0};
+    struct block_q8_0 block;
+
+    memcpy(padded, x + i, n * sizeof(*x));
+    dtype_info(DTYPE_Q8_0)->from_f32(padded, &block, Q_BLOCK);
+    return block;
 }
 
-static void f32_to_f16_row(const float *x, uint16_t *out, size_t n)
+static void store_q8(const float *x, size_t head_dim, bool is_value, void *run, size_t at)
+{
+    uint16_t *d = (void *)((char *)run + attend_scales_at(head_dim));
+    int8_t *quants = run;
+
+    for (size_t b = 0; b < attend_blocks_of(head_dim); b++) {
+        struct block_q8_0 block = stored_block(x, head_dim, b);
+        size_t whole = is_value ? head_dim : attend_groups_of(head_dim) * 4;
+
+        d[b * ATTEND_PAGE + at] = block.d;
+        for (size_t l = 0; l < Q_BLOCK && b * Q_BLOCK + l < whole; l++) {
+            size_t i = b * Q_BLOCK + l;
+
+            quants[is_value ? at * head_dim + i : i / 4 * 4 * ATTEND_PAGE + at * 4 + i % 4] =
+                block.q[l];
+        }
+    }
+}
+
+static void store(enum dtype type, const float *x, size_t head_dim, bool is_value, void *run,
+                  size_t at)
+{
+    uint16_t *halves = run;
+
+    if (type == DTYPE_F16)
+        for (size_t i = 0; i < head_dim; i++)
+            halves[is_value ? at * head_dim + i : i * ATTEND_PAGE + at] = f32_to_f16(x[i]);
+    else
+        store_q8(x, head_dim, is_value, run, at);
+}
+
+static void store_keys(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                       void *run, size_t at)
 {
     for (size_t i = 0; i < n; i++)
-        out[i] = f32_to_f16(x[i]);
+        store(type, x + i * stride, head_dim, false, run, at + i);
+}
+
+static void store_values(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
+                         void *run, size_t at)
+{
+    for (size_t i = 0; i < n; i++)
+        store(type, x + i * stride, head_dim, true, run, at + i);
 }
 
 static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
@@ -442,6 +523,6 @@ const struct backend backend_ref = {
     .attend_block = attend_block,
     .attend_join = attend_join,
     .store_keys = store_keys,
-    .f32_to_f16_row = f32_to_f16_row,
+    .store_values = store_values,
     .row_to_f32 = row_to_f32,
 };

@@ -207,6 +207,14 @@ run_json() {
         [ "$("$tools/json_get" seed < "$work/out")" = 5 ]
 }
 claim 'run --json is one object with the answer and its counts' run_json
+small_cache() {
+    run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 12 --kv-type q8_0 'Once upon a time'
+    [ "$code" = 0 ] && [ ! -s "$work/err" ] && [ "$(wc -c < "$work/out")" -gt 12 ] && cp "$work/out" once &&
+        run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 12 --kv-type q8_0 --threads 3 'Once upon a time' &&
+        cmp -s once "$work/out"
+}
+claim 'a cache of q8_0 answers, the same with any number of threads' small_cache
+claim 'another type of cache is refused with those that there are' refused '--kv-type must be one of f16|q8_0' run tiny.gguf --kv-type q3 hello
 too_long() {
     head -c 60000 /dev/zero | tr '\0' x > long
     input=long run "$llmos" run tiny.gguf --raw --context 64 -
@@ -482,7 +490,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     skip 'ps and stop ask a daemon' 'a sanitized engine cannot live in the room that a daemon gives it'
     finish
 fi
-"$llmos" serve --model "a=tiny.gguf" --model "b=tiny.gguf" --port 0 2> daemon.log &
+"$llmos" serve --model "a=tiny.gguf" --model "b=tiny.gguf" --kv-type q8_0 --port 0 2> daemon.log &
 at_end=$!
 for _ in $(seq 100); do
     grep -q 'ready.*model=a' daemon.log && grep -q 'ready.*model=b' daemon.log && break
@@ -492,6 +500,8 @@ lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && gre
 claim 'ps lists the models that serve began with' lists
 lists_json() { run "$llmos" ps --json; [ "$("$tools/json_get" vces.1.state < "$work/out")" = ready ] && [ "$("$tools/json_get" vces.0.isolation.0.layer < "$work/out")" = user ]; }
 claim 'ps --json is what the daemon says' lists_json
+lists_caches() { run "$llmos" ps; [ "$(grep -c ' q8_0 ' "$work/out")" = 2 ] && run "$llmos" ps --json && [ "$("$tools/json_get" vces.0.kv_type < "$work/out")" = q8_0 ]; }
+claim 'ps shows what type of cache the models have' lists_caches
 layers() { run "$llmos" ps --isolation; [ "$code" = 0 ] && [ "$(grep -c '^  seccomp  ' "$work/out")" = 2 ]; }
 claim 'ps --isolation shows the layers of each model' layers
 stops() { run "$llmos" stop b; [ "$code" = 0 ] || return 1; sleep 0.3; run "$llmos" ps; grep -q '^a  *ready' "$work/out" && grep -q '^b  *stopped' "$work/out"; }

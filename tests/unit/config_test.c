@@ -29,7 +29,7 @@ TEST(config_reads_every_key)
         load("listen: {address: '::1', port: 81}\nsocket: /s\ncache: /c\ncache_max_bytes: 3G\n"
              "cache_shared: true\nhosts: [a, b]\nlog: debug\n"
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
-             "   memory: 2G, cpu_percent: 150, chat_format: chatml, pack: off,\n"
+             "   memory: 2G, cpu_percent: 150, chat_format: chatml, kv_type: q8_0, pack: off,\n"
              "   speculation: lookup, draft: d.gguf, draft_max: 5}\n- {name: n, path: /abs, "
              "draft_max: 5}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
@@ -59,6 +59,8 @@ TEST(config_reads_every_key)
     CHECK_INT(c.models[0].setup.draft_max, 5);
     CHECK_STR(c.models[0].draft_path, "/etc/d.gguf");
     CHECK_INT(c.models[1].setup.draft_max, 0); /* nothing to draft from */
+    CHECK(str_is(c.models[0].setup.kv_type, "q8_0"));
+    CHECK_INT(c.models[1].setup.kv_type.len, 0);
     CHECK_INT(c.required, VCE_BIT(VCE_SECCOMP));
     CHECK(c.require_default);
     CHECK_INT(c.skip, VCE_BIT(VCE_LIMITS));
@@ -92,6 +94,8 @@ TEST(config_says_where_and_what_is_wrong)
               "'context'?");
     CHECK_STR(refusal("listen:\n  port: many\n"),
               "/etc/llmos.yaml line 2 column 9: 'port' is a whole number, not 'many'");
+    CHECK_CONTAINS(refusal("models: [{name: a, path: b, kv_type: q4}]"),
+                   "'q4' is no type for a cache; f16 and q8_0 are");
     CHECK_CONTAINS(refusal("listen: {port: 65536}"),
                    "column 16: 'port' is 65536, it must be 0 to 65535");
     CHECK_CONTAINS(refusal("listen: {port: -1}"), "is a whole number, not '-1'");

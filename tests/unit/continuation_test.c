@@ -137,34 +137,48 @@ TEST(babyllama_f32_continues_as_expected)
 
 /* --- perplexity --- */
 
+struct text {
+    int32_t *tokens;
+    size_t count;
+};
+
+static struct text read_text(const llmos_model *m, const char *name)
+{
+    struct llmos_error err = {0};
+    struct text t;
+    struct buf b;
+    long count;
+
+    buf_init(&b, 1 << 20);
+    CHECK_INT(file_read(shared_file(name).text, &b, &err), 0);
+    t.tokens = calloc(b.len + 1, sizeof(*t.tokens));
+    count = llmos_tokenize(m->tokenizer, b.at, b.len, LLMOS_TOKENIZE_ADD_BOS, t.tokens, b.len + 1,
+                           &err);
+    CHECK(count > 256);
+    t.count = (size_t)count;
+    buf_fini(&b);
+    return t;
+}
+
 /* The best back end on the whole text, each other one on its beginning against it. */
 static void check_perplexity(const char *model, const char *text, double expected, double tolerance)
 {
     llmos_model *m = HAS_SANITIZER ? NULL : open_model(model);
-    struct llmos_error err = {0};
-    struct buf b;
-    int32_t *tokens;
-    long count;
+    struct text t;
     double all, start;
 
     if (!m)
         SKIP("a minute of arithmetic under a sanitizer");
-    buf_init(&b, 1 << 20);
-    CHECK_INT(file_read(shared_file(text).text, &b, &err), 0);
-    tokens = calloc(b.len + 1, sizeof(*tokens));
-    count =
-        llmos_tokenize(m->tokenizer, b.at, b.len, LLMOS_TOKENIZE_ADD_BOS, tokens, b.len + 1, &err);
-    CHECK(count > 256);
-    all = perplexity_of(m, backend_best(), tokens, (size_t)count, 256, 0, 2);
+    t = read_text(m, text);
+    all = perplexity_of(m, backend_best(), t.tokens, t.count, 256, 0, 2);
     printf("# %s: %.4f, expected %.4f (%s)\n", model, all, expected, backend_best()->name);
     CHECK_NEAR(all, expected, tolerance * expected);
-    start = perplexity_of(m, backend_best(), tokens, (size_t)count, 256, 1, 1);
+    start = perplexity_of(m, backend_best(), t.tokens, t.count, 256, 1, 1);
     for (unsigned i = 0; backend_at(i); i++)
         if (backend_at(i)->usable())
-            CHECK_NEAR(perplexity_of(m, backend_at(i), tokens, (size_t)count, 256, 1, 2), start,
+            CHECK_NEAR(perplexity_of(m, backend_at(i), t.tokens, t.count, 256, 1, 2), start,
                        tolerance * start);
-    free(tokens);
-    buf_fini(&b);
+    free(t.tokens);
     llmos_model_close(m);
 }
 
@@ -190,4 +204,36 @@ TEST(babyllama_quantised_has_the_published_perplexity)
                      0.01);
     check_perplexity("models/babyllama/babyllama105-Q5_1.gguf", "models/ppl_text_ascii.txt", 2.4101,
                      0.01);
+}
+
+/* What a cache of q8_0 costs.  The divergence goes with the square of what numbers are off by,
+ * 1/254 of a block's largest at most.  The bounds are twice what was measured; one bit less in
+ * every number would cost four times as much, and a scale in the wrong place spoils everything.
+ * Three quarters and more of it come from keys and values: the rest is that of queries. */
+static void check_cache(const char *model, const char *text, double bound)
+{
+    llmos_model *m = HAS_SANITIZER ? NULL : open_model(model);
+    struct perplexity_change c;
+    struct text t;
+
+    if (!m)
+        SKIP("a minute of arithmetic under a sanitizer");
+    t = read_text(m, text);
+    c = perplexity_of_cache(m, DTYPE_Q8_0, t.tokens, t.count, 256, 2);
+    printf("# %s: KL divergence %.2e, at most %.2e; perplexity %.4f, with f16 %.4f\n", model,
+           c.divergence, c.largest, c.after, c.before);
+    CHECK(c.divergence > 1e-6 && c.divergence < bound); /* 0: it was not asked for */
+    CHECK_NEAR(c.after, c.before, 5e-3 * c.before);
+    free(t.tokens);
+    llmos_model_close(m);
+}
+
+TEST(a_cache_of_q8_0_hardly_changes_what_stories260k_predicts)
+{
+    check_cache("models/stories260K/stories260K.gguf", "models/ppl_text_ts60k.txt", 5e-3);
+}
+
+TEST(a_cache_of_q8_0_hardly_changes_what_babyllama_predicts)
+{
+    check_cache("models/babyllama/babyllama105-F32.gguf", "models/ppl_text_ascii.txt", 4e-4);
 }

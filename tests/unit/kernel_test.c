@@ -624,25 +624,32 @@ TEST(rope_turns_pairs_by_the_angle)
 #define HEADS    9
 #define DIM_MAX  256
 
-/* Pages that end where their memory ends, full of numbers: those beyond the last key as well. */
+static const enum dtype kv_types[] = {DTYPE_F16, DTYPE_Q8_0};
+#define FOR_EACH_KV_TYPE(t) for (size_t t = 0; t < COUNT(kv_types); t++)
+
+/* Runs that end where their memory ends, full of numbers: those beyond the last key as well. */
 struct cache {
+    enum dtype type;
     size_t dim;
-    uint16_t *k[PAGES], *v[PAGES];
+    void *k[PAGES], *v[PAGES];
     float q[KEYS_MAX * HEADS * DIM_MAX], out[KEYS_MAX * HEADS * DIM_MAX + 1];
 };
 
-static void cache_init(struct cache *c, size_t dim)
+static void cache_init(struct cache *c, enum dtype type, size_t dim)
 {
+    static float x[ATTEND_PAGE * DIM_MAX];
+
+    c->type = type;
     c->dim = dim;
     fill(c->q, COUNT(c->q), 1);
     for (size_t p = 0; p < PAGES; p++) {
-        c->k[p] = malloc(ATTEND_PAGE * dim * sizeof(uint16_t));
-        c->v[p] = malloc(ATTEND_PAGE * dim * sizeof(uint16_t));
+        c->k[p] = malloc(attend_run_bytes(c->type, dim));
+        c->v[p] = malloc(attend_run_bytes(c->type, dim));
         CHECK(c->k[p] && c->v[p]);
-        for (size_t i = 0; i < ATTEND_PAGE * dim; i++) {
-            c->k[p][i] = f32_to_f16(uniform());
-            c->v[p][i] = f32_to_f16(uniform());
-        }
+        fill(x, ATTEND_PAGE * dim, 1);
+        backend_ref.store_keys(c->type, x, dim, ATTEND_PAGE, dim, c->k[p], 0);
+        fill(x, ATTEND_PAGE * dim, 1);
+        backend_ref.store_values(c->type, x, dim, ATTEND_PAGE, dim, c->v[p], 0);
     }
 }
 
@@ -654,14 +661,67 @@ static void cache_fini(struct cache *c)
     }
 }
 
-static uint16_t *key_at(struct cache *c, size_t key, size_t i)
+/* Where the number of a position and dimension lies in a run: its f16, or its quant. */
+static void *place(enum dtype type, bool is_value, void *run, size_t dim, size_t at, size_t i)
 {
-    return &c->k[key / ATTEND_PAGE][i * ATTEND_PAGE + key % ATTEND_PAGE];
+    if (type == DTYPE_F16)
+        return (uint16_t *)run + (is_value ? at * dim + i : i * ATTEND_PAGE + at);
+    return (int8_t *)run + (is_value ? at * dim + i : i / 4 * 4 * ATTEND_PAGE + at * 4 + i % 4);
 }
 
-static uint16_t *value_at(struct cache *c, size_t key, size_t i)
+static uint16_t *scale_place(void *run, size_t dim, size_t at, size_t i)
 {
-    return &c->v[key / ATTEND_PAGE][key % ATTEND_PAGE * c->dim + i];
+    uint16_t *scales = (void *)((char *)run + (dim + 3) / 4 * 4 * ATTEND_PAGE);
+
+    return scales + i / 32 * ATTEND_PAGE + at;
+}
+
+static double number_at(enum dtype type, bool is_value, void *run, size_t dim, size_t at, size_t i)
+{
+    const void *p = place(type, is_value, run, dim, at, i);
+
+    if (type == DTYPE_F16)
+        return (double)f16_to_f32(*(const uint16_t *)p);
+    return (double)f16_to_f32(*scale_place(run, dim, at, i)) * *(const int8_t *)p;
+}
+
+static void *run_of(struct cache *c, bool is_value, size_t key)
+{
+    return (is_value ? c->v : c->k)[key / ATTEND_PAGE];
+}
+
+static double cached(struct cache *c, bool is_value, size_t key, size_t i)
+{
+    return number_at(c->type, is_value, run_of(c, is_value, key), c->dim, key % ATTEND_PAGE, i);
+}
+
+/* A number that is none, or infinite: for q8_0 the scale, and so all of its block. */
+static void set_half(struct cache *c, bool is_value, size_t key, size_t i, uint16_t half)
+{
+    void *run = run_of(c, is_value, key);
+    size_t at = key % ATTEND_PAGE;
+
+    if (c->type == DTYPE_F16)
+        *(uint16_t *)place(c->type, is_value, run, c->dim, at, i) = half;
+    else
+        *scale_place(run, c->dim, at, i) = half;
+}
+
+/* What keys of q8_0 meet in place of q. */
+static void query_as_met(const struct cache *c, const float *q, double *out)
+{
+    for (size_t i = 0; i < c->dim; i++)
+        out[i] = (double)q[i];
+    for (size_t b = 0; b < c->dim && c->type == DTYPE_Q8_0; b += 32) {
+        size_t end = c->dim - b < 32 ? c->dim : b + 32;
+        float most = 0, scale;
+
+        for (size_t i = b; i < end; i++)
+            most = fmaxf(most, fabsf(q[i]));
+        scale = most / 127;
+        for (size_t i = b; i < end; i++)
+            out[i] = most > 0 ? (double)scale * (double)rintf(q[i] * (1 / scale)) : 0;
+    }
 }
 
 /* Of the queries and results, which lie as [position][HEADS][dim]. */
@@ -676,8 +736,9 @@ static struct attention job_of(struct cache *c, size_t first, size_t positions, 
         .positions = positions,
         .heads = heads,
         .head_dim = c->dim,
-        .k_pages = (const uint16_t *const *)c->k,
-        .v_pages = (const uint16_t *const *)c->v,
+        .type = c->type,
+        .k_pages = (const void *const *)c->k,
+        .v_pages = (const void *const *)c->v,
         .scale = 0.25f,
     };
 }
@@ -689,14 +750,15 @@ static double attend_plainly(struct cache *c, const struct attention *a, size_t 
 {
     const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
     size_t keys = a->first + row / a->heads + 1;
-    double p[KEYS_MAX], most = -HUGE_VAL, total = 0, size = 0;
+    double p[KEYS_MAX], met[DIM_MAX], most = -HUGE_VAL, total = 0, size = 0;
 
+    query_as_met(c, q, met);
     for (size_t j = 0; j < keys; j++) {
         double parts = 0;
 
         p[j] = 0;
         for (size_t i = 0; i < c->dim; i++) {
-            double part = (double)q[i] * (double)f16_to_f32(*key_at(c, j, i));
+            double part = met[i] * cached(c, false, j, i);
 
             p[j] += part;
             parts += fabs(part);
@@ -714,7 +776,7 @@ static double attend_plainly(struct cache *c, const struct attention *a, size_t 
         p[j] = exp(p[j] - most);
         total += p[j];
         for (size_t i = 0; i < c->dim; i++)
-            out[i] += p[j] * (double)f16_to_f32(*value_at(c, j, i));
+            out[i] += p[j] * cached(c, true, j, i);
     }
     for (size_t i = 0; i < c->dim; i++)
         out[i] /= total;
@@ -746,8 +808,8 @@ TEST(attention_agrees_with_its_definition)
     static const size_t positions[] = {1, 2, 3, 5, 7, 10};
     static struct cache c;
 
-    for (size_t k = 0; k < COUNT(dims); k++) {
-        cache_init(&c, dims[k]);
+    for (size_t k = 0; k < COUNT(dims) * COUNT(kv_types); k++) {
+        cache_init(&c, kv_types[k / COUNT(dims)], dims[k % COUNT(dims)]);
         FOR_EACH_BACKEND(b)
         {
             for (size_t i = 0; i < COUNT(firsts); i++) {
@@ -766,16 +828,19 @@ TEST(attention_of_a_whole_prompt_agrees_with_its_definition)
 {
     static struct cache c;
 
-    cache_init(&c, 40);
-    FOR_EACH_BACKEND(b)
+    FOR_EACH_KV_TYPE(k)
     {
-        for (size_t heads = 1; heads < HEADS; heads += 2) {
-            struct attention a = job_of(&c, 0, 330, heads);
+        cache_init(&c, kv_types[k], 40);
+        FOR_EACH_BACKEND(b)
+        {
+            for (size_t heads = 1; heads < HEADS; heads += 2) {
+                struct attention a = job_of(&c, 0, 330, heads);
 
-            check_attention(b, &c, &a);
+                check_attention(b, &c, &a);
+            }
         }
+        cache_fini(&c);
     }
-    cache_fini(&c);
 }
 
 /* Everything at positions below `keys` and no others, in jobs of every size, of blocks if
@@ -816,15 +881,15 @@ static size_t keys_for(const struct backend *b)
 TEST(attention_has_the_same_bits_in_jobs_of_every_size_and_in_blocks)
 {
     static const size_t sizes[] = {1, 2, 3, 7, 16, 64, 100, 700};
-    static const size_t dims[] = {5, 16, 24, 64, 80};
+    static const size_t dims[] = {5, 16, 24, 64, 80, 112};
     static struct cache c;
     static float expected[COUNT(c.out)];
 
-    for (size_t k = 0; k < COUNT(dims); k++) {
-        cache_init(&c, dims[k]);
+    for (size_t k = 0; k < COUNT(dims) * COUNT(kv_types); k++) {
+        cache_init(&c, kv_types[k / COUNT(dims)], dims[k % COUNT(dims)]);
         FOR_EACH_BACKEND(b)
         {
-            size_t keys = keys_for(b), heads = 1 + 2 * k;
+            size_t keys = keys_for(b), heads = 1 + 2 * k % COUNT(dims);
 
             attend_in_jobs(b, &c, keys, heads, 1, false);
             memcpy(expected, c.out, sizeof(expected));
@@ -842,10 +907,12 @@ TEST(attention_of_a_head_does_not_depend_on_the_heads_beside_it)
     static struct cache c;
     static float expected[HEADS * 64];
 
-    cache_init(&c, 64);
-    FOR_EACH_BACKEND(b)
-    {
-        for (size_t position = 60; position < KEYS_MAX; position += 213) {
+    for (size_t i = 0; i < 2 * KEYS_MAX; i += 213) {
+        size_t position = 60 + i % (KEYS_MAX - 60);
+
+        cache_init(&c, kv_types[i / KEYS_MAX], 64);
+        FOR_EACH_BACKEND(b)
+        {
             for (size_t heads = 1; heads <= HEADS; heads++) {
                 struct attention a = job_of(&c, position, 1, heads);
 
@@ -853,13 +920,13 @@ TEST(attention_of_a_head_does_not_depend_on_the_heads_beside_it)
                 memcpy(expected, a.out, heads * c.dim * sizeof(float));
                 memset(a.out, 0, heads * c.dim * sizeof(float));
                 a.heads = 1;
-                for (size_t i = 0; i < heads; i++, a.q += c.dim, a.out += c.dim)
+                for (size_t h = 0; h < heads; h++, a.q += c.dim, a.out += c.dim)
                     b->attend(&a);
                 CHECK(memcmp(a.out - heads * c.dim, expected, heads * c.dim * sizeof(float)) == 0);
             }
         }
+        cache_fini(&c);
     }
-    cache_fini(&c);
 }
 
 /* NaN, infinity and what not, from `key` on. */
@@ -867,8 +934,11 @@ static void spoil_from(struct cache *c, size_t key)
 {
     for (; key < PAGES * ATTEND_PAGE; key++) {
         for (size_t i = 0; i < c->dim; i++) {
-            *key_at(c, key, i) = (uint16_t)(state >> 16);
-            *value_at(c, key, i) = i % 2 ? 0x7c00 : 0xfe00;
+            if (c->type == DTYPE_Q8_0)
+                *(int8_t *)place(c->type, i % 2, run_of(c, i % 2, key), c->dim, key % ATTEND_PAGE,
+                                 i) = (int8_t)(state >> 24);
+            set_half(c, false, key, i, (uint16_t)(state >> 16));
+            set_half(c, true, key, i, i % 2 ? 0x7c00 : 0xfe00);
             uniform();
         }
     }
@@ -885,7 +955,7 @@ TEST(attention_does_not_notice_keys_behind_the_last)
             size_t before = keys > 20 ? keys - 20 : 0;
             struct attention a;
 
-            cache_init(&c, 24);
+            cache_init(&c, kv_types[keys % 2], 24);
             memset(c.out, 0, sizeof(c.out));
             a = job_of(&c, before, keys - before, 3);
             b->attend(&a);
@@ -895,6 +965,7 @@ TEST(attention_does_not_notice_keys_behind_the_last)
             CHECK(memcmp(c.out, expected, sizeof(expected)) == 0);
             /* And earlier positions of the same job not what later ones stored. */
             spoil_from(&c, keys - 7);
+            set_half(&c, true, keys - 7, 0, 0x7e00);
             b->attend(&a);
             CHECK(memcmp(c.out, expected, (keys - 7) * HEADS * c.dim * sizeof(float)) == 0);
             CHECK(isnan(c.out[(keys - 7) * HEADS * c.dim]));
@@ -908,24 +979,27 @@ TEST(attention_survives_scores_that_overflow_a_naive_softmax)
     static struct cache c;
     double expected[64];
 
-    cache_init(&c, 64);
-    FOR_EACH_BACKEND(b)
+    FOR_EACH_KV_TYPE(k)
     {
-        struct attention a = job_of(&c, 650, 1, 2);
+        cache_init(&c, kv_types[k], 64);
+        FOR_EACH_BACKEND(b)
+        {
+            struct attention a = job_of(&c, 650, 1, 2);
 
-        for (size_t i = 0; i < 2 * c.dim; i++)
-            c.q[650 * HEADS * c.dim + i] = i < c.dim ? 1000 : -1000;
-        a.scale = 1;
-        b->attend(&a);
-        for (size_t r = 0; r < 2; r++) {
-            attend_plainly(&c, &a, r, expected);
-            for (size_t i = 0; i < c.dim; i++) {
-                CHECK(isfinite(a.out[r * c.dim + i]));
-                CHECK_NEAR((double)a.out[r * c.dim + i], expected[i], 1e-2);
+            for (size_t i = 0; i < 2 * c.dim; i++)
+                c.q[650 * HEADS * c.dim + i] = i < c.dim ? 1000 : -1000;
+            a.scale = 1;
+            b->attend(&a);
+            for (size_t r = 0; r < 2; r++) {
+                attend_plainly(&c, &a, r, expected);
+                for (size_t i = 0; i < c.dim; i++) {
+                    CHECK(isfinite(a.out[r * c.dim + i]));
+                    CHECK_NEAR((double)a.out[r * c.dim + i], expected[i], 1e-2);
+                }
             }
         }
+        cache_fini(&c);
     }
-    cache_fini(&c);
 }
 
 TEST(attention_passes_nan_on)
@@ -934,22 +1008,26 @@ TEST(attention_passes_nan_on)
 
     FOR_EACH_BACKEND(b)
     {
-        for (size_t key = 3; key < 650; key += 280) {
+        for (size_t n = 0; n < 6; n++) {
+            size_t key = 3 + n / 2 * 280, spoilt = kv_types[n % 2] == DTYPE_F16 ? 1 : 32;
             struct attention a;
 
-            cache_init(&c, 64);
+            cache_init(&c, kv_types[n % 2], 64);
             a = job_of(&c, 650, 1, 1);
-            *key_at(&c, key, 5) = 0x7e00;
+            set_half(&c, false, key, 5, 0x7e00);
             b->attend(&a);
             for (size_t i = 0; i < 64; i++)
                 CHECK(isnan(a.out[i]));
             cache_fini(&c);
-            cache_init(&c, 64);
-            *value_at(&c, key, 5) = 0x7e00;
+            cache_init(&c, kv_types[n % 2], 64);
+            set_half(&c, true, key, 5, 0x7e00);
             a = job_of(&c, 650, 1, 1);
             b->attend(&a);
             for (size_t i = 0; i < 64; i++)
-                CHECK(!isnan(a.out[i]) == (i != 5));
+                CHECK(!isnan(a.out[i]) == (i / spoilt != 5 / spoilt));
+            c.q[650 * HEADS * 64 + 40] = NAN;
+            b->attend(&a);
+            CHECK(isnan(a.out[40]));
             cache_fini(&c);
         }
     }
@@ -967,20 +1045,20 @@ TEST(attention_gives_keys_of_minus_infinity_no_weight)
         for (size_t begin = 0; begin <= 512; begin += 256) {
             struct attention a;
 
-            cache_init(&c, 64);
+            cache_init(&c, DTYPE_F16, 64);
             a = job_of(&c, 650, 1, 1);
             c.q[650 * HEADS * 64 + 5] = 1;
             for (size_t key = begin; key < begin + 256 && key <= 650; key++)
-                *key_at(&c, key, 5) = 0xfc00;
+                set_half(&c, false, key, 5, 0xfc00);
             b->attend(&a);
             attend_plainly(&c, &a, 0, expected);
             for (size_t i = 0; i < 64; i++)
                 CHECK_NEAR((double)a.out[i], expected[i], 2e-5);
             cache_fini(&c);
         }
-        cache_init(&c, 64);
+        cache_init(&c, DTYPE_F16, 64);
         for (size_t key = 0; key <= 300; key++)
-            *key_at(&c, key, 5) = 0xfc00;
+            set_half(&c, false, key, 5, 0xfc00);
         c.q[300 * HEADS * 64 + 5] = 1;
         struct attention a = job_of(&c, 300, 1, 1);
         b->attend(&a);
@@ -989,30 +1067,76 @@ TEST(attention_gives_keys_of_minus_infinity_no_weight)
     }
 }
 
-TEST(keys_are_stored_by_dimension)
+/* Of one head at one position, the numbers that the type itself would read back. */
+static void as_stored(enum dtype type, const float *x, size_t dim, float *out)
 {
-    enum { STRIDE = 90 };
-    static float x[ATTEND_PAGE * STRIDE];
-    static uint16_t page[80 * ATTEND_PAGE];
+    float padded[96] = {0};
+    char row[96 * 2];
 
-    for (size_t i = 0; i < COUNT(x); i++) {
-        uint32_t u = (uint32_t)i * 2654435761u; /* every kind of number */
+    memcpy(padded, x, dim * sizeof(*x));
+    dtype_info(type)->from_f32(padded, row, 96);
+    dtype_info(type)->to_f32(row, out, 96);
+}
 
-        memcpy(&x[i], &u, sizeof(u));
+/* Positions [at, at + n) of a run hold x, and nothing else has changed. */
+static void check_stored(enum dtype type, bool is_value, const float *x, size_t stride, size_t n,
+                         size_t dim, void *run, size_t at)
+{
+    size_t bytes = attend_run_bytes(type, dim);
+    static char expected[96 * ATTEND_PAGE * 2];
+    float want[96];
+
+    memset(expected, 0x5a, bytes);
+    for (size_t i = 0; i < n; i++) {
+        as_stored(type, x + i * stride, dim, want);
+        for (size_t d = 0; d < dim; d++)
+            CHECK(same_number((float)number_at(type, is_value, run, dim, at + i, d), want[d], 0));
+        if (is_value || type == DTYPE_F16)
+            continue;
+        for (size_t d = dim; d < (dim + 3) / 4 * 4; d++) /* what fills up the last four */
+            CHECK_INT(*(int8_t *)place(type, is_value, run, dim, at + i, d), 0);
     }
+    for (size_t i = 0; i < ATTEND_PAGE; i++) {
+        for (size_t d = 0; d < (dim + 3) / 4 * 4 && (i < at || i >= at + n); d++) {
+            if (d < dim || (type == DTYPE_Q8_0 && !is_value))
+                CHECK(memcmp(place(type, is_value, run, dim, i, d), expected,
+                             type == DTYPE_F16 ? 2 : 1) == 0);
+            if (type == DTYPE_Q8_0 && d < dim)
+                CHECK_INT(*scale_place(run, dim, i, d), 0x5a5a);
+        }
+    }
+}
+
+TEST(keys_and_values_are_stored_where_they_belong_as_their_type_says)
+{
+    enum { STRIDE = 90, DIMS = 80 };
+    static float x[ATTEND_PAGE * STRIDE];
+
     FOR_EACH_BACKEND(b)
     {
-        for (size_t n = 1, at = 0, dim = 80; n <= ATTEND_PAGE; n += 3, at = (at + 5) % 64) {
+        for (size_t i = 0; i < COUNT(x); i++) {
+            uint32_t u = (uint32_t)i * 2654435761u; /* every kind of number */
+
+            memcpy(&x[i], &u, sizeof(u));
+            if (i % 7 < 5) /* and, for blocks that hold no NaN, sizes from 2^-30 to 2^30 */
+                x[i] = ldexpf(uniform(), (int)(i / STRIDE) - 30);
+            if (i / STRIDE % 2)
+                x[i] = ldexpf(uniform(), (int)(i / STRIDE) - 30);
+        }
+        for (size_t n = 1, at = 0, dim = DIMS; n <= ATTEND_PAGE; n += 2, at = (at + 5) % 64) {
             size_t room = ATTEND_PAGE - at, count = n < room ? n : room;
 
-            memset(page, 0x5a, sizeof(page));
-            b->store_keys(x, STRIDE, count, dim, page, at);
-            for (size_t d = 0; d < 80; d++)
-                for (size_t i = 0; i < ATTEND_PAGE; i++)
-                    CHECK_INT(page[d * ATTEND_PAGE + i], d < dim && i >= at && i < at + count
-                                                             ? f32_to_f16(x[(i - at) * STRIDE + d])
-                                                             : 0x5a5a);
-            dim = dim > 3 ? dim - 3 : 80;
+            for (size_t k = 0; k < 4; k++) {
+                enum dtype type = kv_types[k / 2];
+                void *run = malloc(attend_run_bytes(type, dim));
+
+                CHECK(run);
+                memset(run, 0x5a, attend_run_bytes(type, dim));
+                (k % 2 ? b->store_values : b->store_keys)(type, x, STRIDE, count, dim, run, at);
+                check_stored(type, k % 2, x, STRIDE, count, dim, run, at);
+                free(run);
+            }
+            dim = dim > 3 ? dim - 3 : DIMS;
         }
     }
 }
@@ -1021,9 +1145,9 @@ TEST(keys_are_stored_by_dimension)
 
 TEST(narrowing_to_f16_is_the_reference_to_the_bit)
 {
-    enum { N = 70000 };
+    enum { DIM = 1000, N = 70 * DIM };
     static float x[N];
-    static uint16_t out[N];
+    static uint16_t out[ATTEND_PAGE * DIM];
 
     for (uint32_t i = 0; i < N; i++) {
         uint32_t u = i * 61357u;
@@ -1032,11 +1156,13 @@ TEST(narrowing_to_f16_is_the_reference_to_the_bit)
     }
     FOR_EACH_BACKEND(b)
     {
-        b->f32_to_f16_row(x, out, N);
-        for (size_t i = 0; i < N; i++)
-            if (out[i] != f32_to_f16(x[i]))
-                TEST_FAIL("%s: %a is %04x, expected %04x", b->name, (double)x[i], out[i],
-                          f32_to_f16(x[i]));
+        for (size_t from = 0; from < N; from += DIM) {
+            b->store_values(DTYPE_F16, x + from, 0, 1, DIM, out, 0);
+            for (size_t i = 0; i < DIM; i++)
+                if (out[i] != f32_to_f16(x[from + i]))
+                    TEST_FAIL("%s: %a is %04x, expected %04x", b->name, (double)x[from + i], out[i],
+                              f32_to_f16(x[from + i]));
+        }
     }
 }
 

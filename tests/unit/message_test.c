@@ -23,8 +23,8 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup = (struct message_setup){PURPOSE_PACK, true,          2, 3,    4,   5, 6,
-                                         1ull << 40,   STR("chatml"), 7, true, true};
+        m.setup = (struct message_setup){PURPOSE_PACK, true,          2, 3,    4,    5,          6,
+                                         1ull << 40,   STR("chatml"), 7, true, true, STR("q8_0")};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
@@ -56,11 +56,14 @@ static struct message example(uint16_t type)
         break;
     case MESSAGE_READY:
         m.id = 0;
-        m.ready = (struct message_ready){STR("llama"), STR("stories"), STR("F16"),
-                                         STR("plain"), STR("avx2"),    512,
-                                         1024,         32000,          2,
-                                         260000,       1 << 20,        1 << 21,
-                                         1 << 22,      1500,           PACKING_DAMAGED};
+        m.ready = (struct message_ready){STR("llama"), STR("stories"),
+                                         STR("F16"),   STR("plain"),
+                                         STR("avx2"),  STR("q8_0"),
+                                         512,          1024,
+                                         32000,        2,
+                                         260000,       1 << 20,
+                                         1 << 21,      1 << 22,
+                                         1500,         PACKING_DAMAGED};
         break;
     case MESSAGE_TEXT:
         m.text = (struct message_text){STR("Lily"), 3, 2, logprobs};

@@ -17,10 +17,10 @@ static void pages_init(struct pool_of_pages *p, uint32_t pages)
 {
     struct carve c = {0};
 
-    kv_carve(&p->kv, &shape, pages, &c);
+    kv_carve(&p->kv, &shape, DTYPE_F16, pages, &c);
     prefix_carve(&p->prefix, pages, &c);
     c = (struct carve){.at = p->block = mem_aligned(c.used)};
-    kv_carve(&p->kv, &shape, pages, &c);
+    kv_carve(&p->kv, &shape, DTYPE_F16, pages, &c);
     prefix_carve(&p->prefix, pages, &c);
     kv_reset(&p->kv);
     prefix_reset(&p->prefix, &p->kv);
@@ -143,11 +143,11 @@ TEST(prefix_forgets_numbers_and_tokens_of_a_page_it_gives_up)
 
     pages_init(&p, 1);
     a = prefix_take(&p.prefix);
-    memset(kv_at(&p.kv, a, 0, false, 0), 0x5a, kv_page_bytes(&shape));
+    memset(kv_at(&p.kv, a, 0, false, 0), 0x5a, kv_page_bytes(&shape, DTYPE_F16));
     prefix_put(&p.prefix, 1, KV_NO_PAGE, a, page_of(9));
     prefix_release(&p.prefix, a);
     CHECK_INT(prefix_take(&p.prefix), a);
-    for (size_t i = 0; i < p.kv.page_elements; i++)
+    for (size_t i = 0; i < p.kv.page_bytes; i++)
         CHECK_INT(p.kv.data[i], 0);
     for (int i = 0; i < KV_PAGE_TOKENS; i++)
         CHECK_INT(p.prefix.nodes[a].tokens[i], 0);
@@ -205,7 +205,7 @@ static uint16_t trace_of(const struct sequence *s, uint32_t position)
 
 static uint16_t *trace_at(struct pool_of_pages *p, const struct sequence *s, uint32_t position)
 {
-    return kv_at(&p->kv, s->pages[position / KV_PAGE_TOKENS], 1, true, 0) +
+    return (uint16_t *)kv_at(&p->kv, s->pages[position / KV_PAGE_TOKENS], 1, true, 0) +
            position % KV_PAGE_TOKENS * shape.head_dim + 3;
 }
 

@@ -36,15 +36,17 @@ static llmos_context *context_of(const struct tiny_llama *t, uint32_t threads, u
 /* The root of the mean square of the difference to the naive logits over all positions, in units of
  * their own: the batch is one token, so that each step leaves the logits of one position.  (Single
  * elements differ by more where a key falls to the other side of a rounding to f16.) */
-static double error_of(const struct tiny_llama *t, size_t n)
+static double error_of(const struct tiny_llama *t, const char *kv_type, size_t n)
 {
+    struct llmos_context_options o = {.batch_tokens = 1, .kv_type = kv_type};
     size_t n_vocab = t->model.hparams.n_vocab;
     double *expected = calloc(n * n_vocab, sizeof(*expected)), wrong = 0, squares = 0;
     int32_t tokens[N];
-    llmos_context *c = context_of(t, 1, 1, 1);
+    llmos_context *c;
     llmos_session *s;
     struct llmos_step_out out;
 
+    CHECK_INT(llmos_context_create(&c, &t->model, &o, NULL), 0);
     random_tokens(tokens, n, t->model.hparams.n_vocab, 3);
     naive_llama(&t->model, tokens, n, expected);
     for (size_t i = 0; i < n * n_vocab; i++)
@@ -63,15 +65,21 @@ static double error_of(const struct tiny_llama *t, size_t n)
     return sqrt(wrong / squares);
 }
 
-static double error_with(const struct hparams *h, enum dtype type, const float *factors, size_t n)
+static double error_with_cache(const char *kv_type, const struct hparams *h, enum dtype type,
+                               const float *factors, size_t n)
 {
     struct tiny_llama t;
     double error;
 
     tiny_llama_init(&t, h, type, factors, 1);
-    error = error_of(&t, n);
+    error = error_of(&t, kv_type, n);
     tiny_llama_fini(&t);
     return error;
+}
+
+static double error_with(const struct hparams *h, enum dtype type, const float *factors, size_t n)
+{
+    return error_with_cache(NULL, h, type, factors, n);
 }
 
 /* 1e-3: a few roundings of the f16 cache fall the other way; a wrong head or angle gives 0.1 to 1.
@@ -89,6 +97,21 @@ TEST(session_computes_what_the_naive_model_computes_with_quantised_weights)
 {
     CHECK_NEAR(error_with(&tiny_hparams, DTYPE_Q8_0, NULL, 30), 0, 0.06);
     CHECK_NEAR(error_with(&tiny_hparams, DTYPE_Q4_0, NULL, 30), 0, 0.06);
+}
+
+/* The judge knows f16 only: what is left is the rounding of queries, keys and values to eight bits,
+ * which may cost what that of activations costs; a wrong scale or place gives 0.1 to 1. */
+TEST(session_computes_what_the_naive_model_computes_with_a_cache_of_q8_0)
+{
+    struct hparams h = tiny_hparams;
+    const uint32_t dims[] = {2, 6, 16, 24, 32, 40, 64, 80};
+
+    for (size_t i = 0; i < sizeof(dims) / sizeof(dims[0]); i++) {
+        h.head_dim = dims[i];
+        h.rope_dims = dims[i] < h.rope_dims ? dims[i] : h.rope_dims;
+        CHECK_NEAR(error_with_cache("q8_0", &h, DTYPE_F32, NULL, dims[i] == 24 ? N : 30), 0, 0.06);
+        CHECK(error_with_cache("q8_0", &h, DTYPE_F32, NULL, 30) > 1e-4); /* it was asked for */
+    }
 }
 
 TEST(session_computes_every_grouping_of_heads)
@@ -255,11 +278,14 @@ struct long_run {
 };
 
 /* A long prompt and what follows, beside `others` short ones that are in the same batches. */
-static void run_long(const struct tiny_llama *t, uint32_t threads, uint32_t batch, size_t others,
-                     struct long_run *run)
+static void run_long(const struct tiny_llama *t, const char *kv_type, uint32_t threads,
+                     uint32_t batch, size_t others, struct long_run *run)
 {
-    struct llmos_context_options o = {
-        .threads = threads, .sessions_max = 4, .batch_tokens = batch, .context_tokens = LONG + 99};
+    struct llmos_context_options o = {.threads = threads,
+                                      .sessions_max = 4,
+                                      .batch_tokens = batch,
+                                      .context_tokens = LONG + 99,
+                                      .kv_type = kv_type};
     llmos_context *c;
     llmos_session *s[4];
     struct llmos_step_out out[4];
@@ -289,18 +315,22 @@ static void run_long(const struct tiny_llama *t, uint32_t threads, uint32_t batc
 TEST(a_long_context_gives_the_same_bytes_whatever_threads_batch_and_company)
 {
     static const uint32_t batches[] = {1, 7, 64, 500, 2000};
-    static struct long_run alone, run;
+    static const char *const kv_types[] = {"f16", "q8_0"};
+    static struct long_run alone[2], run;
     struct hparams h = tiny_hparams;
     struct tiny_llama t;
 
     h.n_ctx_train = 2 * LONG;
-    for (h.n_head_kv = 1; h.n_head_kv <= h.n_head; h.n_head_kv *= 2) {
+    for (uint32_t i = 0; i < 30; i++) {
+        h.n_head_kv = 1u << i / 10;
         tiny_llama_init(&t, &h, DTYPE_F32, NULL, 9);
-        run_long(&t, 1, 1, 0, &alone);
-        for (uint32_t i = 0; i < 10; i++) {
-            run_long(&t, 1 + i % 4, batches[i % 5], i % 3, &run);
-            CHECK(memcmp(&run, &alone, sizeof(run)) == 0);
+        for (size_t k = 0; k < 2; k++) {
+            if (i % 10 == 0)
+                run_long(&t, kv_types[k], 1, 1, 0, &alone[k]);
+            run_long(&t, kv_types[k], 1 + i % 4, batches[i % 5], i % 3, &run);
+            CHECK(memcmp(&run, &alone[k], sizeof(run)) == 0);
         }
+        CHECK(memcmp(&alone[0], &alone[1], sizeof(run)) != 0);
         tiny_llama_fini(&t);
     }
 }
@@ -452,6 +482,22 @@ TEST(context_options_have_their_defaults)
     CHECK_INT(info.kv_bytes, 256 * 2 * 3 * 2 * 16 * 2); /* k and v, layers, heads, dim, f16 */
     CHECK(info.scratch_bytes > 0);
     CHECK_STR(info.backend, backend_best()->name);
+    CHECK_STR(info.kv_type, "f16");
+    bench_fini(&b);
+}
+
+TEST(a_cache_of_q8_0_takes_a_byte_a_number_and_two_a_block)
+{
+    struct llmos_context_options o = {.kv_type = "q8_0"};
+    struct llmos_context_info info;
+    struct bench b;
+
+    bench_init(&b, &o, 1);
+    llmos_context_info(b.c, &info);
+    CHECK_STR(info.kv_type, "q8_0");
+    CHECK_INT(info.kv_tokens_total, 256);
+    CHECK_INT(info.kv_bytes,
+              256 * 2 * 3 * 2 * (16 + 2)); /* k and v, layers, heads, dim and scale */
     bench_fini(&b);
 }
 
@@ -836,21 +882,27 @@ TEST(a_context_too_large_says_what_it_needs_and_what_would_fit)
     struct llmos_context_info info;
     struct tiny_llama t;
     llmos_context *c = NULL;
-    const char *tried;
+    uint32_t tried;
 
     tiny_llama_init(&t, &tiny_hparams, DTYPE_F32, NULL, 4);
     CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
     CHECK(!c);
     CHECK_CONTAINS(err.text, "32768 tokens of context need 1");
     CHECK_CONTAINS(err.text, " MiB, 8.0 MiB are free; try --context ");
-    tried = strstr(err.text, "--context ") + strlen("--context ");
-    o.context_tokens = (uint32_t)atoi(tried);
+    o.context_tokens = tried = (uint32_t)atoi(strstr(err.text, "--context ") + 10);
     CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), 0);
     llmos_context_info(c, &info);
     CHECK(info.kv_bytes + info.scratch_bytes <= 8 << 20);
     llmos_context_destroy(c);
     o.context_tokens += 64; /* it was the longest */
     CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
+    o.kv_type = "q8_0";
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), 0);
+    llmos_context_destroy(c);
+    o.context_tokens = 32768;
+    CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
+    CHECK((uint32_t)atoi(strstr(err.text, "--context ") + 10) > tried);
+    o.kv_type = NULL;
     o.context_tokens = 4096;
     o.memory_max_bytes = 1 << 16;
     CHECK_INT(llmos_context_create(&c, &t.model, &o, &err), LLMOS_ENOMEM);
@@ -869,6 +921,7 @@ TEST(context_options_out_of_range_are_refused)
         {{.threads = 100000}, LLMOS_EINVAL, "100000 threads"},
         {{.sessions_max = UINT32_MAX}, LLMOS_EINVAL, "4294967295 sequences"},
         {{.context_tokens = UINT32_MAX}, LLMOS_EINVAL, "4294967295 tokens"},
+        {{.kv_type = "q4_0"}, LLMOS_EINVAL, "'q4_0', only as f16 or q8_0"},
         {{.context_tokens = 256, .kv_tokens = 100}, LLMOS_EINVAL, "KV pool of 100"},
         {{.context_tokens = 1 << 27, .sessions_max = 4096, .memory_max_bytes = 1 << 30},
          LLMOS_ENOMEM,

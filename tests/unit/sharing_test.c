@@ -10,9 +10,11 @@
 #define NEW        6 /* tokens sampled behind a prompt */
 
 static struct tiny_llama model;
+static const char *kv_type; /* of every context */
 
-static void model_init(enum dtype type)
+static void model_init(enum dtype type, const char *cache)
 {
+    kv_type = cache;
     tiny_llama_init(&model, &tiny_hparams, type, NULL, 9);
 }
 
@@ -23,6 +25,7 @@ static llmos_context *context_of(uint32_t threads, uint32_t batch, uint32_t sess
                                       .context_tokens = CONTEXT,
                                       .sessions_max = sessions,
                                       .kv_tokens = kv_tokens,
+                                      .kv_type = kv_type,
                                       .batch_tokens = batch};
     struct llmos_error err = {0};
     llmos_context *c = NULL;
@@ -135,14 +138,14 @@ static void prompt_of(int32_t *tokens, size_t n, uint64_t family, size_t shared,
         tokens[shared] = VOCABULARY - 1;
 }
 
-static void hits_of_every_length(enum dtype type)
+static void hits_of_every_length(enum dtype type, const char *cache)
 {
     const size_t shared[] = {0, 1, 2, 31, 63, 64, 65, 100, 127, 128, 129, 192, 250, 256, 257};
     const uint32_t batches[] = {512, 64, 7};
     int32_t first[300], tokens[300];
     struct answer expected, a;
 
-    model_init(type);
+    model_init(type, cache);
     prompt_of(first, 300, 1, 300, 0);
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
         prompt_of(tokens, 290, 1, shared[i], 7);
@@ -165,12 +168,17 @@ static void hits_of_every_length(enum dtype type)
 
 TEST(a_prompt_that_shares_any_number_of_tokens_gets_the_same_bytes_f32)
 {
-    hits_of_every_length(DTYPE_F32);
+    hits_of_every_length(DTYPE_F32, "f16");
 }
 
 TEST(a_prompt_that_shares_any_number_of_tokens_gets_the_same_bytes_q8_0)
 {
-    hits_of_every_length(DTYPE_Q8_0);
+    hits_of_every_length(DTYPE_Q8_0, "f16");
+}
+
+TEST(a_prompt_that_shares_any_number_of_tokens_gets_the_same_bytes_from_a_cache_of_q8_0)
+{
+    hits_of_every_length(DTYPE_F32, "q8_0");
 }
 
 TEST(the_last_token_of_a_prompt_is_always_computed)
@@ -180,7 +188,7 @@ TEST(the_last_token_of_a_prompt_is_always_computed)
     struct answer expected, a;
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 300, 1, 300, 0);
     c = context_of(1, 512, 3, 0);
     ask(c, 1, tokens, 300, &a);
@@ -199,7 +207,7 @@ TEST(a_conversation_goes_on_behind_the_answer_of_its_last_turn)
     struct answer expected, a;
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 200, 1, 200, 0);
     c = context_of(1, 512, 1, 0);
     ask(c, 1, tokens, 100, &a);
@@ -219,7 +227,7 @@ TEST(private_sessions_share_nothing_and_leave_nothing)
     llmos_context *c;
     uint32_t cached;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 200, 1, 200, 0);
     c = context_of(1, 512, 2, 0);
     for (int i = 0; i < 2; i++) {
@@ -241,7 +249,7 @@ TEST(the_domain_is_said_before_the_first_token)
     llmos_context *c;
     llmos_session *s;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     c = context_of(1, 512, 1, 0);
     s = session_of(c, 1, (const int32_t[]){1, 2, 3}, 3);
     CHECK_INT(llmos_session_set_domain(s, 2, &err), LLMOS_EINVAL);
@@ -261,7 +269,7 @@ TEST(cached_pages_are_free_for_whoever_needs_them)
     llmos_context *c;
     uint32_t cached;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     c = context_of(1, 512, 1, CONTEXT);
     for (uint64_t i = 0; i < 12; i++) {
         prompt_of(tokens, 300, i % 3, 300, 0);
@@ -288,7 +296,7 @@ TEST(sessions_find_the_pages_of_one_that_still_runs)
     llmos_session *s[3];
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 200, 1, 200, 0);
     ask_afresh(tokens, 200, &expected);
     c = context_of(2, 512, 3, 0);
@@ -320,7 +328,7 @@ TEST(choices_of_one_prompt_compute_it_once)
     llmos_session *s[4];
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 200, 1, 200, 0);
     prompt_of(others, 200, 1, 70, 0);
     ask_afresh(tokens, 200, &expected[0]);
@@ -361,7 +369,7 @@ TEST(a_canceled_session_leaves_what_it_has_computed)
     llmos_session *s;
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     prompt_of(tokens, 200, 1, 200, 0);
     ask_afresh(tokens, 200, &expected);
     c = context_of(1, 30, 1, 0);
@@ -384,7 +392,7 @@ TEST(a_step_that_fails_puts_nothing_into_the_cache)
     llmos_context *c;
     float *row, before[64];
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     row = (float *)(uintptr_t)tensor_row(weights_get(&model.model.weights, 0, WEIGHT_EMBED), 42);
     memcpy(before, row, sizeof(before));
     prompt_of(tokens, 100, 1, 100, 0);
@@ -420,7 +428,7 @@ TEST(pages_of_a_step_that_failed_make_room_for_those_that_others_have_computed)
     llmos_context *c;
     float *row, before[64];
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     row = (float *)(uintptr_t)tensor_row(weights_get(&model.model.weights, 0, WEIGHT_EMBED), 42);
     memcpy(before, row, sizeof(before));
     prompt_of(tokens, 200, 1, 200, 0);
@@ -452,7 +460,7 @@ TEST(only_the_same_page_behind_the_same_past_is_waited_for)
     struct answer a;
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     c = context_of(1, 512, 2, 0);
     for (int i = 0; i < 2; i++) {
         prompt_of(tokens[i], 200, 5, 200, 0);
@@ -477,7 +485,7 @@ TEST(sharing_allocates_nothing)
     struct answer a;
     llmos_context *c;
 
-    model_init(DTYPE_F32);
+    model_init(DTYPE_F32, NULL);
     c = context_of(2, 512, 1, CONTEXT);
     for (uint64_t i = 0; i < 12; i++) { /* found, copied, given up */
         prompt_of(tokens, 300, 1, 140, i % 3);
@@ -604,11 +612,11 @@ static void play(uint32_t threads, uint32_t batch, uint32_t kv_tokens, int steps
     llmos_context_destroy(c);
 }
 
-TEST(sessions_that_share_come_end_and_give_way_at_random_with_the_same_bytes)
+static void play_all(const char *cache)
 {
     struct rng rng;
 
-    model_init(DTYPE_Q8_0);
+    model_init(DTYPE_Q8_0, cache);
     rng_seed(&rng, 77);
     prompts_init(&rng);
     play(1, 100, CONTEXT, 3000);
@@ -616,4 +624,14 @@ TEST(sessions_that_share_come_end_and_give_way_at_random_with_the_same_bytes)
     play(3, 37, 2 * CONTEXT, 2000);
     play(1, 300, PLAYERS * CONTEXT, 2000);
     tiny_llama_fini(&model);
+}
+
+TEST(sessions_that_share_come_end_and_give_way_at_random_with_the_same_bytes)
+{
+    play_all("f16");
+}
+
+TEST(sessions_that_share_a_cache_of_q8_0_come_end_and_give_way_likewise)
+{
+    play_all("q8_0");
 }
