@@ -81,6 +81,27 @@ void *mem_aligned(size_t bytes)
     return memset(p, 0, bytes);
 }
 
+void *mem_reserve(size_t bytes, size_t now)
+{
+    void *p;
+
+    if (bytes == 0 || mem_must_fail())
+        return NULL;
+    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (now >= LARGE_PAGE)
+        madvise(p, now / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    memset(p, 0, now); /* taken now, not when a request needs it */
+    return p;
+}
+
+void mem_release(void *p, size_t bytes)
+{
+    if (p)
+        munmap(p, bytes);
+}
+
 void mem_free(void *p)
 {
     free(p);

@@ -243,13 +243,16 @@ static void put_limits(struct buf *json, const struct bench *b)
 static void put_report(struct buf *json, const struct bench *b)
 {
     struct mallinfo2 heap = mallinfo2();
+    struct llmos_context_info context;
 
+    llmos_context_info(b->serve->context, &context);
     buf_putc(json, '{');
     put_model(json, b);
     put_speed(json, b);
     put_limits(json, b);
     /* What was asked of the system for ourselves, touched or not; the weights are mapped. */
-    put_number(json, "private_bytes", (double)(heap.arena + heap.hblkhd));
+    put_number(json, "private_bytes",
+               (double)(heap.arena + heap.hblkhd + context.kv_bytes + context.scratch_bytes));
     json->len -= json->bad ? 0 : 2;
     buf_puts(json, "}");
 }

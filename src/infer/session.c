@@ -287,7 +287,9 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     struct carve carve = {0};
     int rc;
 
-    c->block = bytes > SIZE_MAX / 2 ? NULL : mem_aligned((size_t)bytes);
+    /* The cache is first in the block and is taken at once; of the scratch, which is for the
+     * largest batch, what requests come to need. */
+    c->block = bytes > SIZE_MAX / 2 ? NULL : mem_reserve((size_t)bytes, (size_t)c->kv_bytes);
     if (!c->block)
         return fail(err, LLMOS_ENOMEM,
                     "%u tokens of context need %s, which the system does not give; try --context "
@@ -356,6 +358,7 @@ static int create_twins(llmos_context *c, const struct llmos_context_options *o,
         .kv_tokens = o->kv_tokens,
         .batch_tokens = o->batch_tokens,
         .memory_max_bytes = o->memory_max_bytes,
+        .kv_type = o->kv_type,
     };
     int rc = twins_check(c->model, o->draft_model, err);
 
@@ -395,7 +398,7 @@ void llmos_context_destroy(llmos_context *c)
     llmos_context_destroy(c->twins.context);
     if (!c->shares_pool)
         pool_destroy(c->pool);
-    mem_free(c->block);
+    mem_release(c->block, (size_t)c->bytes);
     mem_free(c);
 }
 

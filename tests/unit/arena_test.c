@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
-
 #include "base/mem.h"
 #include "test.h"
 
 #include <stdint.h>
+#include <sys/mman.h>
 
 TEST(arena_gives_zeroed_aligned_memory)
 {
@@ -91,4 +91,26 @@ TEST(aligned_memory_is_zeroed_whatever_its_size_and_was_used_before)
             memset(p, 0xff, sizes[i]);
             mem_free(p);
         }
+}
+
+TEST(reserved_memory_is_zero_and_what_is_wanted_now_is_there)
+{
+    const size_t page = 4096, bytes = 1024 * page, now = 600 * page;
+    unsigned char *p = mem_reserve(bytes, now), there[1024];
+    size_t touched = 0;
+
+    CHECK(p && mincore(p, bytes, there) == 0);
+    for (size_t i = 0; i < 1024; i++) {
+        CHECK((there[i] & 1) || i >= now / page);
+        touched += there[i] & 1;
+    }
+    CHECK(touched < 1024); /* the rest is not */
+    for (size_t i = 0; i < bytes; i++)
+        CHECK(p[i] == 0);
+    mem_release(p, bytes);
+    mem_release(NULL, bytes);
+    CHECK(!mem_reserve(SIZE_MAX / 2, 0));
+    mem_fail_at(1);
+    CHECK(!mem_reserve(page, 0) && mem_failed());
+    mem_fail_at(0);
 }

@@ -30,13 +30,18 @@ static double *naive_weights(const struct tensor *w)
 static void naive_linear(const struct tensor *tensor, const double *x, double *out)
 {
     size_t inner = tensor->shape[0], rows = tensor->shape[1];
-    double *w = naive_weights(tensor);
+    double *w = naive_weights(tensor), *rounded = calloc(inner, sizeof(*rounded));
 
+    /* Weights of bf16 are multiplied by activations of bf16: backend.h. */
+    for (size_t i = 0; i < inner; i++)
+        rounded[i] =
+            tensor->type == DTYPE_BF16 ? (double)bf16_to_f32(f32_to_bf16((float)x[i])) : x[i];
     for (size_t r = 0; r < rows; r++) {
         out[r] = 0;
         for (size_t i = 0; i < inner; i++)
-            out[r] += w[r * inner + i] * x[i];
+            out[r] += w[r * inner + i] * rounded[i];
     }
+    free(rounded);
     free(w);
 }
 
