@@ -889,7 +889,7 @@ TEST(attention_has_the_same_bits_in_jobs_of_every_size_and_in_blocks)
         cache_init(&c, kv_types[k / COUNT(dims)], dims[k % COUNT(dims)]);
         FOR_EACH_BACKEND(b)
         {
-            size_t keys = keys_for(b), heads = 1 + 2 * (k % COUNT(dims));
+            size_t keys = keys_for(b), heads = 1 + 2 * (k % 5); /* HEADS at most */
 
             attend_in_jobs(b, &c, keys, heads, 1, false);
             memcpy(expected, c.out, sizeof(expected));
