@@ -110,6 +110,7 @@ static void put_head(const json_t *p, const struct speed_sweep *sweep, struct bu
         {"architecture", "  "},
         {"file_type", " "},
         {"backend", "  backend "},
+        {"packed", "  packed "},
         {"kv_type", "  cache "},
         {"threads", "  threads "},
         {"prompt_tokens", "  prompt "},

@@ -219,7 +219,7 @@ static int flush(struct writer *w, struct llmos_error *err)
     return 0;
 }
 
-/* Room for n bytes, at most a piece, at the end of what was written. */
+/* Appends n bytes; zeros where `bytes` is NULL. */
 static int put(struct writer *w, const void *bytes, size_t n, struct llmos_error *err)
 {
     const char *from = bytes;
