@@ -641,26 +641,25 @@ INLINE __m128 four_by_four(const char *const rows[4], const struct x_q8 *x, size
 
 INLINE void stream_four(const struct quant_job *j, size_t r)
 {
-    const char *next = tensor_row(j->w, r + 4 < j->row_end ? r + 4 : r), *rows[4];
+    const char *next = tensor_row(j->w, r + 4 < j->row_end ? r + 4 : r);
+    struct four w = four_rows(j->w, r, j->row_end);
     const struct x_q8 *x = x_block(j->x, 0);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     __m128 acc = _mm_setzero_ps();
 
-    four_rows(j->w, r, j->row_end, rows);
     for (; b + 4 <= blocks; b += 4) {
         fetch(next + 4 * b * sizeof(struct block_q8_0), 16 * sizeof(struct block_q8_0));
-        acc = four_by_four(rows, x, b, 4, acc);
+        acc = four_by_four(w.row, x, b, 4, acc);
     }
     if (b < blocks)
-        acc = four_by_four(rows, x, b, blocks - b, acc);
-    put_rows(acc, j->out + r, j->row_end - r);
+        acc = four_by_four(w.row, x, b, blocks - b, acc);
+    put_rows(acc, j->out + r, some_rows(r, j->row_begin, j->row_end));
 }
 
 /* ---- packed weights: sixteen rows side by side (packed.h) ---- */
 
 /* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
- * room to look so far by itself.  With one vector it does, and better undisturbed (bench/NOTES.md).
- */
+ * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
 #define AHEAD 16384
 
 INLINE __m512i load64(const char *p)
@@ -751,6 +750,8 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
         if (T > 1)
             fetch_level2(unit + AHEAD, u.bytes);
+        else
+            fetch_page(unit, u.bytes);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
             struct two s = unpack_scales(type, unit, k);
@@ -1095,24 +1096,27 @@ BF16 __m512bh load_pairs(const uint16_t *p, size_t count)
     return (__m512bh)v;
 }
 
-/* Values [0, count) of four rows times T vectors. */
-BF16 void bf16_dots(const unsigned T, const uint16_t *const w[4], const uint16_t *x,
-                    size_t x_stride, size_t count, const char *next, quad *sums)
+/* Values [begin, end) of four rows times T vectors. */
+BF16 void bf16_dots(const unsigned T, const struct four *w, const uint16_t *x, size_t x_stride,
+                    size_t begin, size_t end, quad *sums)
 {
     vec acc[4][TILE_T];
 
     for (unsigned r = 0; r < 4; r++)
         for (unsigned t = 0; t < T; t++)
             acc[r][t] = v_zero();
-    for (size_t i = 0; i < count; i += 32) {
+    for (size_t i = begin; i < end; i += 32) {
+        size_t at = i / PACKED_STEP * w->step;
         __m512bh xt[TILE_T];
 
-        if (next)
-            fetch_level2(next + i * 8, 256); /* four rows of two bytes a value */
+        if (w->is_stream)
+            fetch_page(w->row[0] + at, w->step);
+        else if (w->next)
+            fetch_level2(w->next + (i - begin) * 8, 256); /* four rows of two bytes a value */
         for (unsigned t = 0; t < T; t++)
-            xt[t] = load_pairs(x + t * x_stride + i, count - i);
+            xt[t] = load_pairs(x + t * x_stride + i, end - i);
         for (unsigned r = 0; r < 4; r++) {
-            __m512bh wr = load_pairs(w[r] + i, count - i);
+            __m512bh wr = load_pairs((const void *)(w->row[r] + at), end - i);
 
             for (unsigned t = 0; t < T; t++)
                 acc[r][t] = _mm512_dpbf16_ps(acc[r][t], wr, xt[t]);
@@ -1127,23 +1131,17 @@ BF16 void bf16_rows(const unsigned T, const struct quant_job *j, size_t r, size_
                     size_t begin, size_t end, bool streams)
 {
     for (; r < r_end; r += 4) {
-        const char *rows[4], *next = NULL;
-        const uint16_t *w[4];
-        size_t count = j->row_end - r;
+        struct four w = four_rows(j->w, r, j->row_end);
+        struct some some = some_rows(r, j->row_begin, j->row_end);
         quad sums[TILE_T];
 
-        four_rows(j->w, r, j->row_end, rows);
-        for (unsigned i = 0; i < 4; i++)
-            w[i] = (const uint16_t *)(const void *)rows[i] + begin;
+        w.is_stream = T == 1 && streams && t == 0 && j->w->is_packed;
         if (streams && t == 0 && r + 4 < j->row_end)
-            next = (const char *)tensor_row(j->w, r + 4) + begin * 8;
-        bf16_dots(T, w, (const uint16_t *)(const void *)(j->x + t * j->x_bytes) + begin,
-                  j->x_bytes / 2, end - begin, next, sums);
-        for (unsigned i = 0; i < T; i++) {
-            float *out = j->out + (t + i) * j->out_stride + r;
-
-            put_rows(begin == 0 ? sums[i] : quad_add(get_rows(out, count), sums[i]), out, count);
-        }
+            w.next = (const char *)tensor_row(j->w, r + 4) + begin * 8;
+        bf16_dots(T, &w, (const uint16_t *)(const void *)(j->x + t * j->x_bytes), j->x_bytes / 2,
+                  begin, end, sums);
+        for (unsigned i = 0; i < T; i++)
+            add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
     }
 }
 
@@ -1153,7 +1151,7 @@ __attribute__((target("avx512bf16"))) static void matmul_bf16_pairs(const struct
     bool streams = n <= STREAM_MAX;
     size_t inner = j->w->shape[0], block = streams ? 4 : ROW_BLOCK;
 
-    for (size_t r = j->row_begin; r < j->row_end; r += block) {
+    for (size_t r = first_four(j->w, j->row_begin); r < j->row_end; r += block) {
         size_t r_end = j->row_end - r < block ? j->row_end : r + block, begin = 0;
 
         do { /* once even if inner is 0: the sum of nothing is 0 */

@@ -28,6 +28,7 @@
 #define TENSOR_KERNEL_LANES_H
 
 #include "tensor/backend.h"
+#include "tensor/packed.h"
 
 #include <float.h>
 #include <math.h>
@@ -69,24 +70,78 @@ INLINE size_t dtype_bytes(enum dtype type)
     return type == DTYPE_F32 ? 4 : 2;
 }
 
-INLINE vec v_weights(enum dtype type, const char *w, size_t i)
+INLINE vec v_weights(enum dtype type, const char *w)
 {
     if (type == DTYPE_F32)
-        return v_load((const float *)(const void *)w + i);
-    return type == DTYPE_F16 ? v_f16(w + 2 * i) : v_bf16(w + 2 * i);
+        return v_load((const float *)(const void *)w);
+    return type == DTYPE_F16 ? v_f16(w) : v_bf16(w);
 }
 
-INLINE vec v_weights_part(enum dtype type, const char *w, size_t i, size_t n)
+INLINE vec v_weights_part(enum dtype type, const char *w, size_t n)
 {
     if (type == DTYPE_F32)
-        return v_load_part((const float *)(const void *)w + i, n);
-    return type == DTYPE_F16 ? v_f16_part(w + 2 * i, n) : v_bf16_part(w + 2 * i, n);
+        return v_load_part((const float *)(const void *)w, n);
+    return type == DTYPE_F16 ? v_f16_part(w, n) : v_bf16_part(w, n);
+}
+
+/* The processor follows a stream by itself, but stops at the end of each page and has to find it
+ * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
+ * leave that (bench/NOTES.md). */
+INLINE void fetch_page(const char *at, size_t bytes)
+{
+    const uintptr_t page = 4096;
+
+    if (((uintptr_t)at ^ ((uintptr_t)at + bytes)) / page)
+        __builtin_prefetch((const char *)(((uintptr_t)at / page + 2) * page), 0, 2);
+}
+
+/* Four rows of a matrix of floats, and how to bring near what comes after them. */
+struct four {
+    const char *row[4];
+    size_t step;      /* bytes from PACKED_STEP values of a row to its next */
+    const char *next; /* the next four, to be fetched, or NULL */
+    bool is_short;
+    bool is_stream; /* all of it lies in the order of its use */
+};
+
+/* The four rows from r on; beyond the end the last row stands in, its result is dropped. */
+INLINE struct four four_rows(const struct tensor *w, size_t r, size_t row_end)
+{
+    struct four f = {.step = PACKED_STEP * (w->type == DTYPE_F32 ? 4 : 2),
+                     .is_short = w->row_bytes <= SHORT_ROW};
+
+    for (size_t i = 0; i < 4; i++)
+        f.row[i] = tensor_row(w, r + i < row_end ? r + i : row_end - 1);
+    if (w->is_packed) {
+        for (size_t i = 0; i < 4; i++)
+            f.row[i] = (const char *)tensor_row(w, r) + i * f.step;
+        f.step *= 4;
+    }
+    return f;
+}
+
+/* Where value i of a row lies, in bytes from its beginning. */
+INLINE size_t float_at(enum dtype type, const struct four *w, size_t i)
+{
+    return i / PACKED_STEP * w->step + i % PACKED_STEP * dtype_bytes(type);
+}
+
+/* `count` values of each row are about to be used, from i of a chunk that begins at `begin`. */
+INLINE void fetch_four(enum dtype type, const struct four *w, size_t begin, size_t i, size_t count)
+{
+    size_t at = (i - begin) * 4 * dtype_bytes(type), bytes = count * 4 * dtype_bytes(type);
+
+    if (w->is_stream)
+        fetch_page(w->row[0] + float_at(type, w, i), w->step);
+    else if (w->next && w->is_short)
+        fetch(w->next + at, bytes);
+    else if (w->next)
+        fetch_level2(w->next + at, bytes);
 }
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
-INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], const float *x,
-                     size_t x_stride, size_t begin, size_t end, const char *next, bool is_short,
-                     quad *sums)
+INLINE void dot_tile(const unsigned T, enum dtype type, const struct four *w, const float *x,
+                     size_t x_stride, size_t begin, size_t end, quad *sums)
 {
     vec acc[4][TILE_T];
     size_t i = begin;
@@ -97,14 +152,11 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     for (; i + LANES <= end; i += LANES) {
         vec xt[TILE_T];
 
-        if (next && is_short)
-            fetch(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
-        else if (next)
-            fetch_level2(next + (i - begin) * 4 * dtype_bytes(type), LANES * 4 * dtype_bytes(type));
+        fetch_four(type, w, begin, i, LANES);
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
-            vec wr = v_weights(type, w[r], i);
+            vec wr = v_weights(type, w->row[r] + float_at(type, w, i));
 
             for (unsigned t = 0; t < T; t++)
                 acc[r][t] = v_fma(wr, xt[t], acc[r][t]);
@@ -112,7 +164,7 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
     }
     if (i < end) {
         for (unsigned r = 0; r < 4; r++) {
-            vec wr = v_weights_part(type, w[r], i, end - i);
+            vec wr = v_weights_part(type, w->row[r] + float_at(type, w, i), end - i);
 
             for (unsigned t = 0; t < T; t++)
                 acc[r][t] = v_fma(wr, v_load_part(x + t * x_stride + i, end - i), acc[r][t]);
@@ -122,63 +174,77 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const char *const w[4], 
         sums[t] = v_sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
 }
 
-/* The four row pointers from r on; beyond the end the last row stands in, its result is dropped. */
-INLINE void four_rows(const struct tensor *w, size_t r, size_t row_end, const char *rows[4])
+/* The rows of four that are asked for: [begin, begin + count) of them. */
+struct some {
+    size_t begin, count;
+};
+
+INLINE struct some some_rows(size_t r, size_t row_begin, size_t row_end)
 {
-    for (size_t i = 0; i < 4; i++)
-        rows[i] = tensor_row(w, r + i < row_end ? r + i : row_end - 1);
+    size_t begin = row_begin > r ? row_begin - r : 0, end = row_end - r < 4 ? row_end - r : 4;
+
+    return (struct some){begin, end - begin};
 }
 
-INLINE void put_rows(quad sums, float *out, size_t count)
+/* out: of the first of the four. */
+INLINE void put_rows(quad sums, float *out, struct some some)
 {
     float f[4];
 
-    if (count >= 4) {
+    if (some.count == 4) {
         quad_store(out, sums);
         return;
     }
     quad_store(f, sums);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = some.begin; i < some.begin + some.count; i++)
         out[i] = f[i];
 }
 
-INLINE quad get_rows(const float *out, size_t count)
+INLINE quad get_rows(const float *out, struct some some)
 {
     float f[4] = {0};
 
-    if (count >= 4)
+    if (some.count == 4)
         return quad_load(out);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = some.begin; i < some.begin + some.count; i++)
         f[i] = out[i];
     return quad_load(f);
+}
+
+/* A piece's sums into the results. */
+INLINE void add_rows(quad sums, float *out, struct some some, bool is_first)
+{
+    put_rows(is_first ? sums : quad_add(get_rows(out, some), sums), out, some);
+}
+
+/* Where the fours of a matrix begin that cover rows from row_begin on. */
+INLINE size_t first_four(const struct tensor *w, size_t row_begin)
+{
+    return w->is_packed ? row_begin / 4 * 4 : row_begin;
 }
 
 struct float_job {
     const struct tensor *w;
     const float *x;
     float *out;
-    size_t x_stride, out_stride, row_end;
+    size_t x_stride, out_stride, row_begin, row_end;
     bool streams; /* few vectors: rows are taken to their end, and the next ones fetched */
 };
 
 INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job *j, size_t r,
                        size_t t, size_t begin, size_t end)
 {
-    const char *rows[4], *next = NULL;
+    struct four w = four_rows(j->w, r, j->row_end);
+    struct some some = some_rows(r, j->row_begin, j->row_end);
     quad sums[TILE_T];
-    size_t count = j->row_end - r;
 
-    four_rows(j->w, r, j->row_end, rows);
+    w.is_stream = T == 1 && j->streams && t == 0 && j->w->is_packed;
     /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
     if (j->streams && t == 0 && r + 4 < j->row_end)
-        next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
-    dot_tile(T, type, rows, j->x + t * j->x_stride, j->x_stride, begin, end, next,
-             j->w->row_bytes <= SHORT_ROW, sums);
-    for (unsigned i = 0; i < T; i++) {
-        float *out = j->out + (t + i) * j->out_stride + r;
-
-        put_rows(begin == 0 ? sums[i] : quad_add(get_rows(out, count), sums[i]), out, count);
-    }
+        w.next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
+    dot_tile(T, type, &w, j->x + t * j->x_stride, j->x_stride, begin, end, sums);
+    for (unsigned i = 0; i < T; i++)
+        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
 }
 
 /* T vectors, from t on, of one chunk of the rows [r, r_end). */
@@ -210,12 +276,12 @@ INLINE void float_block(enum dtype type, const struct float_job *j, size_t r, si
         float_rows(UP_TO_TILE(5), type, j, r, r_end, t, begin, end);
 }
 
-INLINE void float_matmul(enum dtype type, const struct float_job *j, size_t row_begin, size_t n)
+INLINE void float_matmul(enum dtype type, const struct float_job *j, size_t n)
 {
     size_t inner = j->w->shape[0];
     size_t block = j->streams ? 4 : ROW_BLOCK;
 
-    for (size_t r = row_begin; r < j->row_end; r += block) {
+    for (size_t r = first_four(j->w, j->row_begin); r < j->row_end; r += block) {
         size_t r_end = j->row_end - r < block ? j->row_end : r + block;
         size_t i = 0;
 
@@ -228,32 +294,33 @@ INLINE void float_matmul(enum dtype type, const struct float_job *j, size_t row_
     }
 }
 
-static void matmul_f32(const struct float_job *j, size_t row_begin, size_t n)
+static void matmul_f32(const struct float_job *j, size_t n)
 {
-    float_matmul(DTYPE_F32, j, row_begin, n);
+    float_matmul(DTYPE_F32, j, n);
 }
 
-static void matmul_f16(const struct float_job *j, size_t row_begin, size_t n)
+static void matmul_f16(const struct float_job *j, size_t n)
 {
-    float_matmul(DTYPE_F16, j, row_begin, n);
+    float_matmul(DTYPE_F16, j, n);
 }
 
-static void matmul_bf16(const struct float_job *j, size_t row_begin, size_t n)
+static void matmul_bf16(const struct float_job *j, size_t n)
 {
-    float_matmul(DTYPE_BF16, j, row_begin, n);
+    float_matmul(DTYPE_BF16, j, n);
 }
 
 static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                           size_t x_bytes, size_t n, float *out, size_t out_stride)
 {
-    struct float_job j = {w, x, out, x_bytes / sizeof(float), out_stride, row_end, n <= STREAM_MAX};
+    struct float_job j = {w,          x,         out,     x_bytes / sizeof(float),
+                          out_stride, row_begin, row_end, n <= STREAM_MAX};
 
     if (w->type == DTYPE_F32)
-        matmul_f32(&j, row_begin, n);
+        matmul_f32(&j, n);
     else if (w->type == DTYPE_F16)
-        matmul_f16(&j, row_begin, n);
+        matmul_f16(&j, n);
     else
-        matmul_bf16(&j, row_begin, n);
+        matmul_bf16(&j, n);
 }
 
 /* ---- activations for quantised weights ---- */
@@ -472,9 +539,10 @@ static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
         return;
     }
     for (; i + LANES <= n; i += LANES)
-        v_store(out + i, v_weights(type, row, i));
+        v_store(out + i, v_weights(type, (const char *)row + i * dtype_bytes(type)));
     if (i < n)
-        v_store_part(out + i, v_weights_part(type, row, i, n - i), n - i);
+        v_store_part(out + i,
+                     v_weights_part(type, (const char *)row + i * dtype_bytes(type), n - i), n - i);
 }
 
 /* ---- attention ----

@@ -670,23 +670,23 @@ INLINE void quant_tile(const unsigned T, enum dtype type, const struct quant_job
                        size_t t)
 {
     size_t blocks = j->w->shape[0] / (parts(type) * Q_BLOCK);
-    const char *x = j->x + t * j->x_bytes, *at[4];
+    struct four w = four_rows(j->w, r, j->row_end);
+    const char *x = j->x + t * j->x_bytes;
     quad acc[Q_TILE_T];
 
-    four_rows(j->w, r, j->row_end, at);
     for (unsigned i = 0; i < T; i++)
         acc[i] = vdupq_n_f32(0);
     for (size_t b = 0; b < blocks; b++) {
         struct head h;
 
-        get_head(type, at, &h);
+        get_head(type, w.row, &h);
         for (size_t part = 0; part < parts(type); part++, x += sizeof(struct x_q8))
-            quant_block(T, type, at, part, &h, x, j->x_bytes, acc);
+            quant_block(T, type, w.row, part, &h, x, j->x_bytes, acc);
         for (unsigned i = 0; i < 4; i++)
-            at[i] += block_bytes(type);
+            w.row[i] += block_bytes(type);
     }
     for (unsigned i = 0; i < T; i++)
-        put_rows(acc[i], j->out + (t + i) * j->out_stride + r, j->row_end - r);
+        put_rows(acc[i], j->out + (t + i) * j->out_stride + r, some_rows(r, r, j->row_end));
 }
 
 INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t row_begin, size_t n)

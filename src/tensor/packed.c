@@ -108,7 +108,19 @@ static void put_head(enum dtype type, const char *at, size_t k, size_t r, uint8_
         memcpy(unit + 64 + 2 * (PACKED_GROUP * k + r), at + 2, 2);
 }
 
-static void write_row(enum dtype type, const char *row, size_t blocks, size_t r, uint8_t *group)
+static void write_floats(const char *row, size_t inner, size_t r, char *group, size_t group_bytes)
+{
+    char *to =
+        group + r / PACKED_FOUR * (group_bytes / PACKED_FOUR) + r % PACKED_FOUR * PACKED_STEP * 2;
+
+    for (size_t i = 0; i < inner; i += PACKED_STEP) {
+        size_t count = inner - i < PACKED_STEP ? inner - i : PACKED_STEP;
+
+        memcpy(to + packed_float_at(i) * 2, row + i * 2, count * 2);
+    }
+}
+
+static void write_blocks(enum dtype type, const char *row, size_t blocks, size_t r, uint8_t *group)
 {
     const struct dtype_info *info = dtype_info(type);
     struct packed_unit u = packed_unit(type);
@@ -127,7 +139,13 @@ static void write_row(enum dtype type, const char *row, size_t blocks, size_t r,
 
 bool packed_has(enum dtype type)
 {
-    return dtype_info(type)->block > 1;
+    static const bool has[DTYPE_COUNT] = {
+        [DTYPE_F16] = true,  [DTYPE_BF16] = true, [DTYPE_Q8_0] = true,
+        [DTYPE_Q4_0] = true, [DTYPE_Q4_1] = true, [DTYPE_Q5_0] = true,
+        [DTYPE_Q5_1] = true, [DTYPE_Q4_K] = true, [DTYPE_Q6_K] = true,
+    };
+
+    return has[type];
 }
 
 void packed_write(const struct tensor *w, size_t begin, size_t end, void *out)
@@ -135,8 +153,16 @@ void packed_write(const struct tensor *w, size_t begin, size_t end, void *out)
     size_t bytes = packed_group_bytes(w->type, w->shape[0]);
 
     memset(out, 0, (end - begin) * bytes);
-    for (size_t g = begin; g < end; g++)
-        for (size_t r = 0; r < PACKED_GROUP && g * PACKED_GROUP + r < w->shape[1]; r++)
-            write_row(w->type, tensor_row(w, g * PACKED_GROUP + r), w->shape[0] / Q_BLOCK, r,
-                      (uint8_t *)out + (g - begin) * bytes);
+    for (size_t g = begin; g < end; g++) {
+        char *group = (char *)out + (g - begin) * bytes;
+
+        for (size_t r = 0; r < PACKED_GROUP && g * PACKED_GROUP + r < w->shape[1]; r++) {
+            const char *row = tensor_row(w, g * PACKED_GROUP + r);
+
+            if (dtype_info(w->type)->block > 1)
+                write_blocks(w->type, row, w->shape[0] / Q_BLOCK, r, (uint8_t *)group);
+            else
+                write_floats(row, w->shape[0], r, group, bytes);
+        }
+    }
 }

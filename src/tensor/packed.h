@@ -6,6 +6,9 @@
  * in the order in which it is used: one stream through memory, no transposing, and every load
  * aligned. Values are those of the plain type, and products come out the same to the bit.
  *
+ * Rows of two-byte floats lie by fours, [4 fours of a group][PACKED_STEP steps][4 rows]
+ * [PACKED_STEP values], the last step filled up with zeros: a step of a row is a cache line.
+ *
  * Any thread, on disjoint groups. */
 #ifndef TENSOR_PACKED_H
 #define TENSOR_PACKED_H
@@ -17,9 +20,13 @@
 #define PACKED_GROUP 16
 #define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 1
+#define PACKED_VERSION 2
 
-/* A unit: what lies together of two blocks of 32 values, or of a super-block, of sixteen rows.
+#define PACKED_STEP 32 /* floats of a row */
+#define PACKED_FOUR 4  /* rows of floats side by side */
+
+/* Of quantised types.  A unit: what lies together of two blocks of 32 values, or of a super-block,
+ * of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
  *           super-blocks: [16] f16 d, [16] f16 dmin (q6_K: zeros), then 256 bytes of small scales:
@@ -62,15 +69,23 @@ static inline size_t packed_groups(size_t rows)
     return (rows + PACKED_GROUP - 1) / PACKED_GROUP;
 }
 
+/* Where value i of a row of floats lies, counted in values from where value 0 does. */
+static inline size_t packed_float_at(size_t i)
+{
+    return i / PACKED_STEP * (PACKED_FOUR * PACKED_STEP) + i % PACKED_STEP;
+}
+
 /* Bytes of sixteen rows. */
 static inline size_t packed_group_bytes(enum dtype type, size_t inner)
 {
     struct packed_unit u = packed_unit(type);
 
+    if (type == DTYPE_F16 || type == DTYPE_BF16)
+        return (inner + PACKED_STEP - 1) / PACKED_STEP * PACKED_STEP * PACKED_GROUP * 2;
     return (inner / Q_BLOCK + u.blocks - 1) / u.blocks * u.bytes;
 }
 
-bool packed_has(enum dtype type); /* quantised types have a packed form, floats do not */
+bool packed_has(enum dtype type); /* is there a packed form */
 
 /* Writes the groups [begin, end) of plain w to out, group by group. */
 void packed_write(const struct tensor *w, size_t begin, size_t end, void *out);

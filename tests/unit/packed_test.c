@@ -19,8 +19,8 @@ static float uniform(void) /* [-1, 1) */
     return (float)random_bits() * 0x1p-23f - 1;
 }
 
-static const enum dtype quantised[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0,
-                                       DTYPE_Q5_1, DTYPE_Q4_K, DTYPE_Q6_K};
+static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1,
+                                   DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_F16,  DTYPE_BF16};
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 /* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
@@ -32,7 +32,12 @@ static struct tensor plain_make(enum dtype type, size_t inner, size_t rows)
     char *data = malloc(bytes + 1);
 
     CHECK(data);
-    for (size_t at = 0; at < bytes; at += info->block_bytes) {
+    for (size_t at = 0; at < bytes && info->block == 1; at += 2) {
+        uint16_t value = type == DTYPE_F16 ? f32_to_f16(uniform()) : f32_to_bf16(uniform());
+
+        memcpy(data + at, &value, 2);
+    }
+    for (size_t at = 0; at < bytes && info->block > 1; at += info->block_bytes) {
         size_t scale = type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
         uint16_t halves[2] = {f32_to_f16(uniform() * 0.01f), f32_to_f16(uniform() * 0.01f)};
 
@@ -61,6 +66,14 @@ static struct tensor pack(const struct tensor *w)
     return p;
 }
 
+static float float_of(const struct tensor *p, size_t r, size_t i)
+{
+    const uint16_t *four = (const void *)tensor_row(p, r / PACKED_FOUR * PACKED_FOUR);
+    uint16_t value = four[r % PACKED_FOUR * PACKED_STEP + packed_float_at(i)];
+
+    return p->type == DTYPE_F16 ? f16_to_f32(value) : bf16_to_f32(value);
+}
+
 static float half(const uint8_t *p)
 {
     uint16_t h;
@@ -81,6 +94,8 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
     size_t byte = 4 * lane + v % 4, dword = v / 4;
     int q;
 
+    if (type == DTYPE_F16 || type == DTYPE_BF16)
+        return float_of(p, r, i);
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
     q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
@@ -102,16 +117,17 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
 static size_t inner_of(enum dtype type, size_t i)
 {
     static const size_t blocks[] = {1, 2, 3, 15, 16, 17, 34, 51};
+    size_t block = dtype_info(type)->block;
 
-    return i < COUNT(blocks) ? blocks[i] * dtype_info(type)->block : 0;
+    return i < COUNT(blocks) ? blocks[i] * (block > 1 ? block : 41) : 0;
 }
 
 TEST(packed_weights_hold_the_values_of_plain_ones)
 {
-    for (size_t k = 0; k < COUNT(quantised); k++) {
-        for (size_t i = 0, inner; (inner = inner_of(quantised[k], i)) != 0; i++) {
+    for (size_t k = 0; k < COUNT(types); k++) {
+        for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
             size_t rows = 16 + 5 * i;
-            struct tensor w = plain_make(quantised[k], inner, rows), p = pack(&w);
+            struct tensor w = plain_make(types[k], inner, rows), p = pack(&w);
             float *row = malloc(inner * sizeof(float));
 
             CHECK(row);
@@ -130,10 +146,11 @@ TEST(packed_weights_hold_the_values_of_plain_ones)
     }
 }
 
-TEST(floats_have_no_packed_form)
+TEST(what_is_multiplied_in_f32_has_no_packed_form)
 {
-    CHECK(!packed_has(DTYPE_F32) && !packed_has(DTYPE_F16) && !packed_has(DTYPE_BF16));
-    CHECK(packed_has(DTYPE_Q8_0) && packed_has(DTYPE_Q6_K));
+    CHECK(!packed_has(DTYPE_F32));
+    for (size_t k = 0; k < COUNT(types); k++)
+        CHECK(packed_has(types[k]));
 }
 
 /* Every type, shape, batch and range of rows: the same bits as from the plain layout, and nothing
@@ -150,10 +167,10 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
 
         if (!b->reads_packed || !b->usable())
             continue;
-        for (size_t k = 0; k < COUNT(quantised); k++) {
-            for (size_t i = 0, inner; (inner = inner_of(quantised[k], i)) != 0; i++) {
+        for (size_t k = 0; k < COUNT(types); k++) {
+            for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
                 size_t rows = rows_of[i % COUNT(rows_of)];
-                struct tensor w = plain_make(quantised[k], inner, rows), p = pack(&w);
+                struct tensor w = plain_make(types[k], inner, rows), p = pack(&w);
                 size_t bytes = b->prepared_bytes(w.type, inner);
                 char *x = mem_aligned(bytes * N);
                 float *v = malloc(inner * sizeof(float));

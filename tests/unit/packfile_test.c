@@ -93,9 +93,9 @@ TEST(a_model_says_the_same_with_packed_weights)
     }
 }
 
-TEST(float_models_are_not_packed)
+TEST(models_of_f32_are_not_packed)
 {
-    struct synth_options o = small(DTYPE_F16);
+    struct synth_options o = small(DTYPE_F32);
     llmos_model *m = modelfile_open_synth(&o);
     struct llmos_error err = {0};
     int fd = memfd_create("packed", MFD_CLOEXEC);
