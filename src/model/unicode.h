@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unicode.h - what a character is, and what an uncased model sees of it.
+ *
+ * The tables are those of Unicode 14, written by tools/unicode_table.py.  Pure functions; any
+ * thread. */
+#ifndef MODEL_UNICODE_H
+#define MODEL_UNICODE_H
+
+#include "base/str.h"
+
+#include <stdint.h>
+
+#define UNICODE_LAST    0x10ffffu
+#define UNICODE_NO_TEXT 0xfffdu /* U+FFFD stands for a byte that is no UTF-8 */
+#define FOLD_MAX        3       /* characters that one becomes */
+
+/* General categories, in the order of the table. */
+enum unicode_category {
+    UNICODE_LU,
+    UNICODE_LL,
+    UNICODE_LT,
+    UNICODE_LM,
+    UNICODE_LO,
+    UNICODE_MN,
+    UNICODE_MC,
+    UNICODE_ME,
+    UNICODE_ND,
+    UNICODE_NL,
+    UNICODE_NO,
+    UNICODE_PC,
+    UNICODE_PD,
+    UNICODE_PS,
+    UNICODE_PE,
+    UNICODE_PI,
+    UNICODE_PF,
+    UNICODE_PO,
+    UNICODE_SM,
+    UNICODE_SC,
+    UNICODE_SK,
+    UNICODE_SO,
+    UNICODE_ZS,
+    UNICODE_ZL,
+    UNICODE_ZP,
+    UNICODE_CC,
+    UNICODE_CF,
+    UNICODE_CS,
+    UNICODE_CO,
+    UNICODE_CN,
+    UNICODE_CATEGORY_COUNT
+};
+
+/* Runs of code points of one category, in order: run i begins at unicode_run_first(i) and ends
+ * before the next one. */
+size_t unicode_run_count(void);
+uint32_t unicode_run_first(size_t i);
+enum unicode_category unicode_run_category(size_t i);
+
+enum unicode_category unicode_category(uint32_t c);
+bool unicode_is_space(uint32_t c); /* White_Space */
+
+/* Canonically decomposed, without marks (Mn), in lower case: 0 to FOLD_MAX characters. */
+size_t unicode_fold(uint32_t c, uint32_t out[FOLD_MAX]);
+
+/* The character at the front of s (not empty) and its bytes; what is no UTF-8 is one byte and
+ * UNICODE_NO_TEXT. */
+uint32_t unicode_next(struct str s, size_t *bytes);
+/* Writes c as UTF-8; the number of bytes. */
+size_t unicode_put(uint32_t c, char out[4]);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pretokenizer_test.c - names, expressions, and what they do to a text. */
+#include "test.h"
+
+#include "base/buf.h"
+#include "model/pretokenizer.h"
+
+static int put(void *to, struct str piece)
+{
+    struct buf *b = to;
+
+    buf_puts(b, b->len ? "|" : "");
+    buf_put(b, piece.at, piece.len);
+    return 0;
+}
+
+static const char *cut(const char *name, const char *text)
+{
+    static char shown[1024];
+    const struct pretokenizer *p = pretokenizer_by_name(str_of(name));
+    struct llmos_error err = {0};
+    struct splitter s;
+    struct arena arena;
+    struct buf out;
+
+    CHECK(p);
+    arena_init(&arena, 1 << 20);
+    if (pretokenizer_compile(p, &s, &arena, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    buf_init(&out, sizeof(shown));
+    CHECK_INT(splitter_run(&s, str_of(text), put, &out), 0);
+    snprintf(shown, sizeof(shown), "%s", out.at ? out.at : "");
+    buf_fini(&out);
+    arena_fini(&arena);
+    return shown;
+}
+
+TEST(pretokenizer_splits_as_each_family_does)
+{
+    static const char text[] = "Ein'S  x1234 WorLD\n\n中a";
+    static const struct {
+        const char *name, *pieces;
+    } expected[] = {
+        {"gpt-2", "Ein|'|S| | x|1234| WorLD|\n|\n|中a"},
+        {"starcoder", "Ein|'|S| | x|1|2|3|4| WorLD|\n|\n|中a"},
+        {"llama-bpe", "Ein|'S| | x|123|4| WorLD|\n\n|中a"},
+        {"qwen2", "Ein|'S| | x|1|2|3|4| WorLD|\n\n|中a"},
+        {"tekken", "Ein|'S| | x|1|2|3|4| Wor|LD|\n\n|中a"},
+        {"gpt-4o", "Ein'S| | x|123|4| Wor|LD|\n\n|中a"},
+        {"deepseek-llm", "Ein|'|S| | x|1234| WorLD|\n|\n|中|a"},
+        {"deepseek-coder", "Ein|'|S| | x|1|2|3|4| WorLD|\n|\n|中|a"},
+        {"deepseek-v3", "Ein|'S| | x|123|4| WorLD|\n\n|中|a"},
+        {"falcon", "Ein|'|S| | x|123|4| WorLD|\n|\n|中a"},
+        {"bloom", "Ein'S| | x1234| WorLD|\n\n|中a"},
+        {"viking", "Ein'S| | x|1|2|3|4| WorLD|\n\n|中a"},
+        {"superbpe", "Ein'S  x|1|234| WorLD\n\n中a"},
+    };
+
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        CHECK_STR(cut(expected[i].name, text), expected[i].pieces);
+}
+
+TEST(pretokenizer_compiles_every_name_and_names_are_unique)
+{
+    const struct pretokenizer *p;
+
+    for (size_t i = 0; (p = pretokenizer_at(i)) != NULL; i++) {
+        CHECK(pretokenizer_by_name(str_of(p->name)) == p);
+        CHECK(strcmp(cut(p->name, "a"), "a") == 0);
+    }
+    CHECK(!pretokenizer_by_name(STR("no-such")));
+    CHECK(!pretokenizer_by_name(STR("")));
+}
+
+TEST(pretokenizer_is_found_by_its_expressions)
+{
+    const struct str gpt[] = {STR(PRETOKENIZER_BYTE_LEVEL)};
+    const struct str digits[] = {STR(PRETOKENIZER_DIGIT), STR(PRETOKENIZER_BYTE_LEVEL)};
+    const struct str llama[] = {
+        STR("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+            " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")};
+    const struct str bloom[] = {STR(" ?[^(\\s|[.,!?…。，、।۔،])]+")};
+    const struct str deepseek[] = {
+        STR("\\p{N}{1,3}"), STR("[一-龥぀-ゟ゠-ヿ]+"),
+        STR("[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?"
+            "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")};
+
+    CHECK_STR(pretokenizer_by_expressions(gpt, 1, false)->name, "gpt-2");
+    CHECK_STR(pretokenizer_by_expressions(digits, 2, false)->name, "starcoder");
+    CHECK_STR(pretokenizer_by_expressions(llama, 1, true)->name, "llama-bpe");
+    CHECK_STR(pretokenizer_by_expressions(llama, 1, false)->name, "dbrx");
+    CHECK_STR(pretokenizer_by_expressions(bloom, 1, false)->name, "bloom");
+    CHECK_STR(pretokenizer_by_expressions(deepseek, 3, false)->name, "deepseek-v3");
+    CHECK(!pretokenizer_by_expressions(deepseek, 2, false));
+    CHECK(!pretokenizer_by_expressions(gpt, 1, true));
+    CHECK(!pretokenizer_by_expressions(gpt, 0, false));
+}
