@@ -20,8 +20,9 @@ typedef struct llmos_tokenizer llmos_tokenizer; /* belongs to its model */
 
 /* Who may say what: text from users never becomes a special token unless PARSE_SPECIAL says so. */
 enum llmos_tokenize_flags {
-    LLMOS_TOKENIZE_ADD_BOS = 1,      /* begin as the model says: a BOS token if it wants one */
-    LLMOS_TOKENIZE_PARSE_SPECIAL = 2 /* "</s>" in the text is the token, not four letters */
+    LLMOS_TOKENIZE_ADD_BOS = 1,       /* begin as the model says: a BOS token if it wants one */
+    LLMOS_TOKENIZE_PARSE_SPECIAL = 2, /* "</s>" in the text is the token, not four letters */
+    LLMOS_TOKENIZE_ADD_EOS = 4        /* end as the model says: EOS, or [SEP], if it wants one */
 };
 
 /* The number of tokens of text[length] (any bytes; invalid UTF-8 goes through byte fallback), or a

@@ -18,7 +18,7 @@ static const struct tokenize tokenize_defaults = {.json = false};
 static const struct opt tokenize_options[] = {
     OPT_FLAG('j', "json", struct tokenize, json, "print {\"tokens\": [1, 2, 3]}"),
     OPT_FLAG(0, "no-bos", struct tokenize, no_bos,
-             "leave out the token that the model wants at the beginning"),
+             "leave out what the model wants at the beginning and the end"),
     OPT_FLAG(0, "special", struct tokenize, special,
              "special tokens written in the text, like </s>, are those tokens; else they are text"),
     TALK_ROOM_OPTIONS(struct tokenize, room),

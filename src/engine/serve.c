@@ -616,7 +616,7 @@ static int say_tokens(struct serve *s, uint64_t id, const int32_t *tokens, size_
 static int tokenize(struct serve *s, const struct message *m, struct llmos_error *err)
 {
     const struct message_tokenize *q = &m->tokenize;
-    int flags = (q->add_bos ? LLMOS_TOKENIZE_ADD_BOS : 0) |
+    int flags = (q->add_bos ? LLMOS_TOKENIZE_ADD_BOS | LLMOS_TOKENIZE_ADD_EOS : 0) |
                 (q->parse_special ? LLMOS_TOKENIZE_PARSE_SPECIAL : 0);
     const llmos_tokenizer *t;
     int32_t *tokens;

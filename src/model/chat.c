@@ -4,7 +4,7 @@
 #include "model/chat.h"
 
 #include "base/buf.h"
-#include "model/spm.h"
+#include "model/tokenize.h"
 
 #include <stdio.h>
 
@@ -30,8 +30,7 @@ static void flush(struct writer *w)
     if (w->rc == 0)
         w->rc = buf_check(&w->text, "the conversation", w->err);
     if (w->rc == 0)
-        w->rc =
-            spm_tokenize_marked(w->t, buf_str(&w->text), false, &w->after_control, w->out, w->err);
+        w->rc = tokenize_marked(w->t, buf_str(&w->text), false, &w->after_control, w->out, w->err);
     buf_clear(&w->text);
 }
 
@@ -290,7 +289,7 @@ long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *m
     w.rc = check(t, messages, count, err);
     if (w.rc < 0)
         return w.rc;
-    buf_init(&w.text, SPM_TEXT_BYTES_MAX);
+    buf_init(&w.text, TOKENIZE_TEXT_BYTES_MAX);
     t->chat->write(&w, messages, count);
     flush(&w);
     buf_fini(&w.text);

@@ -95,6 +95,13 @@ void ggufwrite_put_f32(struct ggufwrite *w, float v)
     buf_put_f32(&w->values, v);
 }
 
+void ggufwrite_put_u8(struct ggufwrite *w, uint8_t v)
+{
+    assert(w->elements_left > 0);
+    w->elements_left--;
+    buf_put_u8(&w->values, v);
+}
+
 void ggufwrite_put_i32(struct ggufwrite *w, int32_t v)
 {
     assert(w->elements_left > 0);

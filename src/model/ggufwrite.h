@@ -41,6 +41,7 @@ void ggufwrite_str(struct ggufwrite *w, const char *key, struct str v);
 void ggufwrite_array(struct ggufwrite *w, const char *key, enum gguf_type type, uint64_t count);
 void ggufwrite_put_str(struct ggufwrite *w, struct str v);
 void ggufwrite_put_f32(struct ggufwrite *w, float v);
+void ggufwrite_put_u8(struct ggufwrite *w, uint8_t v);
 void ggufwrite_put_i32(struct ggufwrite *w, int32_t v);
 
 /* shape[0] is a multiple of the type's block. */

@@ -180,8 +180,9 @@ static void put_hparams(struct buf *b, const struct hparams *h)
 
 static void put_tokenizer(struct buf *b, const struct llmos_tokenizer *t)
 {
+    buf_printf(b, ",\"tokenizer\":{\"kind\":\"%s\",\"pre\":\"%s\"", t->kind->name, t->splitting);
     buf_printf(b,
-               ",\"tokenizer\":{\"tokens\":%" PRId32 ",\"bos\":%" PRId32 ",\"eos\":%" PRId32
+               ",\"tokens\":%" PRId32 ",\"bos\":%" PRId32 ",\"eos\":%" PRId32
                ",\"chat_format\":\"%s\"}",
                llmos_token_count(t), llmos_token_bos(t), llmos_token_eos(t), llmos_chat_format(t));
 }

@@ -115,12 +115,18 @@ int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t 
     return best;
 }
 
+int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length)
+{
+    int32_t id = vocab_mark_at(t, text, length, true);
+
+    return id >= 0 && t->tokens[id].piece.len == length ? id : -1;
+}
+
 int32_t vocab_find_control(const struct llmos_tokenizer *t, const char *name)
 {
-    size_t n = strlen(name);
-    int32_t id = vocab_mark_at(t, name, n, true);
+    int32_t id = vocab_find_mark(t, name, strlen(name));
 
-    return id >= 0 && t->tokens[id].piece.len == n && t->tokens[id].kind == TOKEN_CONTROL ? id : -1;
+    return id >= 0 && t->tokens[id].kind == TOKEN_CONTROL ? id : -1;
 }
 
 /* ---- making: one token after the other ---- */
@@ -142,25 +148,49 @@ static int byte_of(struct str text)
     return hex(text.at[3]) << 4 | hex(text.at[4]);
 }
 
-/* text with every U+2581 as a space: itself if there is none. */
-static int unescape(struct llmos_tokenizer *t, struct str text, struct str *piece)
+size_t vocab_spaces(struct str text, bool with_space, char *out)
 {
-    char *copy;
     size_t n = 0;
 
-    *piece = text;
+    if (with_space)
+        out[n++] = ' ';
+    for (size_t i = 0; i < text.len;) {
+        bool space = text.len - i >= 3 && memcmp(text.at + i, "\xe2\x96\x81", 3) == 0;
+
+        out[n++] = space ? ' ' : text.at[i];
+        i += space ? 3 : 1;
+    }
+    return n;
+}
+
+size_t vocab_word(struct str text)
+{
+    for (size_t i = 1; i < text.len; i++)
+        if (text.at[i] == ' ' && text.at[i - 1] != ' ')
+            return i;
+    return text.len;
+}
+
+bool vocab_splits_at_spaces(const struct llmos_tokenizer *t)
+{
+    for (uint32_t id = 0; id < t->count; id++)
+        if (vocab_word(t->tokens[id].piece) != t->tokens[id].piece.len &&
+            t->tokens[id].kind != TOKEN_CONTROL)
+            return false;
+    return true;
+}
+
+int vocab_piece_spaced(struct llmos_tokenizer *t, struct token *token, struct str text)
+{
+    char *copy;
+
+    token->piece = text;
     if (!memmem(text.at, text.len, "\xe2\x96\x81", 3))
         return 0;
     copy = arena_alloc(&t->arena, text.len);
     if (!copy)
         return -1;
-    for (size_t i = 0; i < text.len;) {
-        bool space = text.len - i >= 3 && memcmp(text.at + i, "\xe2\x96\x81", 3) == 0;
-
-        copy[n++] = space ? ' ' : text.at[i];
-        i += space ? 3 : 1;
-    }
-    *piece = (struct str){copy, n};
+    token->piece = (struct str){copy, vocab_spaces(text, false, copy)};
     return 0;
 }
 
@@ -189,7 +219,7 @@ static int read_token(struct llmos_tokenizer *t, uint32_t id, struct str text,
         token->piece = (struct str){(const char *)&bytes[byte], 1};
         return 0;
     }
-    if (unescape(t, text, &token->piece) < 0)
+    if (t->kind->piece(t, token, text) < 0)
         return fail(err, LLMOS_ENOMEM, "no memory for token %" PRIu32, id);
     return 0;
 }
@@ -239,15 +269,18 @@ static int read_tokens(struct llmos_tokenizer *t, const struct gguf_array *texts
     for (uint32_t id = 0; id < t->count; id++) {
         struct token *token = &t->tokens[id];
         struct str text = gguf_array_str(texts, id);
-        int rc = read_kind(kinds, id, text, &token->kind, err);
+        enum token_kind kind = TOKEN_NORMAL;
+        int rc = read_kind(kinds, id, text, &kind, err);
 
+        token->kind = kind;
         if (rc == 0)
             rc = read_token(t, id, text, err);
         if (rc < 0)
             return rc;
-        token->score = gguf_array_f32(scores, id);
-        if (isnan(token->score))
-            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a number", id);
+        token->score = scores->count ? gguf_array_f32(scores, id) : 0;
+        if (!isfinite(token->score))
+            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a finite number",
+                        id);
         adjust_kind(t, id);
         t->has_unused |= token->kind == TOKEN_UNUSED;
     }
@@ -255,6 +288,14 @@ static int read_tokens(struct llmos_tokenizer *t, const struct gguf_array *texts
 }
 
 /* ---- making: tables ---- */
+
+/* What merging, or whatever the kind does, may come to. */
+static bool is_made(const struct token *token)
+{
+    return token->piece.len && !token->is_literal &&
+           (token->kind == TOKEN_NORMAL || token->kind == TOKEN_UNUSED ||
+            token->kind == TOKEN_USER_DEFINED);
+}
 
 static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
 {
@@ -269,10 +310,20 @@ static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
     t->slot_mask = n - 1;
     for (uint32_t id = 0; id < t->count; id++) {
         const struct token *token = &t->tokens[id];
+        uint32_t *slot;
 
-        if (token->piece.len && (token->kind == TOKEN_NORMAL || token->kind == TOKEN_UNUSED ||
-                                 token->kind == TOKEN_USER_DEFINED))
-            *find_slot(t, token->piece) = id; /* of two equal ones the later stays */
+        if (!is_made(token))
+            continue;
+        slot = find_slot(t, token->piece);
+        if (t->kind->is_unique && *slot != SLOT_FREE) {
+            if (token->kind == TOKEN_NORMAL && t->tokens[*slot].kind == TOKEN_NORMAL)
+                return fail(err, LLMOS_EFORMAT,
+                            "tokens %" PRIu32 " and %" PRIu32 " are both '%.*s'", *slot, id,
+                            STR_ARG(token->piece));
+            if (token->kind != TOKEN_NORMAL)
+                continue;
+        }
+        *slot = id; /* of two equal ones the later stays */
     }
     return 0;
 }
@@ -345,44 +396,75 @@ static int read_id(const struct llmos_tokenizer *t, const struct gguf *g, const 
     return 1;
 }
 
-static int32_t id_if(const struct llmos_tokenizer *t, uint32_t id, const char *name)
+static int32_t id_if(const struct llmos_tokenizer *t, const struct vocab_named *named)
 {
-    return id < t->count && str_is(t->tokens[id].piece, name) ? (int32_t)id : -1;
+    return named->name && named->id < t->count && str_is(t->tokens[named->id].piece, named->name)
+               ? (int32_t)named->id
+               : -1;
 }
 
 static int read_ids(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
-    static const char *const ends[] = {"tokenizer.ggml.eot_token_id",
-                                       "tokenizer.ggml.eom_token_id"};
-    int rc;
+    int32_t separator = id_if(t, &t->kind->names.separator), eot = -1, eom = -1;
+    const struct {
+        const char *key;
+        int32_t *id;
+    } ids[] = {
+        {"tokenizer.ggml.cls_token_id",
+         &t->bos}, /* "bert" begins with it; bos_token_id, if there */
+        {"tokenizer.ggml.bos_token_id", &t->bos}, /* is one, says it better */
+        {"tokenizer.ggml.eos_token_id", &t->eos},
+        {"tokenizer.ggml.unknown_token_id", &t->unknown},
+        {"tokenizer.ggml.seperator_token_id", &separator}, /* as writers spell it */
+        {"tokenizer.ggml.separator_token_id", &separator},
+        {"tokenizer.ggml.eot_token_id", &eot},
+        {"tokenizer.ggml.eom_token_id", &eom},
+    };
+    int rc = 0;
 
-    t->unknown = id_if(t, 0, "<unk>");
-    t->bos = id_if(t, 1, "<s>");
-    t->eos = id_if(t, 2, "</s>");
-    rc = read_id(t, g, "tokenizer.ggml.bos_token_id", &t->bos, err);
-    if (rc >= 0)
-        rc = read_id(t, g, "tokenizer.ggml.eos_token_id", &t->eos, err);
-    if (rc >= 0)
-        rc = read_id(t, g, "tokenizer.ggml.unknown_token_id", &t->unknown, err);
-    for (size_t i = 0; i < 2 && rc >= 0; i++) {
-        int32_t id = -1;
-
-        rc = read_id(t, g, ends[i], &id, err);
-        if (id >= 0)
-            t->ends_generation[id] = true;
+    t->bos = id_if(t, &t->kind->names.bos);
+    t->eos = id_if(t, &t->kind->names.eos);
+    t->unknown = id_if(t, &t->kind->names.unknown);
+    for (size_t i = t->kind->end_is_separator ? 0 : 1; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        rc = read_id(t, g, ids[i].key, ids[i].id, err);
+        if (rc < 0)
+            return rc;
     }
     if (t->eos >= 0)
         t->ends_generation[t->eos] = true;
-    t->add_bos = t->add_space_prefix = true;
+    if (eot >= 0)
+        t->ends_generation[eot] = true;
+    if (eom >= 0)
+        t->ends_generation[eom] = true;
+    t->end = t->kind->end_is_separator ? separator : t->eos;
+    /* Files of kinds that need no unknown token often call EOS so, and text must not become that.
+     */
+    if (t->unknown >= 0 && (t->unknown == t->bos || t->ends_generation[t->unknown]))
+        t->unknown = -1;
+    return 0;
+}
+
+static int read_flags(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    const char *end =
+        t->kind->end_is_separator ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token";
+    int rc;
+
+    t->add_bos = t->kind->add_bos;
+    t->add_end = t->kind->add_end;
+    t->add_space_prefix = t->kind->add_space_prefix;
+    rc = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &t->add_bos, err);
     if (rc >= 0)
-        rc = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &t->add_bos, err);
+        rc = gguf_get_bool(g, end, &t->add_end, err);
     if (rc >= 0)
         rc = gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->add_space_prefix, err);
     return rc < 0 ? rc : 0;
 }
 
-static int check_model(const struct gguf *g, struct llmos_error *err)
+static int find_kind(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
+    static const struct vocab_kind *const kinds[] = {&vocab_kind_spm, &vocab_kind_bpe,
+                                                     &vocab_kind_unigram, &vocab_kind_wordpiece};
     struct str model;
     int rc = gguf_get_str(g, "tokenizer.ggml.model", &model, err);
 
@@ -390,9 +472,13 @@ static int check_model(const struct gguf *g, struct llmos_error *err)
         return rc;
     if (rc == 0)
         return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.model'");
-    if (!str_is(model, "llama"))
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !t->kind; i++)
+        if (str_is(model, kinds[i]->name))
+            t->kind = kinds[i];
+    if (!t->kind)
         return fail(err, LLMOS_EUNSUPPORTED,
-                    "tokenizer '%.*s' is not supported; this version knows: llama", STR_ARG(model));
+                    "tokenizer '%.*s' is not supported; this version knows: llama gpt2 t5 bert",
+                    STR_ARG(model));
     return 0;
 }
 
@@ -409,13 +495,11 @@ static int read_beside(const struct llmos_tokenizer *t, const struct gguf *g, co
     return rc;
 }
 
-static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+static int read_vocabulary(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
-    struct gguf_array texts = {0}, scores, kinds = {0};
-    int rc = check_model(g, err);
+    struct gguf_array texts = {0}, scores = {0}, kinds = {0};
+    int rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &texts, err);
 
-    if (rc == 0)
-        rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &texts, err);
     if (rc < 0)
         return rc;
     if (texts.count == 0)
@@ -425,9 +509,9 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
                     HPARAMS_VOCAB_MAX);
     t->count = (uint32_t)texts.count;
     rc = read_beside(t, g, "tokenizer.ggml.scores", GGUF_F32, &scores, err);
-    if (rc == 0)
+    if (rc == 0 && t->kind->needs_scores)
         return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.scores'");
-    if (rc > 0)
+    if (rc >= 0)
         rc = read_beside(t, g, "tokenizer.ggml.token_type", GGUF_I32, &kinds, err);
     if (rc < 0)
         return rc;
@@ -435,14 +519,29 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
     t->ends_generation = arena_array(&t->arena, bool, t->count);
     if (!t->tokens || !t->ends_generation)
         return fail(err, LLMOS_ENOMEM, "no memory for %" PRIu32 " tokens", t->count);
+    if (t->kind->look)
+        t->kind->look(t, &texts);
+    return read_tokens(t, &texts, &scores, &kinds, err);
+}
+
+static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    int rc = find_kind(t, g, err);
+
+    t->splitting = "";
     memset(t->byte_token, 0xff, sizeof(t->byte_token));
-    rc = read_tokens(t, &texts, &scores, &kinds, err);
+    if (rc == 0)
+        rc = read_vocabulary(t, g, err);
     if (rc == 0)
         rc = read_ids(t, g, err);
+    if (rc == 0)
+        rc = read_flags(t, g, err);
     if (rc == 0)
         rc = make_slots(t, err);
     if (rc == 0)
         rc = make_marks(t, err);
+    if (rc == 0 && t->kind->make)
+        rc = t->kind->make(t, g, err);
     return rc < 0 ? rc : chat_recognise(t, g, err);
 }
 
@@ -453,9 +552,10 @@ int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struc
 
     if (!t)
         return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
-    /* A token takes 12 bytes of the file at least (length, score) and about 60 here. */
+    /* A token takes 8 bytes of the file at least (its length) and about 70 here, a merge 8 and 43;
+     * what splits a text takes a quarter of a megabyte at most. */
     arena_init(&t->arena,
-               g->file_bytes > (SIZE_MAX >> 5) ? SIZE_MAX >> 1 : 8 * g->file_bytes + 65536);
+               g->file_bytes > (SIZE_MAX >> 5) ? SIZE_MAX >> 1 : 10 * g->file_bytes + (1 << 19));
     rc = create(t, g, err);
     if (rc < 0) {
         vocab_destroy(t);

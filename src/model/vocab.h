@@ -24,20 +24,55 @@ enum token_kind {
 
 struct token {
     struct str piece; /* spaces are spaces, <0x0A> is a line feed; a control token's is its name */
-    float score;      /* pairs with the higher score are merged first */
-    enum token_kind kind;
+    float score;      /* pairs with the higher score are merged first; 0 where there are none */
+    enum token_kind kind : 8;
+    bool is_literal; /* it can be said, but no text becomes it */
 };
 
 struct chat_format;
+struct token_sink;
+
+/* A kind of vocabulary, by "tokenizer.ggml.model"; one file each.  What the metadata do not say is
+ * as given here. */
+struct vocab_kind {
+    const char *name;
+    bool needs_scores, is_unique; /* of equal pieces: refused, or the later counts */
+    bool add_bos, add_end, end_is_separator, add_space_prefix;
+    /* Tokens that have this id if they have this name. */
+    struct {
+        struct vocab_named {
+            const char *name;
+            uint32_t id;
+        } bos, eos, unknown, separator;
+    } names;
+    /* Looks at all texts before that; may be NULL. */
+    void (*look)(struct llmos_tokenizer *t, const struct gguf_array *texts);
+    /* Sets token->piece from the text in the file; its kind is known.  -1: no memory. */
+    int (*piece)(struct llmos_tokenizer *t, struct token *token, struct str text);
+    /* Makes t->own and what else is needed, when tokens and tables are there; may be NULL. */
+    int (*make)(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err);
+    /* A text (not empty) without special tokens; with_space: as if a space stood in front. */
+    int (*tokenize)(const struct llmos_tokenizer *t, struct str text, bool with_space,
+                    struct token_sink *out, struct llmos_error *err);
+};
+
+extern const struct vocab_kind vocab_kind_spm, vocab_kind_bpe, vocab_kind_unigram,
+    vocab_kind_wordpiece;
 
 struct llmos_tokenizer {
     struct arena arena;
+    const struct vocab_kind *kind;
+    void *own;             /* the kind's */
+    const char *splitting; /* the pre-tokenizer's name, "" where there is none */
     struct token *tokens;
     uint32_t count;
     int32_t bos, eos, unknown; /* -1: none */
-    bool add_bos, add_space_prefix;
+    int32_t end;               /* what a whole text ends in: the separator of "bert", else EOS */
+    bool add_bos, add_end, add_space_prefix;
+    bool is_hashed; /* "bert" that writes "##ing", not U+2581 in front of what begins a word */
     int32_t byte_token[256]; /* -1: none */
     bool *ends_generation;   /* per token */
+    bool splits_words;       /* vocab_splits_at_spaces, for kinds that ask */
     bool has_unused;         /* pieces that merging passes through but that must not come out */
     /* Hash table of the pieces that merging may make; UINT32_MAX: free.  slots is a power of two.
      */
@@ -53,8 +88,21 @@ struct llmos_tokenizer {
 int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err);
 void vocab_destroy(struct llmos_tokenizer *t);
 
+/* For kinds that write a space as U+2581 and a byte as <0x0A>: vocab_kind.piece, and the same for a
+ * text: with spaces where it has U+2581, and one in front if with_space.  out: text.len + 1 bytes;
+ * returns how many it used. */
+int vocab_piece_spaced(struct llmos_tokenizer *t, struct token *token, struct str text);
+size_t vocab_spaces(struct str text, bool with_space, char *out);
+/* No piece has a space behind something else: then nothing is joined across the front of a space
+ * that follows something else, and what stands between such places can be looked at by itself. */
+bool vocab_splits_at_spaces(const struct llmos_tokenizer *t);
+/* The bytes of text up to the first such place. */
+size_t vocab_word(struct str text);
+
 /* The token with this piece among those that merging may make, -1 if there is none. */
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length);
+/* The control, user-defined or unknown token with exactly this piece; -1. */
+int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length);
 /* The control token of this name, -1 if there is none. */
 int32_t vocab_find_control(const struct llmos_tokenizer *t, const char *name);
 /* The longest user-defined (and, if `control`, control) token whose piece text begins with; -1. */

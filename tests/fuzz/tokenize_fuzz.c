@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tokenize_fuzz.c - any text through a real vocabulary and back.  The first byte chooses the flags.
- */
+/* tokenize_fuzz.c - any text through a real vocabulary and back, and any vocabulary.
+ *
+ * The first byte chooses flags (bits 0 to 2) and, by its upper bits, a vocabulary that is at hand
+ * or one that the input describes: see read_vocabulary. */
 #include "base/mem.h"
 #include "llmos/model.h"
+#include "model/ggufwrite.h"
+#include "model/pretokenizer.h"
 #include "model/synth.h"
+#include "model/vocab.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +34,113 @@ static void make_model(void)
     CLAIM(llmos_model_open_fd(&model, fd, NULL) == 0);
     close(fd);
 }
+
+/* ---- a vocabulary of the input's own ---- */
+
+struct input {
+    const uint8_t *at;
+    size_t left;
+};
+
+static unsigned take_byte(struct input *in)
+{
+    if (in->left == 0)
+        return 0;
+    in->left--;
+    return *in->at++;
+}
+
+static struct str take_str(struct input *in)
+{
+    size_t n = take_byte(in) & 31;
+    struct str s = {(const char *)in->at, n < in->left ? n : in->left};
+
+    in->at += s.len;
+    in->left -= s.len;
+    return s;
+}
+
+/* A token's kind, score and text; several at most 64. */
+static void write_tokens(struct ggufwrite *w, struct input *in, bool with_kinds)
+{
+    struct str texts[64];
+    float scores[64];
+    int32_t kinds[64];
+    size_t n = 1 + take_byte(in) % 64;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned head = take_byte(in);
+
+        kinds[i] = (int32_t)(head & 7);
+        scores[i] = head == 255 ? NAN : -(float)(head >> 3);
+        texts[i] = take_str(in);
+    }
+    ggufwrite_array(w, "tokenizer.ggml.tokens", GGUF_STRING, n);
+    for (size_t i = 0; i < n; i++)
+        ggufwrite_put_str(w, texts[i]);
+    ggufwrite_array(w, "tokenizer.ggml.scores", GGUF_F32, n);
+    for (size_t i = 0; i < n; i++)
+        ggufwrite_put_f32(w, scores[i]);
+    if (!with_kinds)
+        return;
+    ggufwrite_array(w, "tokenizer.ggml.token_type", GGUF_I32, n);
+    for (size_t i = 0; i < n; i++)
+        ggufwrite_put_i32(w, kinds[i]);
+}
+
+static void write_merges(struct ggufwrite *w, struct input *in)
+{
+    size_t n = take_byte(in) % 64;
+
+    ggufwrite_array(w, "tokenizer.ggml.merges", GGUF_STRING, n);
+    for (size_t i = 0; i < n; i++)
+        ggufwrite_put_str(w, take_str(in));
+}
+
+static void write_charsmap(struct ggufwrite *w, struct input *in)
+{
+    size_t n = 4 * (take_byte(in) * 4), texts = take_byte(in);
+
+    ggufwrite_array(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, 4 + n + texts);
+    for (size_t i = 0; i < 4; i++)
+        ggufwrite_put_u8(w, (uint8_t)(n >> (8 * i)));
+    for (size_t i = 0; i < n + texts; i++)
+        ggufwrite_put_u8(w, (uint8_t)take_byte(in));
+}
+
+static llmos_model *read_vocabulary(struct input *in)
+{
+    static const char *const kinds[] = {"llama", "gpt2", "t5", "bert"};
+    unsigned kind = take_byte(in), flags = take_byte(in), pre = take_byte(in);
+    const struct pretokenizer *p = pretokenizer_at(pre);
+    llmos_model *m = NULL;
+    struct ggufwrite w;
+    int fd = memfd_create("vocabulary", MFD_CLOEXEC);
+
+    CLAIM(fd >= 0);
+    ggufwrite_init(&w, fd);
+    ggufwrite_str(&w, "tokenizer.ggml.model", str_of(kinds[kind % 4]));
+    if (p)
+        ggufwrite_str(&w, "tokenizer.ggml.pre", str_of(p->name));
+    ggufwrite_bool(&w, "tokenizer.ggml.add_space_prefix", flags & 1);
+    ggufwrite_bool(&w, "tokenizer.ggml.remove_extra_whitespaces", flags & 2);
+    ggufwrite_bool(&w, "tokenizer.ggml.add_bos_token", flags & 4);
+    if (flags & 8)
+        ggufwrite_u32(&w, "tokenizer.ggml.unknown_token_id", take_byte(in));
+    if (flags & 16)
+        ggufwrite_u32(&w, "tokenizer.ggml.bos_token_id", take_byte(in));
+    write_tokens(&w, in, !(flags & 32));
+    write_merges(&w, in);
+    if (flags & 64)
+        write_charsmap(&w, in);
+    CLAIM(ggufwrite_begin(&w, NULL) == 0 && ggufwrite_end(&w, NULL) == 0);
+    ggufwrite_fini(&w);
+    llmos_model_open_vocabulary_fd(&m, fd, NULL);
+    close(fd);
+    return m;
+}
+
+/* ---- claims ---- */
 
 /* The pieces of the tokens, one after the other, are a space and the text; U+2581 counts as one. */
 static void check_round_trip(const llmos_tokenizer *t, const int32_t *ids, long n, const char *text,
@@ -69,13 +182,35 @@ static void check_chat(const llmos_tokenizer *t, const char *text, size_t length
     CLAIM(control == 4); /* <s>, two <|im_start|>, one <|im_end|> */
 }
 
+/* Text never becomes a control token, and what is counted is what is written. */
+static long check_tokens(const llmos_tokenizer *t, const char *text, size_t length, int flags,
+                         int32_t *ids, size_t room)
+{
+    long n = llmos_tokenize(t, text, length, flags, ids, room, NULL);
+
+    CLAIM(llmos_tokenize(t, text, length, flags, NULL, 0, NULL) == n);
+    for (long i = 0; i < n && (size_t)i < room; i++) {
+        const char *piece;
+
+        CLAIM(ids[i] >= 0 && ids[i] < llmos_token_count(t));
+        llmos_token_piece(t, ids[i], true, &piece);
+    }
+    if (n > 0 && (size_t)n <= room && !flags)
+        for (long i = 0; i < n; i++)
+            CLAIM(!llmos_token_is_control(t, ids[i]) ||
+                  (ids[i] == t->unknown && !llmos_token_ends_generation(t, ids[i])));
+    return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    struct input in = {data, size};
+    int flags = (int)take_byte(&in);
+    llmos_model *own = NULL;
     const llmos_tokenizer *t;
-    const char *text = (const char *)data + 1;
-    size_t length = size - 1, room = size + 64;
+    size_t room = 4 * size + 64;
     int32_t *ids;
     long n;
 
@@ -83,18 +218,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!model)
         make_model();
-    t = llmos_model_tokenizer(model);
+    if (flags & 0xf8) {
+        own = read_vocabulary(&in);
+        if (!own)
+            return 0;
+    }
     ids = mem_alloc(room * sizeof(*ids));
-    if (!ids)
-        return 0;
-    n = llmos_tokenize(t, text, length, data[0] & 3, ids, room, NULL);
-    CLAIM(n >= 0 && (size_t)n <= room);
-    CLAIM(llmos_tokenize(t, text, length, data[0] & 3, NULL, 0, NULL) == n);
-    for (long i = 0; i < n; i++)
-        CLAIM(ids[i] >= 0 && ids[i] < llmos_token_count(t));
-    if ((data[0] & 3) == 0)
-        check_round_trip(t, ids, n, text, length);
-    check_chat(t, text, length, ids, room);
+    CLAIM(ids);
+    t = llmos_model_tokenizer(own ? own : model);
+    n = check_tokens(t, (const char *)in.at, in.left, flags & 7, ids, room);
+    if (!own) {
+        CLAIM(n >= 0 && (size_t)n <= room);
+        if ((flags & 7) == 0)
+            check_round_trip(t, ids, n, (const char *)in.at, in.left);
+        check_chat(t, (const char *)in.at, in.left, ids, room);
+    }
     mem_free(ids);
+    llmos_model_close(own);
     return 0;
 }

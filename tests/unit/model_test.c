@@ -258,6 +258,8 @@ TEST(model_inspection_tells_everything_as_json)
     CHECK_INT(json_integer_value(at(j, "memory", "kv_bytes_per_token_f16")), 256);
     CHECK_INT(json_integer_value(at(j, "memory", "kv_bytes_at_trained_context")), 256 * 256);
     CHECK_STR(json_string_value(at(j, "tokenizer", "chat_format")), "plain");
+    CHECK_STR(json_string_value(at(j, "tokenizer", "kind")), "llama");
+    CHECK_STR(json_string_value(at(j, "tokenizer", "pre")), "");
     tokens = at(j, "metadata", "tokenizer.ggml.tokens");
     CHECK_INT(json_integer_value(json_object_get(tokens, "count")), 320);
     CHECK_INT(json_array_size(json_object_get(tokens, "first")), 8);

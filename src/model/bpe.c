@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bpe.c - "gpt2": byte-level byte pair encoding (Radford et al. 2019).
+ *
+ * A text is cut into words (pretokenizer.h); a word begins as its bytes, and merges are done in the
+ * order of the file's list.  The file writes bytes as printable characters; here pieces are the
+ * bytes themselves, and a merge is two tokens and what they become. */
+#include "base/mem.h"
+#include "model/hparams.h"
+#include "model/merge.h"
+#include "model/pretokenizer.h"
+#include "model/tokenize.h"
+#include "model/unicode.h"
+#include "model/wordcache.h"
+
+#include <inttypes.h>
+
+#define RANK_FREE UINT32_MAX
+/* Ranks are scores of merging: up to here a float holds them exactly. */
+#define MERGES_MAX (1u << 24)
+
+struct rank {
+    int32_t left, right;
+    uint32_t rank; /* its place in the file, RANK_FREE: an empty slot */
+    int32_t id;    /* what the two become */
+};
+
+struct bpe {
+    const struct pretokenizer *pretokenizer;
+    struct splitter splitter;
+    struct rank *ranks; /* hash table; slots are a power of two */
+    uint32_t rank_mask;
+};
+
+/* ---- bytes as the file writes them ---- */
+
+/* Bytes that print stand for themselves, the other 68 are U+0100 and up in their order; -1: no
+ * byte.
+ */
+static int byte_of(uint32_t c)
+{
+    if (c < 0x100)
+        return (c > 0x20 && c < 0x7f) || (c > 0xa0 && c != 0xad) ? (int)c : -1;
+    if (c <= 0x120)
+        return (int)(c - 0x100);
+    if (c <= 0x142)
+        return (int)(c - 0x121 + 0x7f);
+    return c == 0x143 ? 0xad : -1;
+}
+
+/* The bytes that text stands for, at most text.len of them; false if a character stands for none.
+ */
+static bool decode(struct str text, char *bytes, size_t *n)
+{
+    *n = 0;
+    for (size_t i = 0; i < text.len;) {
+        size_t len;
+        int byte = byte_of(unicode_next((struct str){text.at + i, text.len - i}, &len));
+
+        if (byte < 0)
+            return false;
+        bytes[(*n)++] = (char)byte;
+        i += len;
+    }
+    return true;
+}
+
+/* Only what can come out of merging is written in that way; the rest is literal. */
+static int piece(struct llmos_tokenizer *t, struct token *token, struct str text)
+{
+    char *bytes;
+
+    token->piece = text;
+    if (token->kind != TOKEN_NORMAL && token->kind != TOKEN_UNUSED)
+        return 0;
+    bytes = arena_alloc(&t->arena, text.len);
+    if (!bytes)
+        return -1;
+    token->is_literal = !decode(text, bytes, &token->piece.len);
+    if (token->is_literal)
+        token->piece = text;
+    else
+        token->piece.at = bytes;
+    return 0;
+}
+
+/* ---- merges ---- */
+
+static struct rank *find_rank(const struct bpe *b, int32_t left, int32_t right)
+{
+    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    uint32_t i = (uint32_t)(h >> 32) & b->rank_mask;
+
+    while (b->ranks[i].rank != RANK_FREE &&
+           (b->ranks[i].left != left || b->ranks[i].right != right))
+        i = (i + 1) & b->rank_mask;
+    return &b->ranks[i];
+}
+
+/* The token of these bytes; -2 if it is one that text must not become. */
+static int32_t find_part(const struct llmos_tokenizer *t, const char *at, size_t n)
+{
+    int32_t id = vocab_find(t, at, n);
+
+    if (id < 0 && vocab_find_mark(t, at, n) >= 0)
+        return -2;
+    return id;
+}
+
+static int refuse(uint64_t number, struct str text, const char *why, struct llmos_error *err)
+{
+    return fail(err, LLMOS_EFORMAT, "merge %" PRIu64 " '%.*s' %s", number, STR_ARG(text), why);
+}
+
+static int read_merge(const struct llmos_tokenizer *t, struct bpe *b, uint64_t number,
+                      struct str text, struct llmos_error *err)
+{
+    char bytes[2 * VOCAB_PIECE_MAX];
+    const char *space = text.len > 1 ? memchr(text.at + 1, ' ', text.len - 1) : NULL;
+    struct str first, second;
+    size_t n, more;
+    int32_t left, right, id;
+    struct rank *rank;
+
+    if (!space || text.len > sizeof(bytes))
+        return refuse(number, text, space ? "is too long" : "is not two tokens", err);
+    first = (struct str){text.at, (size_t)(space - text.at)};
+    second = (struct str){space + 1, text.len - first.len - 1};
+    if (!decode(first, bytes, &n) || !decode(second, bytes + n, &more) || n == 0 || more == 0)
+        return refuse(number, text, "is not written in the characters that stand for bytes", err);
+    left = find_part(t, bytes, n);
+    right = find_part(t, bytes + n, more);
+    id = find_part(t, bytes, n + more);
+    if (left == -2 || right == -2 || id == -2)
+        return 0; /* text never becomes a control token, nor what is made of one */
+    if (left < 0 || right < 0)
+        return refuse(number, text, "names a token that is not in the vocabulary", err);
+    if (id < 0)
+        return refuse(number, text, "makes a token that is not in the vocabulary", err);
+    rank = find_rank(b, left, right);
+    if (rank->rank == RANK_FREE)
+        *rank = (struct rank){left, right, (uint32_t)number, id};
+    return 0;
+}
+
+static int read_merges(struct llmos_tokenizer *t, struct bpe *b, const struct gguf *g,
+                       struct llmos_error *err)
+{
+    struct gguf_array merges;
+    uint32_t slots = 16;
+    int rc = gguf_get_array(g, "tokenizer.ggml.merges", GGUF_STRING, &merges, err);
+
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.merges'");
+    if (merges.count > MERGES_MAX)
+        return fail(err, LLMOS_ELIMIT, "%" PRIu64 " merges, at most %u are accepted", merges.count,
+                    MERGES_MAX);
+    while (slots < merges.count + merges.count / 3 + 1)
+        slots *= 2;
+    b->ranks = arena_array(&t->arena, struct rank, slots);
+    if (!b->ranks)
+        return fail(err, LLMOS_ENOMEM, "no memory for %" PRIu64 " merges", merges.count);
+    memset(b->ranks, 0xff, slots * sizeof(*b->ranks));
+    b->rank_mask = slots - 1;
+    rc = 0;
+    for (uint64_t i = 0; i < merges.count && rc == 0; i++)
+        rc = read_merge(t, b, i, gguf_array_str(&merges, i), err);
+    return rc;
+}
+
+/* ---- making ---- */
+
+static int find_pretokenizer(struct bpe *b, const struct gguf *g, struct llmos_error *err)
+{
+    struct str name = STR("default");
+    int rc = gguf_get_str(g, "tokenizer.ggml.pre", &name, err);
+
+    if (rc < 0)
+        return rc;
+    b->pretokenizer = pretokenizer_by_name(name);
+    if (!b->pretokenizer)
+        return fail(
+            err, LLMOS_EUNSUPPORTED,
+            "pre-tokenizer '%.*s' is not known to this version; if the model splits text as "
+            "a known one does, say its name in 'tokenizer.ggml.pre'",
+            STR_ARG(name));
+    return 0;
+}
+
+static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    struct bpe *b = arena_alloc(&t->arena, sizeof(*b));
+    int rc;
+
+    if (!b)
+        return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
+    t->own = b;
+    rc = find_pretokenizer(b, g, err);
+    if (rc == 0)
+        rc = pretokenizer_compile(b->pretokenizer, &b->splitter, &t->arena, err);
+    if (rc == 0)
+        rc = read_merges(t, b, g, err);
+    if (rc < 0)
+        return rc;
+    t->splitting = b->pretokenizer->name;
+    if (!gguf_find(g, "tokenizer.ggml.add_bos_token"))
+        t->add_bos = b->pretokenizer->add_bos;
+    for (int byte = 0; byte < 256; byte++) {
+        char c = (char)byte;
+
+        t->byte_token[byte] = vocab_find(t, &c, 1);
+    }
+    return 0;
+}
+
+/* ---- words ---- */
+
+struct run {
+    const struct llmos_tokenizer *t;
+    const struct bpe *b;
+    struct merging m;
+    struct word *words; /* NULL for short texts */
+    struct token_sink *out;
+    struct llmos_error *err;
+};
+
+static bool join(const struct merging *m, const struct symbol *a, const struct symbol *b,
+                 struct pair *pair)
+{
+    const struct rank *rank = find_rank(m->with, a->id, b->id);
+
+    if (rank->rank == RANK_FREE)
+        return false;
+    pair->score = -(float)rank->rank;
+    pair->id = rank->id;
+    return true;
+}
+
+/* Merges; a word of few tokens becomes known. */
+static int merge_word(struct run *r, struct str text, struct word *word)
+{
+    int32_t ids[WORDCACHE_IDS];
+    size_t n = 0;
+    int rc = 0;
+
+    if (merge_begin(&r->m, text) == 0) {
+        for (size_t i = 0; i < text.len; i++)
+            merge_add(&r->m, 1, r->t->byte_token[(unsigned char)text.at[i]]);
+        rc = merge_run(&r->m);
+    } else {
+        rc = -1;
+    }
+    if (rc < 0)
+        return fail(r->err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
+    for (uint32_t i = 0; i != MERGE_NONE && rc == 0; i = r->m.symbols[i].next) {
+        const struct symbol *s = &r->m.symbols[i];
+
+        if (s->id < 0) {
+            rc = tokenize_spell(r->t, (struct str){text.at + s->at, s->len}, r->out, r->err);
+            word = NULL;
+            continue;
+        }
+        token_sink_put(r->out, s->id);
+        if (n < WORDCACHE_IDS)
+            ids[n] = s->id;
+        n++;
+    }
+    wordcache_keep(word, text, ids, n);
+    return rc;
+}
+
+static int put_word(void *run, struct str text)
+{
+    struct run *r = run;
+    struct word *word = wordcache_at(r->words, text);
+    int32_t id;
+
+    if (word && word->length) {
+        for (size_t i = 0; i < word->count; i++)
+            token_sink_put(r->out, word->ids[i]);
+        return 0;
+    }
+    id = r->b->pretokenizer->ignore_merges ? vocab_find(r->t, text.at, text.len) : -1;
+    if (id < 0)
+        return merge_word(r, text, word);
+    token_sink_put(r->out, id);
+    wordcache_keep(word, text, &id, 1);
+    return 0;
+}
+
+static int tokenize(const struct llmos_tokenizer *t, struct str text, bool with_space,
+                    struct token_sink *out, struct llmos_error *err)
+{
+    struct run r = {
+        .t = t, .b = t->own, .m = {.join = join, .with = t->own}, .out = out, .err = err};
+    int rc;
+
+    (void)with_space; /* these vocabularies have no such habit */
+    if (wordcache_create(&r.words, text.len) < 0)
+        return fail(err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
+    rc = splitter_run(&r.b->splitter, text, put_word, &r);
+    merge_fini(&r.m);
+    mem_free(r.words);
+    return rc;
+}
+
+const struct vocab_kind vocab_kind_bpe = {
+    .name = "gpt2",
+    .is_unique = true,
+    .piece = piece,
+    .make = make,
+    .tokenize = tokenize,
+};
