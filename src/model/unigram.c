@@ -12,6 +12,7 @@
 #include "model/wordcache.h"
 
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 
 /* What an unknown character costs below the least likely piece (SentencePiece's kUnkPenalty). */
@@ -26,7 +27,7 @@ struct unigram {
 
 /* ---- making ---- */
 
-static int add_pieces(struct llmos_tokenizer *t, struct unigram *u)
+static int add_pieces(struct llmos_tokenizer *t, struct unigram *u, struct llmos_error *err)
 {
     double lowest = FLT_MAX;
 
@@ -36,14 +37,21 @@ static int add_pieces(struct llmos_tokenizer *t, struct unigram *u)
 
         if (token->kind != TOKEN_NORMAL || p.len == 0)
             continue;
+        if (!isfinite(token->score)) {
+            trie_drop(&u->trie);
+            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a finite number",
+                        id);
+        }
         if (trie_add(&u->trie, p, (int32_t)id) < 0) {
             trie_drop(&u->trie);
-            return -1;
+            return fail(err, LLMOS_ENOMEM, "no memory for the pieces of the vocabulary");
         }
         lowest = (double)token->score < lowest ? (double)token->score : lowest;
     }
     u->unknown_score = lowest - UNKNOWN_PENALTY;
-    return trie_keep(&u->trie, &t->arena);
+    return trie_keep(&u->trie, &t->arena) < 0
+               ? fail(err, LLMOS_ENOMEM, "no memory for the pieces of the vocabulary")
+               : 0;
 }
 
 static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
@@ -51,9 +59,12 @@ static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_er
     struct unigram *u = arena_alloc(&t->arena, sizeof(*u));
     int rc;
 
-    if (!u || add_pieces(t, u) < 0)
-        return fail(err, LLMOS_ENOMEM, "no memory for the pieces of the vocabulary");
+    if (!u)
+        return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
     t->own = u;
+    rc = add_pieces(t, u, err);
+    if (rc < 0)
+        return rc;
     /* Where a space is unknown it is one with what is unknown in front of it. */
     t->splits_words = vocab_find(t, " ", 1) >= 0 && vocab_splits_at_spaces(t);
     rc = gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &u->merges_spaces, err);

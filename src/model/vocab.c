@@ -278,9 +278,8 @@ static int read_tokens(struct llmos_tokenizer *t, const struct gguf_array *texts
         if (rc < 0)
             return rc;
         token->score = scores->count ? gguf_array_f32(scores, id) : 0;
-        if (!isfinite(token->score))
-            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a finite number",
-                        id);
+        if (isnan(token->score))
+            return fail(err, LLMOS_EFORMAT, "the score of token %" PRIu32 " is not a number", id);
         adjust_kind(t, id);
         t->has_unused |= token->kind == TOKEN_UNUSED;
     }

@@ -107,8 +107,8 @@ static const struct {
     {"tokenizer.ggml.tokens", 16, UINT64_MAX, 8, "string 0 of key"},
     {"tokenizer.ggml.scores", 8, 1ull << 62, 8, "promises"}, /* times 4 is 0 */
     {"tokenizer.ggml.scores", 4, GGUF_I32, 4, "array of i32, one of f32 is needed"},
-    {"tokenizer.ggml.scores", 16, 0x7fc00000, 4, "score of token 0 is not a finite number"},
-    {"tokenizer.ggml.scores", 16, 0x7f800001, 4, "score of token 0 is not a finite number"},
+    {"tokenizer.ggml.scores", 16, 0x7fc00000, 4, "score of token 0 is not a number"},
+    {"tokenizer.ggml.scores", 16, 0x7f800001, 4, "score of token 0 is not a number"},
     {"tokenizer.ggml.scores", 16, 0xff800000, 4, NULL}, /* minus infinity is a score */
     {"tokenizer.ggml.token_type", 4, GGUF_F32, 4, "array of f32, one of i32"},
     {"tokenizer.ggml.token_type", 16, 7, 4, "token 0 has kind 7"},

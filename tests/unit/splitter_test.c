@@ -3,9 +3,10 @@
 #include "test.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "model/splitter.h"
+
+#include <time.h>
 
 static int put(void *to, struct str piece)
 {
@@ -123,7 +124,8 @@ TEST(splitter_says_which_expression_it_cannot_read)
         CHECK_INT(splitter_init(&s, &bad[i], 1, &arena, &err), LLMOS_EUNSUPPORTED);
         CHECK_CONTAINS(err.text, bad[i]);
     }
-    CHECK_INT(splitter_init(&s, (const char *const[]){"(a{512}){9}"}, 1, &arena, &err), LLMOS_ELIMIT);
+    CHECK_INT(splitter_init(&s, (const char *const[]){"(a{512}){9}"}, 1, &arena, &err),
+              LLMOS_ELIMIT);
     CHECK_INT(splitter_init(&s, bad, 7, &arena, &err), LLMOS_ELIMIT);
     arena_fini(&arena);
 }
@@ -135,7 +137,7 @@ TEST(splitter_needs_no_quadratic_time)
     const char *expressions[] = {"\\s+$", "\\s+x|a+b|a"};
     struct splitter s;
     struct arena arena;
-    uint64_t start = clock_ns();
+    clock_t start = clock();
     size_t pieces = 0;
 
     arena_init(&arena, 1 << 20);
@@ -144,7 +146,7 @@ TEST(splitter_needs_no_quadratic_time)
     memset(text + BYTES / 2, 'a', BYTES / 2);
     CHECK_INT(splitter_run(&s, (struct str){text, BYTES}, count, &pieces), 0);
     CHECK_INT(pieces, 1 + BYTES / 2);
-    CHECK(clock_seconds_since(start) < 30); /* squared it would be hours */
+    CHECK(clock() - start < 30 * CLOCKS_PER_SEC); /* squared it would be hours */
     arena_fini(&arena);
 }
 

@@ -3,10 +3,11 @@
  * texts. */
 #include "test.h"
 
-#include "base/clock.h"
 #include "model/loaded.h"
 #include "model/vocab.h"
 #include "modelfile.h"
+
+#include <time.h>
 
 #define SPACE    "\xe2\x96\x81"
 #define LIST_MAX 64
@@ -496,7 +497,7 @@ TEST(unigram_needs_scores_that_are_numbers)
     CHECK_CONTAINS(refusal(&p), "'tokenizer.ggml.scores' has 3 elements");
     p.score_count = 0;
     p.tokens[5].score = NAN;
-    CHECK_STR(refusal(&p), "the score of token 5 is not a finite number");
+    CHECK_STR(refusal(&p), "the score of token 5 is not a number");
     p.tokens[5].score = -INFINITY;
     CHECK_STR(refusal(&p), "the score of token 5 is not a finite number");
 }
@@ -587,7 +588,7 @@ TEST(tokenize_is_the_same_for_long_and_short_texts)
 static void check_quick(const llmos_tokenizer *t, const char *unit, size_t bytes)
 {
     char *text = malloc(bytes);
-    uint64_t before = clock_ns();
+    clock_t before = clock();
     long n;
 
     CHECK(text);
@@ -596,8 +597,8 @@ static void check_quick(const llmos_tokenizer *t, const char *unit, size_t bytes
     n = llmos_tokenize(t, text, bytes, 0, NULL, 0, NULL);
     free(text);
     CHECK(n >= 0 || n == LLMOS_EFORMAT); /* falcon has no token for 0xff */
-    /* Quadratic time would take hours; sanitizers and a busy machine cost a factor of 20. */
-    if (clock_seconds_since(before) > 30)
+    /* Quadratic time would take hours; sanitizers cost a factor of 20. */
+    if (clock() - before > 30 * CLOCKS_PER_SEC)
         TEST_FAIL("%zu bytes of '%s' took more than 30 s", bytes, unit);
 }
 
