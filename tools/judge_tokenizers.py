@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""judge_tokenizers.py - our tokens against those of Hugging Face's tokenizers and of SentencePiece.
+
+usage: tools/judge_tokenizers.py [--count N] [--seed N] LIBRARY FOLDER [NAME ...]
+
+LIBRARY: libllmos.so.  FOLDER: vocabularies as GGUF (ggml-vocab-gpt-2.gguf, ggml-vocab-bert-bge.gguf).
+NAME: a pre-tokenizer, "bert", "t5" or "llama"; all of them if none is given.  Needs the packages
+tokenizers and sentencepiece.
+
+A byte-level BPE is that of GPT-2's vocabulary behind the splits of another model's tokenizer.json.
+The models for "t5" and "llama" are trained here, on text that is made here.
+Prints how many random strings were the same, and the first that were not; exits with 1 if any was not.
+"""
+import argparse
+import ctypes
+import os
+import random
+import struct
+import sys
+import tempfile
+import unicodedata
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
+
+# ---- GGUF ----
+
+SIZES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+
+def gguf_read(path):
+    data = open(path, "rb").read()
+    at = 24
+
+    def text():
+        nonlocal at
+        n, = struct.unpack_from("<Q", data, at)
+        at += 8 + n
+        return data[at - n:at].decode("utf-8", "surrogateescape")
+
+    def value(kind):
+        nonlocal at
+        if kind == 8:
+            return text()
+        if kind == 9:
+            inner, n = struct.unpack_from("<IQ", data, at)
+            at += 12
+            return [value(inner) for _ in range(n)]
+        f = "<" + SIZES[kind]
+        v, = struct.unpack_from(f, data, at)
+        at += struct.calcsize(f)
+        return v
+
+    values = {}
+    for _ in range(struct.unpack_from("<Q", data, 16)[0]):
+        key = text()
+        kind, = struct.unpack_from("<I", data, at)
+        at += 4
+        values[key] = value(kind)
+    return values
+
+
+def gguf_write(path, values):
+    def text(s):
+        b = s.encode("utf-8", "surrogateescape")
+        return struct.pack("<Q", len(b)) + b
+
+    out = [b"GGUF", struct.pack("<IQQ", 3, 0, len(values))]
+    for key, v in values.items():
+        out.append(text(key))
+        if isinstance(v, bool):
+            out.append(struct.pack("<I?", 7, v))
+        elif isinstance(v, int):
+            out.append(struct.pack("<II", 4, v))
+        elif isinstance(v, str):
+            out.append(struct.pack("<I", 8) + text(v))
+        elif isinstance(v, bytes):
+            out.append(struct.pack("<IIQ", 9, 0, len(v)) + v)
+        elif isinstance(v[0], str):
+            out.append(struct.pack("<IIQ", 9, 8, len(v)) + b"".join(text(s) for s in v))
+        else:
+            f, kind = ("f", 6) if isinstance(v[0], float) else ("i", 5)
+            out.append(struct.pack("<IIQ%d%s" % (len(v), f), 9, kind, len(v), *v))
+    open(path, "wb").write(b"".join(out) + bytes(64))
+
+
+# ---- ours ----
+
+class Ours:
+    def __init__(self, library, path):
+        self.lib = lib = ctypes.CDLL(library)
+        for name in ("llmos_model_tokenizer",):
+            getattr(lib, name).restype = ctypes.c_void_p
+        lib.llmos_tokenize.restype = ctypes.c_long
+        model, error = ctypes.c_void_p(), ctypes.create_string_buffer(1024)
+        fd = os.open(path, os.O_RDONLY)
+        if lib.llmos_model_open_vocabulary_fd(ctypes.byref(model), fd, error) < 0:
+            sys.exit("%s: %s" % (path, error.raw))
+        os.close(fd)
+        self.t = ctypes.c_void_p(lib.llmos_model_tokenizer(model))
+        self.ids = (ctypes.c_int32 * 65536)()
+
+    def encode(self, text):
+        b = text.encode()
+        n = self.lib.llmos_tokenize(self.t, b, ctypes.c_size_t(len(b)), 0, self.ids, ctypes.c_size_t(65536), None)
+        return self.ids[:n] if n >= 0 else n
+
+
+# ---- theirs: the splits as the models' tokenizer.json have them ----
+
+CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TAIL_SLASH = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
+CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+KANA = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
+
+
+def cased(tail):
+    return (r"[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + "+" + tail + r"|[^\r\n\p{L}\p{N}]?" + UPPER + "+" + LOWER + "*" + tail)
+
+
+def splits(*expressions):
+    return [pre_tokenizers.Split(Regex(e), "isolated") for e in expressions]
+
+
+def bytes_with_regex():
+    return [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+
+
+DIGIT = [pre_tokenizers.Digits(individual_digits=True)]
+PUNCTUATION = [pre_tokenizers.Punctuation("contiguous")]
+GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+DEEPSEEK_3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"""
+              r""" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""")
+
+FAMILIES = {
+    "gpt-2": bytes_with_regex,
+    "starcoder": lambda: DIGIT + bytes_with_regex(),
+    "llama-bpe": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|" + TAIL),
+    "dbrx": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|" + TAIL),
+    "qwen2": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + TAIL),
+    "qwen35": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
+    "bailingmoe": lambda: splits(r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"),
+    "seed-coder": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"),
+    "exaone-moe": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"),
+    "tekken": lambda: splits(cased("") + r"|\p{N}|" + TAIL_SLASH),
+    "gpt-4o": lambda: splits(cased(CONTRACTION + "?") + r"|\p{N}{1,3}|" + TAIL_SLASH),
+    "youtu": lambda: splits("[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|" + KANA,
+                            cased(CONTRACTION + "?") + r"|\p{N}|" + TAIL_SLASH),
+    "deepseek-coder": lambda: splits("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK) + DIGIT,
+    "deepseek-v3": lambda: splits(r"\p{N}{1,3}", KANA, DEEPSEEK_3),
+    "falcon": lambda: PUNCTUATION + splits(GPT_2, "[0-9][0-9][0-9]"),
+    "bloom": lambda: splits(BLOOM),
+    "viking": lambda: splits(BLOOM) + DIGIT,
+    "superbpe": lambda: splits(r"\p{N}+", r"(?=(\d{3})+(?!\d))"),
+}
+IGNORE_MERGES = {"llama-bpe", "tekken", "youtu"}
+
+
+def bpe_of(name, vocabulary):
+    tokens, merges = vocabulary["tokenizer.ggml.tokens"], vocabulary["tokenizer.ggml.merges"]
+    bpe = models.BPE({s: i for i, s in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges],
+                     ignore_merges=name in IGNORE_MERGES)
+    t = Tokenizer(bpe)
+    steps = FAMILIES[name]()
+    if name != "gpt-2" and name != "starcoder":
+        steps = steps + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    t.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    return t
+
+
+def bert_of(vocabulary):
+    tokens = vocabulary["tokenizer.ggml.tokens"]
+    kinds = vocabulary["tokenizer.ggml.token_type"]
+    plain = {}
+    for i, (s, k) in enumerate(zip(tokens, kinds)):
+        plain[s if k != 1 or s.startswith("[unused") else s[1:] if s.startswith("\u2581") else "##" + s] = i
+    t = Tokenizer(models.WordPiece(plain, unk_token="[UNK]", max_input_chars_per_word=100))
+    t.normalizer = normalizers.BertNormalizer()
+    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return t
+
+
+# ---- theirs: SentencePiece ----
+
+def corpus(seed):
+    r = random.Random(seed)
+    syllables = "an ba co du el fi go ha in ju ka lo mi no os pe qu ra st te ur ve wi xa yo zé ße ñu жи 中 ん".split()
+    words = ["".join(r.choice(syllables) for _ in range(r.randint(1, 4))) for _ in range(2000)]
+    for _ in range(4000):
+        yield " ".join(words[min(int(r.expovariate(0.01)), 1999)] for _ in range(r.randint(3, 20)))
+
+
+def sentencepiece_of(kind, folder):
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    prefix = os.path.join(folder, kind)
+    t5 = kind == "t5"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=corpus(1), model_prefix=prefix, vocab_size=600, hard_vocab_limit=False, model_type="unigram" if t5 else "bpe",
+        byte_fallback=not t5, normalization_rule_name="nmt_nfkc" if t5 else "identity",
+        remove_extra_whitespaces=t5, character_coverage=1.0, num_threads=1, minloglevel=2,
+        pad_id=0 if t5 else -1, eos_id=1 if t5 else 2, unk_id=2 if t5 else 0, bos_id=-1 if t5 else 1)
+    m = pb.ModelProto()
+    m.ParseFromString(open(prefix + ".model", "rb").read())
+    values = {"general.architecture": "judge", "tokenizer.ggml.model": kind,
+              "tokenizer.ggml.tokens": [p.piece for p in m.pieces],
+              "tokenizer.ggml.scores": [float(p.score) for p in m.pieces],
+              "tokenizer.ggml.token_type": [int(p.type) for p in m.pieces],
+              "tokenizer.ggml.add_space_prefix": bool(m.normalizer_spec.add_dummy_prefix),
+              "tokenizer.ggml.remove_extra_whitespaces": bool(m.normalizer_spec.remove_extra_whitespaces)}
+    if m.normalizer_spec.precompiled_charsmap:
+        values["tokenizer.ggml.precompiled_charsmap"] = m.normalizer_spec.precompiled_charsmap
+    path = prefix + ".gguf"
+    gguf_write(path, values)
+    return path, sentencepiece.SentencePieceProcessor(model_file=prefix + ".model")
+
+
+# ---- random strings ----
+
+def alphabets(only_old):
+    """only_old: what Unicode 3.2 had, as it was; Hugging Face's BERT knows marks up to Unicode 8 or so."""
+    assigned = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+    if only_old:
+        assigned = [c for c in assigned if unicodedata.ucd_3_2_0.category(c) == unicodedata.category(c)]
+    by = {}
+    for c in assigned:
+        by.setdefault(unicodedata.category(c), []).append(c)
+    spaces = list(" \t\n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000")
+    words = ["the", " the", "'s", "'S", "'ll", "'LL", "'ve", "'\u017f", " don't", "HeLLo", "é", "e\u0301", "123", "1234567", "  ",
+             "\n\n", " \n", "\r\n", "中国", "ひらがな", "한국어", "👨\u200d👩\u200d👧", "🇩🇪", "...", "!?", "()", "==", "/", "_", "ſ", "İ",
+             "ß", "ǅ", "ʰ", "²", "½", "Ⅷ", "٣", "ก็", "\u200b", "\ufeff", "<|endoftext|>", "'", "’s"]
+    ascii_ = [chr(c) for c in range(1, 128)]
+    return [assigned, spaces, words, ascii_, words, [c for k in ("Lu", "Lt", "Ll", "Lm") for c in by[k]],
+            [c for k in ("Nd", "Nl", "No") for c in by[k]], [c for k in ("Mn", "Mc", "Me") for c in by[k]],
+            [c for k in by if k[0] in "PS" for c in by[k]]]
+
+
+def strings(count, seed, only_old):
+    r = random.Random(seed)
+    sources = alphabets(only_old)
+    for _ in range(count):
+        few = [r.choice(sources) for _ in range(r.randint(1, 3))]
+        yield "".join(r.choice(r.choice(few)) for _ in range(r.randint(1, 24)))
+
+
+# ---- the verdict ----
+
+def judge(name, ours, theirs, count, seed):
+    same, shown = 0, 0
+    batch = []
+
+    def settle():
+        nonlocal same, shown
+        for text, ids in zip(batch, theirs(batch)):
+            got = ours.encode(text)
+            if got == ids:
+                same += 1
+            elif shown < 5:
+                shown += 1
+                print("   %s\n     ours   %s\n     theirs %s" % (ascii(text), got, ids))
+        batch.clear()
+
+    for text in strings(count, seed, name == "bert"):
+        batch.append(text)
+        if len(batch) == 5000:
+            settle()
+    settle()
+    print("%-16s %d of %d the same" % (name, same, count), flush=True)
+    return same == count
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--count", type=int, default=10000)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("library")
+    p.add_argument("folder")
+    p.add_argument("names", nargs="*")
+    o = p.parse_args()
+    gpt2 = gguf_read(os.path.join(o.folder, "ggml-vocab-gpt-2.gguf"))
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name in o.names or list(FAMILIES) + ["bert", "t5", "llama"]:
+            if name in FAMILIES:
+                path = os.path.join(folder, name + ".gguf")
+                values = {k: v for k, v in gpt2.items() if k.startswith("tokenizer.")}
+                values["tokenizer.ggml.pre"] = name
+                gguf_write(path, values)
+                t = bpe_of(name, gpt2)
+            elif name == "bert":
+                path = os.path.join(o.folder, "ggml-vocab-bert-bge.gguf")
+                t = bert_of(gguf_read(path))
+            else:
+                path, t = sentencepiece_of(name, folder)
+            if name in ("t5", "llama"):
+                def theirs(batch, t=t):
+                    return t.encode(batch)
+            else:
+                def theirs(batch, t=t):
+                    return [e.ids for e in t.encode_batch_fast(batch, add_special_tokens=False)]
+            good &= judge(name, Ours(o.library, path), theirs, o.count, o.seed)
+    sys.exit(not good)
+
+
+main()
