@@ -130,7 +130,7 @@ static int run(struct spm *s, struct str text, bool with_space, struct token_sin
         return fail(err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
     rest = (struct str){s->text, vocab_spaces(text, with_space, s->text)};
     while (rest.len > 0 && rc == 0) {
-        size_t n = s->t->splits_words ? vocab_word(rest) : rest.len;
+        size_t n = vocab_word(s->t, rest);
 
         rc = put_word(s, (struct str){rest.at, n}, out, err);
         rest = (struct str){rest.at + n, rest.len - n};
@@ -157,7 +157,7 @@ static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_er
 {
     (void)g;
     (void)err;
-    t->splits_words = vocab_splits_at_spaces(t);
+    vocab_find_splits(t);
     return 0;
 }
 

@@ -65,8 +65,10 @@ static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_er
     rc = add_pieces(t, u, err);
     if (rc < 0)
         return rc;
-    /* Where a space is unknown it is one with what is unknown in front of it. */
-    t->splits_words = vocab_find(t, " ", 1) >= 0 && vocab_splits_at_spaces(t);
+    vocab_find_splits(t);
+    /* What is unknown is one with what is unknown in front of it. */
+    t->splits_words &= vocab_find(t, " ", 1) >= 0;
+    t->splits_lines &= vocab_find(t, "\n", 1) >= 0;
     rc = gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &u->merges_spaces, err);
     return rc < 0 ? rc : charsmap_read(&u->charsmap, g, err);
 }
@@ -257,7 +259,7 @@ static int put_words(struct run *r, struct str text)
     int rc = 0;
 
     while (text.len > 0 && rc == 0) {
-        size_t n = r->t->splits_words ? vocab_word(text) : text.len;
+        size_t n = vocab_word(r->t, text);
 
         rc = put_word(r, (struct str){text.at, n});
         text = (struct str){text.at + n, text.len - n};

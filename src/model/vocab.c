@@ -163,21 +163,35 @@ size_t vocab_spaces(struct str text, bool with_space, char *out)
     return n;
 }
 
-size_t vocab_word(struct str text)
+size_t vocab_word(const struct llmos_tokenizer *t, struct str text)
 {
-    for (size_t i = 1; i < text.len; i++)
-        if (text.at[i] == ' ' && text.at[i - 1] != ' ')
+    for (size_t i = 1; i < text.len; i++) {
+        char before = text.at[i - 1], here = text.at[i];
+
+        if (here == ' ' && before != ' ' && t->splits_words)
             return i;
+        if ((here == '\n' || before == '\n') && t->splits_lines)
+            return i;
+    }
     return text.len;
 }
 
-bool vocab_splits_at_spaces(const struct llmos_tokenizer *t)
+void vocab_find_splits(struct llmos_tokenizer *t)
 {
-    for (uint32_t id = 0; id < t->count; id++)
-        if (vocab_word(t->tokens[id].piece) != t->tokens[id].piece.len &&
-            t->tokens[id].kind != TOKEN_CONTROL)
-            return false;
-    return true;
+    bool words = true, lines = true;
+
+    for (uint32_t id = 0; id < t->count; id++) {
+        struct str p = t->tokens[id].piece;
+
+        if (t->tokens[id].kind == TOKEN_CONTROL)
+            continue;
+        for (size_t i = 1; i < p.len; i++) {
+            words &= p.at[i] != ' ' || p.at[i - 1] == ' ';
+            lines &= p.at[i] != '\n' && p.at[i - 1] != '\n';
+        }
+    }
+    t->splits_words = words;
+    t->splits_lines = lines;
 }
 
 int vocab_piece_spaced(struct llmos_tokenizer *t, struct token *token, struct str text)

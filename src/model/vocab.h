@@ -72,7 +72,8 @@ struct llmos_tokenizer {
     bool is_hashed; /* "bert" that writes "##ing", not U+2581 in front of what begins a word */
     int32_t byte_token[256]; /* -1: none */
     bool *ends_generation;   /* per token */
-    bool splits_words;       /* vocab_splits_at_spaces, for kinds that ask */
+    bool splits_words;       /* no piece has a space behind something else */
+    bool splits_lines;       /* no piece has a line end and something else */
     bool has_unused;         /* pieces that merging passes through but that must not come out */
     /* Hash table of the pieces that merging may make; UINT32_MAX: free.  slots is a power of two.
      */
@@ -93,11 +94,11 @@ void vocab_destroy(struct llmos_tokenizer *t);
  * returns how many it used. */
 int vocab_piece_spaced(struct llmos_tokenizer *t, struct token *token, struct str text);
 size_t vocab_spaces(struct str text, bool with_space, char *out);
-/* No piece has a space behind something else: then nothing is joined across the front of a space
- * that follows something else, and what stands between such places can be looked at by itself. */
-bool vocab_splits_at_spaces(const struct llmos_tokenizer *t);
-/* The bytes of text up to the first such place. */
-size_t vocab_word(struct str text);
+/* Finds out at which places of a text nothing is ever joined, for vocab_word. */
+void vocab_find_splits(struct llmos_tokenizer *t);
+/* The bytes of text (not empty) up to the first such place: what stands before it can be looked at
+ * by itself. */
+size_t vocab_word(const struct llmos_tokenizer *t, struct str text);
 
 /* The token with this piece among those that merging may make, -1 if there is none. */
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length);

@@ -2,8 +2,8 @@
 /* wordcache.h - what short words became, for the time of one text: most words of a text have been
  * there before.
  *
- * 200 KB, and none for texts so short that it would cost more than it saves.  A word that hashes to
- * the place of another takes it.  One thread. */
+ * Up to 900 KB, of which the system gives only what is touched, and none for texts so short that it
+ * would cost more than it saves.  A word that hashes to the place of another takes it.  One thread. */
 #ifndef MODEL_WORDCACHE_H
 #define MODEL_WORDCACHE_H
 
@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#define WORDCACHE_COUNT    4096 /* 2^12: see wordcache_at */
+#define WORDCACHE_COUNT    16384 /* 2^14: see wordcache_at */
 #define WORDCACHE_BYTES    16   /* longer words are not kept */
 #define WORDCACHE_IDS      7    /* nor those of more tokens */
 #define WORDCACHE_TEXT_MIN 256
@@ -41,7 +41,7 @@ static inline struct word *wordcache_at(struct word *words, struct str text)
         return NULL;
     memcpy(part, text.at, text.len);
     h = (part[0] ^ (part[1] * 0xff51afd7ed558ccdu)) * 0x9e3779b97f4a7c15u;
-    word = &words[h >> 52];
+    word = &words[h >> 50];
     if (word->length == text.len && word->text[0] == part[0] && word->text[1] == part[1])
         return word;
     word->length = 0;
