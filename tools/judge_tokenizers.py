@@ -3,6 +3,7 @@
 """judge_tokenizers.py - our tokens against those of Hugging Face's tokenizers and of SentencePiece.
 
 usage: tools/judge_tokenizers.py [--count N] [--seed N] LIBRARY FOLDER [NAME ...]
+       tools/judge_tokenizers.py --vectors tests/data/tokenizer
 
 LIBRARY: libllmos.so.  FOLDER: vocabularies as GGUF (ggml-vocab-gpt-2.gguf, ggml-vocab-bert-bge.gguf).
 NAME: a pre-tokenizer, "bert", "t5" or "llama"; all of them if none is given.  Needs the packages
@@ -10,19 +11,22 @@ tokenizers and sentencepiece.
 
 A byte-level BPE is that of GPT-2's vocabulary behind the splits of another model's tokenizer.json.
 The models for "t5" and "llama" are trained here, on text that is made here.
+The second form writes small vocabularies, and what their makers' tokenizers make of random strings.
 Prints how many random strings were the same, and the first that were not; exits with 1 if any was not.
 """
 import argparse
 import ctypes
+import json
 import os
 import random
+import shutil
 import struct
 import sys
 import tempfile
 import unicodedata
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers  # noqa: E402
 
 # ---- GGUF ----
 
@@ -195,14 +199,86 @@ def corpus(seed):
         yield " ".join(words[min(int(r.expovariate(0.01)), 1999)] for _ in range(r.randint(3, 20)))
 
 
-def sentencepiece_of(kind, folder):
+def byte_level_trained():
+    """A byte-level BPE of 400 tokens, as the metadata of a GGUF."""
+    from tokenizers import trainers
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.train_from_iterator(corpus(2), trainers.BpeTrainer(
+        vocab_size=400, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    model = json.loads(t.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    return {"general.architecture": "judge", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
+            "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [1] * len(tokens),
+            "tokenizer.ggml.merges": [" ".join(m) for m in model["merges"]]}
+
+
+def bert_trained():
+    from tokenizers import trainers
+    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    t.normalizer, t.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    t.train_from_iterator(list(corpus(3)) + ["a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3 ! ? , . ' ( )"],
+                          trainers.WordPieceTrainer(vocab_size=400, show_progress=False, special_tokens=special))
+    tokens = sorted(t.get_vocab(), key=t.get_vocab().get)
+    return {"general.architecture": "judge", "tokenizer.ggml.model": "bert",
+            "tokenizer.ggml.tokens": [s if s in special else s[2:] if s.startswith("##") else "\u2581" + s for s in tokens],
+            "tokenizer.ggml.token_type": [3 if s in special else 1 for s in tokens],
+            "tokenizer.ggml.unknown_token_id": 1, "tokenizer.ggml.cls_token_id": 2,
+            "tokenizer.ggml.seperator_token_id": 3}
+
+
+def fnv(ids):
+    h = 0x811C9DC5
+    for i in ids:
+        for b in struct.pack("<i", i):
+            h = (h ^ b) * 0x01000193 & 0xFFFFFFFF
+    return h
+
+
+def write_vectors(folder, count, seed):
+    """NAME.gguf, and NAME.txt: a line of names, then strings in hex with the FNV-1a of their tokens."""
+    def put(name, columns, encoders, only_old):
+        with open(os.path.join(folder, name + ".txt"), "w") as f:
+            print("text", *columns, file=f)
+            for text in strings(count, seed, only_old):
+                print(text.encode().hex(), *("%08x" % fnv(e(text)) for e in encoders), file=f)
+
+    def of(t):
+        return lambda text: t.encode(text, add_special_tokens=False).ids
+
+    values = byte_level_trained()
+    gguf_write(os.path.join(folder, "gpt2.gguf"), values)
+    put("gpt2", list(FAMILIES), [of(bpe_of(name, values)) for name in FAMILIES], True)
+    values = bert_trained()
+    gguf_write(os.path.join(folder, "bert.gguf"), values)
+    put("bert", ["bert"], [of(bert_of(values))], True)
+    for kind in ("t5", "llama"):
+        with tempfile.TemporaryDirectory() as temporary:
+            path, t = sentencepiece_of(kind, temporary, SMALL_RULES)
+            shutil.move(path, os.path.join(folder, kind + ".gguf"))
+            put(kind, [kind], [t.encode], False)
+
+
+# A to a, ligatures and wide letters apart, a soft hyphen away: a small map in place of NFKC.
+SMALL_RULES = {"A": "a", "É": "é", "\ufb01": "fi", "\uff41": "a", "\xad": "", "\xa0": " ", "\u3000": " ", "\n": " ", "\t": " ",
+               "e\u0301": "é", "\u2026": "...", "²": "2", "½": "1/2", "İ": "i", "ſ": "s", "\u2003": " ", "\r": " "}
+
+
+def sentencepiece_of(kind, folder, rules=None):
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2 as pb
     prefix = os.path.join(folder, kind)
     t5 = kind == "t5"
+    normal = {"normalization_rule_name": "nmt_nfkc" if t5 else "identity"}
+    if rules and t5:
+        normal = {"normalization_rule_tsv": prefix + ".tsv"}
+        with open(prefix + ".tsv", "w") as f:
+            for a, b in sorted(rules.items()):
+                print(" ".join("%x" % ord(c) for c in a), " ".join("%x" % ord(c) for c in b), sep="\t", file=f)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=corpus(1), model_prefix=prefix, vocab_size=600, hard_vocab_limit=False, model_type="unigram" if t5 else "bpe",
-        byte_fallback=not t5, normalization_rule_name="nmt_nfkc" if t5 else "identity",
+        byte_fallback=not t5, **normal,
         remove_extra_whitespaces=t5, character_coverage=1.0, num_threads=1, minloglevel=2,
         pad_id=0 if t5 else -1, eos_id=1 if t5 else 2, unk_id=2 if t5 else 0, bos_id=-1 if t5 else 1)
     m = pb.ModelProto()
@@ -278,10 +354,13 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--count", type=int, default=10000)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("library")
-    p.add_argument("folder")
+    p.add_argument("--vectors", metavar="FOLDER")
+    p.add_argument("library", nargs="?")
+    p.add_argument("folder", nargs="?")
     p.add_argument("names", nargs="*")
     o = p.parse_args()
+    if o.vectors:
+        return write_vectors(o.vectors, 300, o.seed)
     gpt2 = gguf_read(os.path.join(o.folder, "ggml-vocab-gpt-2.gguf"))
     good = True
     with tempfile.TemporaryDirectory() as folder:
