@@ -111,8 +111,18 @@ static int refuse(uint64_t number, struct str text, const char *why, struct llmo
     return fail(err, LLMOS_EFORMAT, "merge %" PRIu64 " '%.*s' %s", number, STR_ARG(text), why);
 }
 
+/* As find_part; most vocabularies list tokens in the order of the merges that make them. */
+static int32_t find_made(const struct llmos_tokenizer *t, const char *at, size_t n, int32_t likely)
+{
+    if (likely >= 0 && (uint32_t)likely < t->count && t->tokens[likely].kind == TOKEN_NORMAL &&
+        !t->tokens[likely].is_literal && str_eq(t->tokens[likely].piece, (struct str){at, n}))
+        return likely;
+    return find_part(t, at, n);
+}
+
+/* *last: what the merge before made. */
 static int read_merge(const struct llmos_tokenizer *t, struct bpe *b, uint64_t number,
-                      struct str text, struct llmos_error *err)
+                      struct str text, int32_t *last, struct llmos_error *err)
 {
     char bytes[2 * VOCAB_PIECE_MAX];
     const char *space = text.len > 1 ? memchr(text.at + 1, ' ', text.len - 1) : NULL;
@@ -129,13 +139,14 @@ static int read_merge(const struct llmos_tokenizer *t, struct bpe *b, uint64_t n
         return refuse(number, text, "is not written in the characters that stand for bytes", err);
     left = find_part(t, bytes, n);
     right = find_part(t, bytes + n, more);
-    id = find_part(t, bytes, n + more);
+    id = find_made(t, bytes, n + more, *last + 1);
     if (left == -2 || right == -2 || id == -2)
         return 0; /* text never becomes a control token, nor what is made of one */
     if (left < 0 || right < 0)
         return refuse(number, text, "names a token that is not in the vocabulary", err);
     if (id < 0)
         return refuse(number, text, "makes a token that is not in the vocabulary", err);
+    *last = id;
     rank = find_rank(b, left, right);
     if (rank->rank == RANK_FREE)
         *rank = (struct rank){left, right, (uint32_t)number, id};
@@ -147,6 +158,7 @@ static int read_merges(struct llmos_tokenizer *t, struct bpe *b, const struct gg
 {
     struct gguf_array merges;
     uint32_t slots = 16;
+    int32_t last = -1;
     int rc = gguf_get_array(g, "tokenizer.ggml.merges", GGUF_STRING, &merges, err);
 
     if (rc < 0)
@@ -165,7 +177,7 @@ static int read_merges(struct llmos_tokenizer *t, struct bpe *b, const struct gg
     b->rank_mask = slots - 1;
     rc = 0;
     for (uint64_t i = 0; i < merges.count && rc == 0; i++)
-        rc = read_merge(t, b, i, gguf_array_str(&merges, i), err);
+        rc = read_merge(t, b, i, gguf_array_str(&merges, i), &last, err);
     return rc;
 }
 

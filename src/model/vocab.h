@@ -2,7 +2,25 @@
 /* vocab.h - the insides of llmos_tokenizer: the pieces of a vocabulary and how to find them.
  *
  * Made from a GGUF whose bytes must outlive it (texts are slices of the file).  Read-only once
- * made, but for the chat format. */
+ * made, but for the chat format.
+ *
+ * What the metadata mean ("tokenizer.ggml." in front of each), for those who write them:
+ *
+ *   model      llama   SentencePiece's BPE: pairs merge by the score of what they make
+ *              gpt2    byte-level BPE: `merges`, behind the splits named by `pre` (pretokenizer.h)
+ *              t5      SentencePiece's unigram: scores are log probabilities
+ *              bert    WordPiece; case and accents count only if a token has a capital letter
+ *   tokens     "gpt2": normal ones in the characters that stand for bytes, others as they are;
+ *              "llama", "t5": U+2581 for a space; "bert": U+2581 in front of what begins a word,
+ * or, if no token has it, "##" in front of what goes on scores     needed for "llama" and "t5"
+ *   token_type enum token_kind; where missing, told from the names
+ *   merges     "left right" in order of rank; all three tokens must be there (with a control token
+ *              among them a merge is ignored)
+ *   bos_token_id, eos_token_id, unknown_token_id, eot_token_id, eom_token_id; "bert": cls_token_id
+ * is its BOS and seperator_token_id (so spelled) what a text ends in add_bos_token, add_eos_token,
+ * add_sep_token ("bert") add_space_prefix          "llama" (true where missing), "t5" (false)
+ *   remove_extra_whitespaces  "t5": spaces are stripped and merged (false)
+ *   precompiled_charsmap      "t5": bytes of SentencePiece's normalizer */
 #ifndef MODEL_VOCAB_H
 #define MODEL_VOCAB_H
 
