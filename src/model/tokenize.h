@@ -8,7 +8,7 @@
 
 #include "model/vocab.h"
 
-/* A byte takes up to 85 bytes of work space: 1.4 GiB for this much, four million tokens or so. */
+/* A byte takes up to 81 bytes of work space: 1.3 GiB for this much, four million tokens or so. */
 #define TOKENIZE_TEXT_BYTES_MAX (16u << 20)
 
 /* Where tokens go: the first `room` are stored, all are counted. */

@@ -565,10 +565,11 @@ int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struc
 
     if (!t)
         return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
-    /* A token takes 8 bytes of the file at least (its length) and about 70 here, a merge 8 and 43;
-     * what splits a text takes a quarter of a megabyte at most. */
+    /* A token takes 8 bytes of the file at least (its length) and about 70 here, a merge 8 and 43,
+     * a byte of a piece up to 40 where pieces are walked byte by byte; what splits a text takes a
+     * quarter of a megabyte at most. */
     arena_init(&t->arena,
-               g->file_bytes > (SIZE_MAX >> 5) ? SIZE_MAX >> 1 : 10 * g->file_bytes + (1 << 19));
+               g->file_bytes > (SIZE_MAX >> 6) ? SIZE_MAX >> 1 : 40 * g->file_bytes + (1 << 19));
     rc = create(t, g, err);
     if (rc < 0) {
         vocab_destroy(t);

@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "model/pretokenizer.h"
 
+#include <time.h>
+
 static int put(void *to, struct str piece)
 {
     struct buf *b = to;
@@ -70,6 +72,58 @@ TEST(pretokenizer_compiles_every_name_and_names_are_unique)
     }
     CHECK(!pretokenizer_by_name(STR("no-such")));
     CHECK(!pretokenizer_by_name(STR("")));
+}
+
+static int count(void *to, struct str piece)
+{
+    *(size_t *)to += piece.len;
+    return 0;
+}
+
+/* A letter, a joiner of emojis, a mark, spaces, line ends, digits and bytes that are no text, over
+ * and over. */
+TEST(pretokenizer_needs_no_quadratic_time_whatever_its_name)
+{
+    static const char *const units[] = {"a",
+                                        "A",
+                                        "aA",
+                                        "\xf0\x9f\x91\xa8\xe2\x80\x8d",
+                                        "\xcc\x81",
+                                        " ",
+                                        "\n",
+                                        " \n",
+                                        "1",
+                                        "1 ",
+                                        "\xff",
+                                        "'l",
+                                        "\xe4\xb8\xad",
+                                        "a ",
+                                        "IMG",
+                                        "!"};
+    enum { BYTES = 1 << 16 };
+    static char text[BYTES];
+    const struct pretokenizer *p;
+    clock_t start = clock();
+
+    for (size_t i = 0; (p = pretokenizer_at(i)) != NULL; i++) {
+        struct splitter s;
+        struct arena arena;
+
+        arena_init(&arena, 1 << 20);
+        CHECK_INT(pretokenizer_compile(p, &s, &arena, NULL), 0);
+        for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++) {
+            size_t bytes = 0;
+
+            for (size_t b = 0; b < BYTES; b++)
+                text[b] = units[k][b % strlen(units[k])];
+            CHECK_INT(splitter_run(&s, (struct str){text, BYTES}, count, &bytes), 0);
+            CHECK_INT(bytes, BYTES);
+            text[BYTES - 1] = 'x';
+            CHECK_INT(splitter_run(&s, (struct str){text, BYTES}, count, &bytes), 0);
+        }
+        arena_fini(&arena);
+    }
+    CHECK(clock() - start < 60 * CLOCKS_PER_SEC); /* squared one of them takes ten seconds */
 }
 
 TEST(pretokenizer_is_found_by_its_expressions)
