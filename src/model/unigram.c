@@ -29,7 +29,7 @@ struct unigram {
 
 static int add_pieces(struct llmos_tokenizer *t, struct unigram *u, struct llmos_error *err)
 {
-    double lowest = FLT_MAX;
+    double lowest = (double)FLT_MAX;
 
     for (uint32_t id = 0; id < t->count; id++) {
         const struct token *token = &t->tokens[id];
@@ -239,7 +239,7 @@ static int put_word(struct run *r, struct str text)
     if (rc < 0)
         return rc;
     for (size_t i = 0; i <= text.len; i++)
-        r->best[i].score = i ? -INFINITY : 0;
+        r->best[i].score = i ? -(double)INFINITY : 0;
     for (size_t i = 0; i < text.len;) {
         size_t character = utf8_length((struct str){text.at + i, text.len - i});
 

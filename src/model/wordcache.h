@@ -3,7 +3,8 @@
  * there before.
  *
  * Up to 900 KB, of which the system gives only what is touched, and none for texts so short that it
- * would cost more than it saves.  A word that hashes to the place of another takes it.  One thread. */
+ * would cost more than it saves.  A word that hashes to the place of another takes it.  One thread.
+ */
 #ifndef MODEL_WORDCACHE_H
 #define MODEL_WORDCACHE_H
 
@@ -13,8 +14,8 @@
 #include <stdint.h>
 
 #define WORDCACHE_COUNT    16384 /* 2^14: see wordcache_at */
-#define WORDCACHE_BYTES    16   /* longer words are not kept */
-#define WORDCACHE_IDS      7    /* nor those of more tokens */
+#define WORDCACHE_BYTES    16    /* longer words are not kept */
+#define WORDCACHE_IDS      7     /* nor those of more tokens */
 #define WORDCACHE_TEXT_MIN 256
 
 struct word {
