@@ -3,6 +3,7 @@
 
 #include "model/synth.h"
 #include "sched/prepare.h"
+#include "tensor/packed.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -497,7 +498,8 @@ static bool entry(char path[600])
     CHECK_INT(packcache_list(c, &items, &count, NULL), 0);
     CHECK(count <= 1);
     if (count)
-        snprintf(path, 600, "%s/packed/%s-1-16.pack", work_path("cache"), items[0].model.hex);
+        snprintf(path, 600, "%s/packed/%s-%d-%d.pack", work_path("cache"), items[0].model.hex,
+                 PACKED_VERSION, PACKED_GROUP);
     mem_free(items);
     packcache_close(c);
     return count == 1;

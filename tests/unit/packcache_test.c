@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "sched/packcache.h"
+#include "tensor/packed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,8 @@ static const char *entry(const char *cache, int n, const char *ending)
 {
     char name[200];
 
-    snprintf(name, sizeof(name), "%s/packed/%s-1-16%s", cache, hash_of(n).hex, ending);
+    snprintf(name, sizeof(name), "%s/packed/%s-%d-%d%s", cache, hash_of(n).hex, PACKED_VERSION,
+             PACKED_GROUP, ending);
     return path(name);
 }
 
