@@ -593,6 +593,8 @@ struct row_tile {
     /* What is fetched while a page of keys or values is used; NULL: nothing. */
     const char *fetch_k[BLOCK_PAGES], *fetch_v[BLOCK_PAGES];
     size_t head_dim;
+    const struct attention *narrows; /* has a window or a cap on scores; NULL: neither */
+    size_t hidden[ROW_TILE];         /* then: keys of this block before the window */
 
     float *out[ROW_TILE];
     bool joins; /* out is multiplied by `mine` and what is new by `its`; else out is set */
@@ -713,6 +715,29 @@ INLINE void score_block(const unsigned T, enum dtype type, const struct row_tile
             score_keys(T, C, type, r, r->k_pages[page], at, scale, r->fetch_k[page], p + j);
         else
             score_keys(T, C / 2, type, r, r->k_pages[page], at, scale, r->fetch_k[page], p + j);
+    }
+}
+
+/* cap * tanh(x / cap) with tanh(x) = 1 - 2 / (e^2x + 1); scores are in units of ln 2 here, and so
+ * is the cap. */
+INLINE void cap_scores(float cap, float *p, size_t keys)
+{
+    for (size_t j = 0; j < keys; j += LANES) {
+        vec x = v_mul(v_load(p + j), v_set1(2 / cap));
+        vec e = v_add(v_exp(x), v_set1(1));
+
+        v_store(p + j, v_mul(v_sub(v_set1(1), v_div(v_set1(2), e)), v_set1(cap)));
+    }
+}
+
+/* Apart from the rest: few models have either, and the others shall not pay for it. */
+static __attribute__((noinline)) void narrow_scores(size_t n, const struct row_tile *r, float *p)
+{
+    for (size_t t = 0; t < n; t++, p += ATTEND_BLOCK) {
+        if (r->narrows->softcap != 0)
+            cap_scores(r->narrows->softcap * 0x1.715476p+0f, p, r->keys[t]);
+        for (size_t j = 0; j < r->hidden[t]; j++)
+            p[j] = -INFINITY;
     }
 }
 
@@ -908,6 +933,8 @@ INLINE void tile_in_block(const unsigned T, enum dtype type, struct row_tile *r,
     float block_m[ROW_TILE], block_l[ROW_TILE];
 
     score_block(T, type, r, scale, p);
+    if (r->narrows)
+        narrow_scores(T, r, p);
     if (r->joins) {
         weigh(T, r, p, block_m, block_l);
         join_sums(T, m, l, block_m, block_l, r->mine, r->its);
@@ -949,14 +976,6 @@ INLINE float *attention_out(const struct attention *a, size_t row)
     return a->out + row / a->heads * a->out_stride + row % a->heads * a->head_dim;
 }
 
-/* The first row that sees a block. */
-INLINE size_t row_that_sees(const struct attention *a, size_t block)
-{
-    size_t begin = block * ATTEND_BLOCK;
-
-    return begin > a->first ? (begin - a->first) * a->heads : 0;
-}
-
 /* The last tile of a block fetches the next block, page by page.  A tile that is alone also meets
  * each page of its own block for the first time, and fetches the one that comes next: the first
  * values come after the last keys.  keys: from this block on. */
@@ -992,6 +1011,16 @@ static void quantise_query(const float *q, size_t head_dim, struct x_q8 *x)
     }
 }
 
+/* Of the first `keys` of a block those before the window of a position. */
+INLINE size_t hidden_keys(const struct attention *a, size_t position, size_t begin, size_t keys)
+{
+    size_t first = attention_first_key(a, position);
+
+    if (first <= begin)
+        return 0;
+    return first - begin < keys ? first - begin : keys;
+}
+
 /* One block for the rows [row, end), all of which see it.  Their values go to `partial`, or where
  * that is NULL to out, joined to what is there from the blocks before. */
 static void rows_in_block(const struct attention *a, size_t row, size_t end, size_t block,
@@ -1004,7 +1033,8 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
     r.k_pages = a->k_pages + block * BLOCK_PAGES;
     r.v_pages = a->v_pages + block * BLOCK_PAGES;
     r.head_dim = a->head_dim;
-    r.joins = !partial && block > 0;
+    r.joins = !partial && block > attention_first_block(a);
+    r.narrows = a->window || a->softcap != 0 ? a : NULL;
     memset(r.fetch_k, 0, sizeof(r.fetch_k));
     memset(r.fetch_v, 0, sizeof(r.fetch_v));
 
@@ -1012,16 +1042,17 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
         size_t n = (end - row + tiles - 1) / tiles; /* seven are four and three */
 
         if (tiles == 1)
-            plan_fetches(&r, a->first + a->positions - begin, is_alone);
+            plan_fetches(&r, attention_end_key(a, a->first + a->positions - 1) - begin, is_alone);
         for (size_t t = 0; t < n; t++) {
             size_t position = (row + t) / a->heads, head = (row + t) % a->heads;
-            size_t keys = a->first + position + 1 - begin;
+            size_t keys = attention_end_key(a, a->first + position) - begin;
 
             r.q[t] = a->q + position * a->q_stride + head * a->head_dim;
             if (a->type != DTYPE_F16)
                 quantise_query(r.q[t], a->head_dim, r.x[t]);
             r.out[t] = partial ? partial + (row + t) * a->head_dim : attention_out(a, row + t);
             r.keys[t] = keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
+            r.hidden[t] = hidden_keys(a, a->first + position, begin, r.keys[t]);
         }
         /* 1 / ln 2: powers of two from here on */
         if (a->type == DTYPE_F16)
@@ -1032,6 +1063,12 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
         m += n;
         l += n;
     }
+}
+
+/* The sum of a row's weights, of which m is the largest score, with that of its sink. */
+static float total_of(const struct attention *a, size_t row, float m, float l)
+{
+    return a->sinks ? l + exp2f(a->sinks[row % a->heads] * 0x1.715476p+0f - m) : l;
 }
 
 static void divide_row(float *out, size_t n, float total)
@@ -1052,34 +1089,36 @@ static void attend(const struct attention *a)
     for (size_t row = 0; row < rows; row += ROWS_MAX) {
         size_t end = rows - row < ROWS_MAX ? rows : row + ROWS_MAX;
 
-        for (size_t b = 0; row_that_sees(a, b) < end; b++) {
-            size_t from = row_that_sees(a, b);
+        for (size_t b = attention_first_block(a); attention_first_row(a, b) < end; b++) {
+            size_t from = attention_first_row(a, b);
 
             from = from > row ? from : row;
             rows_in_block(a, from, end, b, NULL, m + (from - row), l + (from - row));
         }
         for (size_t r = row; r < end; r++)
-            divide_row(attention_out(a, r), a->head_dim, l[r - row]);
+            divide_row(attention_out(a, r), a->head_dim, total_of(a, r, m[r - row], l[r - row]));
     }
 }
 
 static void attend_block(const struct attention *a, size_t block, float *partial)
 {
-    size_t rows = attention_rows(a), from = row_that_sees(a, block);
+    size_t rows = attention_rows(a), from = attention_first_row(a, block);
     float *m = partial + rows * a->head_dim;
 
-    if (from < rows)
+    if (from < rows && block >= attention_first_block(a))
         rows_in_block(a, from, rows, block, partial, m + from, m + rows + from);
 }
 
 static void join_row(const struct attention *a, size_t row, const float *partials)
 {
     size_t rows = attention_rows(a), dim = a->head_dim;
-    const float *o = partials + row * dim, *m = partials + rows * dim + row;
+    size_t first = attention_first_block(a);
+    const float *o = partials + first * attention_floats(a) + row * dim;
+    const float *m = partials + first * attention_floats(a) + rows * dim + row;
     float *out = attention_out(a, row), most = *m, total = m[rows], mine, its;
 
     memcpy(out, o, dim * sizeof(*out));
-    for (size_t b = 1; row_that_sees(a, b) <= row; b++) {
+    for (size_t b = first + 1; attention_first_row(a, b) <= row; b++) {
         size_t i = 0;
 
         o += attention_floats(a);
@@ -1090,7 +1129,7 @@ static void join_row(const struct attention *a, size_t row, const float *partial
         if (i < dim)
             join_values(out + i, dim - i, mine, its, v_load_part(o + i, dim - i));
     }
-    divide_row(out, dim, total);
+    divide_row(out, dim, total_of(a, row, most, total));
 }
 
 static void attend_join(const struct attention *a, const float *partials)

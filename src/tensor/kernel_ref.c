@@ -274,7 +274,7 @@ struct weights {
 
 static size_t keys_of(const struct attention *a, size_t row)
 {
-    return a->first + row / a->heads + 1;
+    return attention_end_key(a, a->first + row / a->heads);
 }
 
 static float scale_at(const void *run, size_t head_dim, size_t block, size_t at)
@@ -317,19 +317,22 @@ static float score(const struct attention *a, size_t row, size_t key)
     else
         for (size_t i = 0; i < a->head_dim; i += Q_BLOCK)
             sum += score_q8_block(q, k, a->head_dim, at, i);
-    return (float)sum * a->scale;
+    sum = (double)((float)sum * a->scale);
+    if (a->softcap != 0)
+        sum = (double)a->softcap * tanh(sum / (double)a->softcap);
+    return (float)sum;
 }
 
 static void weigh(const struct attention *a, size_t row, size_t block, struct weights *w)
 {
-    size_t keys = keys_of(a, row);
+    size_t keys = keys_of(a, row), first = attention_first_key(a, a->first + row / a->heads);
     double total = 0;
 
     w->begin = block * ATTEND_BLOCK;
     w->count = keys - w->begin < ATTEND_BLOCK ? keys - w->begin : ATTEND_BLOCK;
     w->m = -FLT_MAX; /* not infinity: scores of -infinity shall weigh nothing, not be NaN */
     for (size_t j = 0; j < w->count; j++) {
-        w->p[j] = score(a, row, w->begin + j);
+        w->p[j] = w->begin + j < first ? -INFINITY : score(a, row, w->begin + j);
         w->m = fmaxf(w->m, w->p[j]);
     }
     for (size_t j = 0; j < w->count; j++) {
@@ -375,17 +378,27 @@ static struct sums start(const struct attention *a, size_t row)
                               row % a->heads * a->head_dim};
 }
 
+/* Weights sum up to one, the sink's among them. */
+static void finish(const struct attention *a, size_t row, struct sums *s)
+{
+    if (a->sinks)
+        s->l += expf(a->sinks[row % a->heads] - s->m);
+    for (size_t i = 0; i < a->head_dim; i++)
+        s->o[i] /= s->l;
+}
+
 static void attend(const struct attention *a)
 {
     for (size_t r = 0; r < attention_rows(a); r++) {
         struct sums s = start(a, r);
+        size_t first = attention_first_block(a);
 
-        for (size_t b = 0; b * ATTEND_BLOCK < keys_of(a, r); b++) {
+        for (size_t b = first; b * ATTEND_BLOCK < keys_of(a, r); b++) {
             struct weights w;
             float mine, its;
 
             weigh(a, r, b, &w);
-            if (b == 0) {
+            if (b == first) {
                 s.m = w.m;
                 s.l = w.l;
                 for (size_t i = 0; i < a->head_dim; i++)
@@ -396,8 +409,7 @@ static void attend(const struct attention *a)
             for (size_t i = 0; i < a->head_dim; i++)
                 s.o[i] = s.o[i] * mine + weighted_value(a, &w, i) * its;
         }
-        for (size_t i = 0; i < a->head_dim; i++)
-            s.o[i] /= s.l;
+        finish(a, r, &s);
     }
 }
 
@@ -409,7 +421,7 @@ static void attend_block(const struct attention *a, size_t block, float *partial
     for (size_t r = 0; r < rows; r++) {
         struct weights w;
 
-        if (keys_of(a, r) <= block * ATTEND_BLOCK)
+        if (keys_of(a, r) <= block * ATTEND_BLOCK || block < attention_first_block(a))
             continue;
         weigh(a, r, block, &w);
         m[r] = w.m;
@@ -421,17 +433,17 @@ static void attend_block(const struct attention *a, size_t block, float *partial
 
 static void attend_join(const struct attention *a, const float *partials)
 {
-    size_t rows = attention_rows(a), dim = a->head_dim;
+    size_t rows = attention_rows(a), dim = a->head_dim, first = attention_first_block(a);
 
     for (size_t r = 0; r < rows; r++) {
         struct sums s = start(a, r);
 
-        for (size_t b = 0; b * ATTEND_BLOCK < keys_of(a, r); b++) {
+        for (size_t b = first; b * ATTEND_BLOCK < keys_of(a, r); b++) {
             const float *o = partials + b * attention_floats(a) + r * dim;
             const float *m = partials + b * attention_floats(a) + rows * dim + r, *l = m + rows;
             float mine, its;
 
-            if (b == 0) {
+            if (b == first) {
                 s.m = *m;
                 s.l = *l;
                 memcpy(s.o, o, dim * sizeof(*o));
@@ -441,8 +453,7 @@ static void attend_join(const struct attention *a, const float *partials)
             for (size_t i = 0; i < dim; i++)
                 s.o[i] = s.o[i] * mine + o[i] * its;
         }
-        for (size_t i = 0; i < dim; i++)
-            s.o[i] /= s.l;
+        finish(a, r, &s);
     }
 }
 

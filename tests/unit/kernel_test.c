@@ -633,6 +633,9 @@ struct cache {
     size_t dim;
     void *k[PAGES], *v[PAGES];
     float q[KEYS_MAX * HEADS * DIM_MAX], out[KEYS_MAX * HEADS * DIM_MAX + 1];
+    size_t seen, window; /* struct attention's keys, window, cap and sinks, for all jobs */
+    float softcap;
+    const float *sinks;
 };
 
 static void cache_init(struct cache *c, enum dtype type, size_t dim)
@@ -740,7 +743,18 @@ static struct attention job_of(struct cache *c, size_t first, size_t positions, 
         .k_pages = (const void *const *)c->k,
         .v_pages = (const void *const *)c->v,
         .scale = 0.25f,
+        .keys = c->seen,
+        .window = c->window,
+        .softcap = c->softcap,
+        .sinks = c->sinks,
     };
+}
+
+static bool is_seen(const struct attention *a, size_t position, size_t key)
+{
+    size_t apart = key < position ? position - key : key - position;
+
+    return (a->keys ? key < a->keys : key <= position) && (!a->window || apart < a->window);
 }
 
 /* By the definition: no blocks.  Returns how far floats may be off: a score is a sum whose rounding
@@ -749,7 +763,7 @@ static struct attention job_of(struct cache *c, size_t first, size_t positions, 
 static double attend_plainly(struct cache *c, const struct attention *a, size_t row, double *out)
 {
     const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
-    size_t keys = a->first + row / a->heads + 1;
+    size_t position = a->first + row / a->heads, keys = a->keys ? a->keys : position + 1;
     double p[KEYS_MAX], met[DIM_MAX], most = -HUGE_VAL, total = 0, size = 0;
 
     query_as_met(c, q, met);
@@ -765,6 +779,10 @@ static double attend_plainly(struct cache *c, const struct attention *a, size_t 
         }
         p[j] *= (double)a->scale;
         parts *= (double)a->scale;
+        if (a->softcap != 0)
+            p[j] = (double)a->softcap * tanh(p[j] / (double)a->softcap);
+        if (!is_seen(a, position, j))
+            p[j] = -HUGE_VAL;
         /* Not fmax: gcc 12 ends with an internal error over it when it compiles for ARM. */
         if (p[j] > most)
             most = p[j];
@@ -778,6 +796,8 @@ static double attend_plainly(struct cache *c, const struct attention *a, size_t 
         for (size_t i = 0; i < c->dim; i++)
             out[i] += p[j] * cached(c, true, j, i);
     }
+    if (a->sinks)
+        total += exp((double)a->sinks[row % a->heads] - most);
     for (size_t i = 0; i < c->dim; i++)
         out[i] /= total;
     return 2e-5 + 2 * (double)FLT_EPSILON * size;
@@ -843,6 +863,40 @@ TEST(attention_of_a_whole_prompt_agrees_with_its_definition)
     }
 }
 
+static const float some_sinks[HEADS] = {-3, 0, 2, 5, -1, 1, 0.5f, 3};
+
+/* What some architectures add, alone and together: `which` says which. */
+static void cache_narrow(struct cache *c, unsigned which, size_t seen)
+{
+    static const size_t windows[] = {1, 5, 64, 100, 300};
+
+    c->window = which & 1 ? windows[which % 5] : 0;
+    c->softcap = which & 2 ? 2.5f : 0;
+    c->sinks = which & 4 ? some_sinks : NULL;
+    c->seen = which & 8 ? seen : 0;
+}
+
+TEST(attention_with_windows_caps_sinks_and_keys_ahead_agrees_with_its_definition)
+{
+    static const size_t firsts[] = {0, 63, 250, 256, 500};
+    static struct cache c;
+
+    for (unsigned k = 0; k < COUNT(kv_types) * 16; k++) {
+        cache_init(&c, kv_types[k % COUNT(kv_types)], 24);
+        FOR_EACH_BACKEND(b)
+        {
+            for (size_t i = 0; i < COUNT(firsts); i++) {
+                struct attention a;
+
+                cache_narrow(&c, k / COUNT(kv_types), firsts[i] + 12 + 60 * (i % 3));
+                a = job_of(&c, firsts[i], 9, 1 + (i + k) % HEADS);
+                check_attention(b, &c, &a);
+            }
+        }
+        cache_fini(&c);
+    }
+}
+
 /* Everything at positions below `keys` and no others, in jobs of every size, of blocks if
  * `in_blocks` says so: the last ones first, so that nothing can rest on what is in out. */
 static void attend_in_jobs(const struct backend *b, struct cache *c, size_t keys, size_t heads,
@@ -891,6 +945,30 @@ TEST(attention_has_the_same_bits_in_jobs_of_every_size_and_in_blocks)
         {
             size_t keys = keys_for(b), heads = 1 + 2 * (k % 5); /* HEADS at most */
 
+            attend_in_jobs(b, &c, keys, heads, 1, false);
+            memcpy(expected, c.out, sizeof(expected));
+            for (size_t i = 0; i < COUNT(sizes); i++) {
+                attend_in_jobs(b, &c, keys, heads, sizes[i], i % 2 == 0);
+                CHECK(memcmp(c.out, expected, sizeof(expected)) == 0);
+            }
+        }
+        cache_fini(&c);
+    }
+}
+
+TEST(attention_with_windows_caps_sinks_and_keys_ahead_has_the_same_bits_in_jobs_of_every_size)
+{
+    static const size_t sizes[] = {3, 16, 100, 700};
+    static struct cache c;
+    static float expected[COUNT(c.out)];
+
+    for (unsigned k = 0; k < COUNT(kv_types) * 16; k++) {
+        cache_init(&c, kv_types[k % COUNT(kv_types)], 24);
+        FOR_EACH_BACKEND(b)
+        {
+            size_t keys = keys_for(b), heads = 1 + k % 5;
+
+            cache_narrow(&c, k / COUNT(kv_types), keys);
             attend_in_jobs(b, &c, keys, heads, 1, false);
             memcpy(expected, c.out, sizeof(expected));
             for (size_t i = 0; i < COUNT(sizes); i++) {
