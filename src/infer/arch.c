@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* arch.c - the families that we know: a new one is one more line here. */
+/* arch.c - how each family is computed: a new one is one more line here, and one in family.c. */
 #include "infer/arch.h"
 
 #include <string.h>
 
-static const struct arch *const families[] = {&arch_llama};
+static const struct {
+    const char *name;
+    const struct arch *arch;
+} families[] = {
+    {"qwen2moe", &arch_llama},  {"qwen3moe", &arch_llama}, {"gpt-oss", &arch_llama},
+    {"llama", &arch_llama},     {"qwen2", &arch_llama},    {"qwen3", &arch_llama},
+    {"phi3", &arch_llama},      {"granite", &arch_llama},  {"gemma2", &arch_gemma},
+    {"gemma3", &arch_gemma},    {"olmo2", &arch_olmo2},    {"gpt2", &arch_gpt2},
+    {"starcoder2", &arch_gpt2},
+};
 
 const struct arch *arch_by_name(const char *name)
 {
     for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
-        if (strcmp(families[i]->name, name) == 0)
-            return families[i];
+        if (strcmp(families[i].name, name) == 0)
+            return families[i].arch;
     return NULL;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arch.h - an architecture, written once: operations over named weights.
  *
- * A family of models is one file with three tables: what happens before the layers, in each layer,
- * and after them.  Every operation takes rows (one per token) from slots and leaves rows in a slot.
- * Nothing here says how it is computed: forward.c walks the tables over several threads, training
- * walks the same tables and then back. */
+ * Families that are computed alike share one file with three tables: what happens before the
+ * layers, in each layer, and after them.  Every operation takes rows (one per token) from slots and
+ * leaves rows in a slot.  What a model does not have falls away: an operation whose weight the file
+ * lacks (a bias), a factor that is not set, a rotation of no dimensions, and work on what nothing
+ * has made.  Nothing here says how it is computed: forward.c walks the tables over several threads,
+ * training walks the same tables and then back. */
 #ifndef INFER_ARCH_H
 #define INFER_ARCH_H
 
@@ -21,40 +23,68 @@ enum arch_slot {
     SLOT_Y, /* a block's contribution */
     SLOT_GATE,
     SLOT_UP,
+    SLOT_ROUTER, /* how well each expert suits */
+    SLOT_S,      /* what the shared expert contributes, */
+    SLOT_SHARE,  /* and how much of it, one number */
     SLOT_LOGITS,
     SLOT_COUNT
 };
 
 enum arch_op_kind {
-    OP_EMBED,  /* out = row `token` of the weight */
-    OP_NORM,   /* out = rmsnorm(a) * weight */
-    OP_LINEAR, /* out = weight * a */
-    OP_ROPE,   /* every head of out is rotated by the position, in place */
-    OP_STORE,  /* a and b become keys and values of this layer at the position */
-    OP_ATTEND, /* out = attention of the query heads in a over the positions stored so far */
-    OP_SWIGLU, /* out = silu(out) * a */
-    OP_ADD     /* out += a */
+    OP_EMBED,     /* out = row `token` of the weight */
+    OP_POSITION,  /* out += row `position` of the weight */
+    OP_NORM,      /* out = rmsnorm(a) * weight */
+    OP_LAYERNORM, /* out = layernorm(a) * weight + bias */
+    OP_LINEAR,    /* out = weight * a */
+    OP_BIAS,      /* out += weight */
+    OP_HEAD_NORM, /* every head of out becomes rmsnorm(head) * weight, in place */
+    OP_ROPE,      /* every head of out is rotated by the position, in place */
+    OP_STORE,     /* a and b become keys and values of this layer at the position */
+    OP_ATTEND,    /* out = attention of the query heads in a over the positions stored so far */
+    OP_SWIGLU,    /* out = silu(out) * a */
+    OP_GEGLU,     /* out = gelu(out) * a, with the tanh */
+    OP_GELU,      /* out = gelu(out), with the tanh */
+    OP_ADD,       /* out += a */
+    OP_ROUTE,     /* the experts of the row are chosen by a */
+    OP_EXPERTS,   /* out = those experts of a, by their weights */
+    OP_GATE,      /* out *= sigmoid(the number in a) */
+    OP_SCALE,     /* out *= factor */
+    OP_SOFTCAP,   /* out = factor * tanh(out / factor) */
+    OP_KINDS
+};
+
+enum arch_factor {
+    FACTOR_NONE,
+    FACTOR_EMBEDDING,
+    FACTOR_RESIDUAL,
+    FACTOR_LOGITS,
+    FACTOR_LOGIT_CAP
 };
 
 struct arch_op {
     enum arch_op_kind kind;
     enum arch_slot out, a, b;
     enum weight_role weight;
+    enum weight_role bias; /* of OP_LAYERNORM */
+    enum arch_factor factor;
 };
 
 struct arch_ops {
     const struct arch_op *ops;
     size_t count;
 };
+#define ARCH_OPS(table)                           \
+    {                                             \
+        table, sizeof(table) / sizeof((table)[0]) \
+    }
+#define ARCH_OPS_MAX 40 /* of one table */
 
 struct arch {
-    const char *name;      /* general.architecture */
-    bool rope_interleaved; /* pairs (2i, 2i + 1), else (i, i + dims / 2) */
     struct arch_ops before, layer, after;
 };
 
-extern const struct arch arch_llama;
+extern const struct arch arch_llama, arch_gemma, arch_olmo2, arch_gpt2;
 
-const struct arch *arch_by_name(const char *name); /* NULL: no such family */
+const struct arch *arch_by_name(const char *name); /* of a family; NULL: no such */
 
 #endif

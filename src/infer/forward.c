@@ -2,6 +2,8 @@
 /* forward.c - see forward.h */
 #include "infer/forward.h"
 
+#include "tensor/plain.h"
+
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -25,6 +27,55 @@ struct span {
 
 /* --- the plan: operations into stages --- */
 
+/* How an operation may be shared between threads: by columns, each with its own; by heads; only by
+ * rows; or in a way of its own. */
+enum share { SHARE_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
+
+static const enum share share_of[OP_KINDS] = {
+    [OP_EMBED] = SHARE_ROWS,      [OP_POSITION] = SHARE_ROWS,  [OP_NORM] = SHARE_ROWS,
+    [OP_LAYERNORM] = SHARE_ROWS,  [OP_LINEAR] = SHARE_OWN,     [OP_BIAS] = SHARE_COLUMNS,
+    [OP_HEAD_NORM] = SHARE_HEADS, [OP_ROPE] = SHARE_HEADS,     [OP_STORE] = SHARE_OWN,
+    [OP_ATTEND] = SHARE_OWN,      [OP_SWIGLU] = SHARE_COLUMNS, [OP_GEGLU] = SHARE_COLUMNS,
+    [OP_GELU] = SHARE_COLUMNS,    [OP_ADD] = SHARE_COLUMNS,    [OP_SCALE] = SHARE_COLUMNS,
+    [OP_SOFTCAP] = SHARE_COLUMNS, [OP_ROUTE] = SHARE_ROWS,     [OP_EXPERTS] = SHARE_OWN,
+    [OP_GATE] = SHARE_ROWS,
+};
+
+static float factor_of(const struct hparams *h, const struct arch_op *op)
+{
+    const float factors[] = {
+        [FACTOR_NONE] = 0,
+        [FACTOR_EMBEDDING] = h->embedding_scale,
+        [FACTOR_RESIDUAL] = h->residual_scale,
+        [FACTOR_LOGITS] = h->logit_scale,
+        [FACTOR_LOGIT_CAP] = h->logit_softcap,
+    };
+
+    return factors[op->factor];
+}
+
+static bool has_weight(const struct arch_op *op)
+{
+    return op->kind == OP_EMBED || op->weight != 0;
+}
+
+static bool is_glu(const struct arch_op *op)
+{
+    return op->kind == OP_SWIGLU || op->kind == OP_GEGLU;
+}
+
+/* Does the model have what the operation is about?  made: a bit for each slot. */
+static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_t made)
+{
+    if (op->kind == OP_ROPE)
+        return f->h->rope_dims > 0;
+    if (op->factor != FACTOR_NONE)
+        return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
+    if (is_glu(op) || op->kind == OP_GELU)
+        return (made >> op->out & 1) != 0;
+    return !has_weight(op) || weights_get(f->w, 0, op->weight);
+}
+
 static bool made_here(const struct stage *s, enum arch_slot slot)
 {
     for (size_t i = 0; i < s->linear_count; i++)
@@ -36,18 +87,33 @@ static bool made_here(const struct stage *s, enum arch_slot slot)
 /* May op be done by each thread on its own columns of the stage's products? */
 static bool is_local(const struct stage *s, const struct arch_op *op)
 {
-    switch (op->kind) {
-    case OP_ROPE:
-        return made_here(s, op->out);
-    case OP_STORE:
+    if (op->kind == OP_STORE)
         return made_here(s, op->a) && made_here(s, op->b);
-    case OP_SWIGLU:
-        return made_here(s, op->out) && made_here(s, op->a);
-    case OP_ADD: /* out is shared, and other threads may still be reading the stage's source */
+    if (op->kind == OP_ADD) /* out is shared, and others may still be reading the stage's source */
         return made_here(s, op->a) && op->out != s->source;
-    default:
+    if (is_glu(op))
+        return made_here(s, op->out) && made_here(s, op->a);
+    return share_of[op->kind] < SHARE_ROWS && made_here(s, op->out);
+}
+
+static bool is_norm(const struct arch_op *op)
+{
+    return op->kind == OP_NORM || op->kind == OP_LAYERNORM;
+}
+
+/* A norm that only products want is not stored: they make it on the way in. */
+static bool norms_products(const struct arch_op *op, const struct arch_op *end)
+{
+    enum arch_slot slot = op->out;
+
+    if (!is_norm(op) || op + 1 == end || op[1].kind != OP_LINEAR || op[1].a != slot)
         return false;
-    }
+    for (op++; op < end && op->kind == OP_LINEAR && op->a == slot; op++)
+        ;
+    for (; op < end && !(is_norm(op) && op->out == slot); op++)
+        if (op->a == slot || op->b == slot || op->out == slot)
+            return false;
+    return true;
 }
 
 static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *op,
@@ -58,7 +124,7 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
     s->kind = STAGE_LINEAR;
     s->source = op->a;
     s->grain = COLUMNS;
-    if (op->kind == OP_NORM)
+    if (op->kind != OP_LINEAR)
         s->norm = op++;
     s->linear = op;
     source = s->norm ? s->norm->out : s->source;
@@ -69,8 +135,8 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
     assert(s->linear_count > 0);
     s->local = op;
     while (op < end && is_local(s, op)) {
-        s->alike |= op->kind == OP_SWIGLU;
-        if (op->kind == OP_ROPE || op->kind == OP_STORE)
+        s->alike |= is_glu(op);
+        if (share_of[op->kind] == SHARE_HEADS || op->kind == OP_STORE)
             s->grain = head_dim;
         s->stores |= op->kind == OP_STORE;
         s->local_count++;
@@ -79,23 +145,48 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
     return op;
 }
 
-static void plan(struct stages *stages, const struct arch_ops *ops, size_t head_dim)
+static const struct arch_op *plan_rows(struct stage *s, const struct arch_op *op,
+                                       const struct arch_op *end)
 {
-    const struct arch_op *op = ops->ops, *end = op + ops->count;
+    s->kind = STAGE_ROWS;
+    s->local = op;
+    while (op < end && share_of[op->kind] != SHARE_OWN && !norms_products(op, end)) {
+        s->local_count++;
+        op++;
+    }
+    return op;
+}
 
-    *stages = (struct stages){0};
-    while (op < end) {
+static void plan(const struct forward *f, struct stages *stages, const struct arch_ops *ops)
+{
+    const struct arch_op *op = stages->ops, *end;
+    uint64_t made = 0;
+    size_t count = 0;
+
+    *stages = (struct stages){.count = 0};
+    assert(ops->count <= ARCH_OPS_MAX);
+    for (size_t i = 0; i < ops->count; i++) {
+        if (!is_wanted(f, &ops->ops[i], made))
+            continue;
+        made |= UINT64_C(1) << ops->ops[i].out;
+        stages->ops[count++] = ops->ops[i];
+    }
+    for (end = op + count; op < end;) {
         struct stage *s = &stages->at[stages->count++];
 
-        assert(stages->count <= FORWARD_STAGES_MAX);
-        if (op->kind == OP_NORM || op->kind == OP_LINEAR) {
-            op = plan_linear(s, op, end, head_dim);
-            continue;
-        }
         /* Our own tables: whoever writes one that cannot be grouped sees it in the first test. */
-        assert(op->kind == OP_EMBED || op->kind == OP_ATTEND);
-        s->kind = op->kind == OP_EMBED ? STAGE_EMBED : STAGE_ATTEND;
-        s->linear = op++;
+        assert(stages->count <= FORWARD_STAGES_MAX);
+        if (op->kind == OP_LINEAR || norms_products(op, end)) {
+            op = plan_linear(s, op, end, f->h->head_dim);
+        } else if (share_of[op->kind] != SHARE_OWN) {
+            op = plan_rows(s, op, end);
+        } else {
+            s->kind = op->kind == OP_STORE     ? STAGE_STORE
+                      : op->kind == OP_EXPERTS ? STAGE_EXPERTS
+                                               : STAGE_ATTEND;
+            s->stores = op->kind == OP_STORE;
+            s->linear = op++;
+        }
     }
 }
 
@@ -142,7 +233,19 @@ static void measure_linear(struct forward *f, const struct stage *s, uint32_t la
         f->prepared_bytes = most(f->prepared_bytes, f->backend->prepared_bytes(type[i], inner));
     for (size_t i = 0; i < s->linear_count; i++) {
         enum arch_slot out = s->linear[i].out;
-        f->slot_stride[out] = most(f->slot_stride[out], weight(f, layer, &s->linear[i])->shape[1]);
+        f->slot_width[out] = most(f->slot_width[out], weight(f, layer, &s->linear[i])->shape[1]);
+    }
+}
+
+static void measure_rows(struct forward *f, const struct stage *s)
+{
+    for (size_t i = 0; i < s->local_count; i++) {
+        const struct arch_op *op = &s->local[i];
+
+        if (op->kind == OP_EMBED)
+            f->slot_width[op->out] = f->h->n_embd;
+        if (is_norm(op))
+            f->slot_width[op->out] = f->slot_width[op->a];
     }
 }
 
@@ -150,15 +253,21 @@ static void measure(struct forward *f, const struct stages *stages, uint32_t lay
 {
     for (size_t i = 0; i < stages->count; i++) {
         const struct stage *s = &stages->at[i];
-        enum arch_slot out = s->linear->out;
 
         if (s->kind == STAGE_LINEAR)
             measure_linear(f, s, layer);
-        else if (s->kind == STAGE_EMBED)
-            f->slot_stride[out] = weight(f, layer, s->linear)->shape[0];
-        else
-            f->slot_stride[out] = (size_t)f->h->n_head * f->h->head_dim;
+        else if (s->kind == STAGE_ROWS)
+            measure_rows(f, s);
+        else if (s->kind == STAGE_EXPERTS)
+            f->slot_width[s->linear->out] = f->h->n_embd;
+        else if (s->kind == STAGE_ATTEND)
+            f->slot_width[s->linear->out] = (size_t)f->h->n_head * f->h->head_dim;
     }
+}
+
+static unsigned ropes_of(const struct hparams *h)
+{
+    return h->rope_dims == 0 ? 0 : h->window && h->window_rope_base != 0 ? 2 : 1;
 }
 
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
@@ -168,25 +277,28 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     size_t threads = limits->threads, rows = limits->rows_max, widest = 0;
 
     *f = (struct forward){.h = h, .w = w, .arch = arch, .backend = backend, .limits = *limits};
-    plan(&f->before, &arch->before, h->head_dim);
-    plan(&f->layer, &arch->layer, h->head_dim);
-    plan(&f->after, &arch->after, h->head_dim);
+    plan(f, &f->before, &arch->before);
+    plan(f, &f->layer, &arch->layer);
+    plan(f, &f->after, &arch->after);
     measure(f, &f->before, 0);
     for (uint32_t l = 0; l < h->n_layer; l++)
         measure(f, &f->layer, l);
     measure(f, &f->after, 0);
 
     for (int i = 0; i < SLOT_COUNT; i++) {
-        f->slot_stride[i] = (f->slot_stride[i] + 15) / 16 * 16;
+        f->slot_stride[i] = (f->slot_width[i] + 15) / 16 * 16;
         f->slots[i] = carve_bytes(c, i == SLOT_LOGITS ? limits->logits_max : rows,
                                   f->slot_stride[i] * sizeof(float));
         if (i != SLOT_LOGITS)
             widest = most(widest, f->slot_stride[i]);
     }
-    rope_carve(&f->rope, h, c);
+    for (unsigned i = 0; i < ropes_of(h); i++) {
+        rope_carve(&f->ropes[i], h, c);
+        f->rope_rows[i] = carve_bytes(c, rows, h->rope_dims * sizeof(float));
+    }
+    experts_carve(&f->experts, h, w, backend, rows, c);
     f->private_rows = rows < PRIVATE_ROWS ? rows : PRIVATE_ROWS;
     f->page_at_stride = 2 * kv_pages_for(limits->context_tokens);
-    f->rope_rows = carve_bytes(c, rows, h->rope_dims * sizeof(float));
     f->prepared = carve_bytes(c, rows * f->forms_max, f->prepared_bytes);
     f->prepared_private =
         carve_bytes(c, threads * f->private_rows * f->forms_max, f->prepared_bytes);
@@ -203,11 +315,27 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     }
 }
 
+static void init_ropes(struct forward *f)
+{
+    struct hparams windowed = *f->h;
+    enum weight_role factors = WEIGHT_ROPE_FREQS;
+
+    if (f->h->rope_scaling == ROPE_LONGROPE)
+        factors =
+            f->limits.context_tokens > f->h->rope_ctx_orig ? WEIGHT_ROPE_LONG : WEIGHT_ROPE_SHORT;
+    windowed.rope_base = f->h->window_rope_base;
+    windowed.rope_scaling = ROPE_NONE;
+    if (ropes_of(f->h) > 0)
+        rope_init(&f->ropes[0], f->h, weights_get(f->w, 0, factors));
+    if (ropes_of(f->h) > 1)
+        rope_init(&f->ropes[1], &windowed, NULL);
+}
+
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
 {
     f->pool = pool;
     f->kv = kv;
-    rope_init(&f->rope, f->h, weights_get(f->w, 0, WEIGHT_ROPE_FREQS));
+    init_ropes(f);
 }
 
 /* --- stages --- */
@@ -217,18 +345,111 @@ static float *row_of(const struct forward *f, enum arch_slot slot, size_t t)
     return f->slots[slot] + t * f->slot_stride[slot];
 }
 
-static void embed_part(void *arg, unsigned part, unsigned parts)
+static void normalise(const struct forward *f, const struct arch_op *op, const float *x, float *out)
+{
+    const struct tensor *w = weight(f, f->layer_now, op);
+    const struct tensor *bias = op->bias ? weights_get(f->w, f->layer_now, op->bias) : NULL;
+
+    if (op->kind == OP_NORM)
+        f->backend->rmsnorm(x, w->data, w->shape[0], f->h->rms_eps, out);
+    else
+        plain_layernorm(x, w->data, bias ? bias->data : NULL, w->shape[0], f->h->rms_eps, out);
+}
+
+/* Elementwise, or head by head: the columns c of row t. */
+static void do_columns(struct forward *f, const struct arch_op *op, size_t t, struct span c)
+{
+    float *out = row_of(f, op->out, t) + c.begin;
+    const float *a = op->a ? row_of(f, op->a, t) + c.begin : NULL;
+    const float *w = has_weight(op) ? weight(f, f->layer_now, op)->data : NULL;
+    size_t n = c.end - c.begin, head_dim = f->h->head_dim;
+    const struct rope *rope = &f->ropes[f->rope_now];
+
+    switch (op->kind) {
+    case OP_ADD:
+        f->backend->add(out, a, n);
+        break;
+    case OP_SWIGLU:
+        f->backend->swiglu(out, a, n);
+        break;
+    case OP_GEGLU:
+        plain_gelu_tanh(out, n);
+        plain_mul(out, a, n);
+        break;
+    case OP_GELU:
+        plain_gelu_tanh(out, n);
+        break;
+    case OP_BIAS:
+        f->backend->add(out, w + c.begin, n);
+        break;
+    case OP_SCALE:
+        plain_scale(out, factor_of(f->h, op), n);
+        break;
+    case OP_SOFTCAP:
+        plain_softcap(out, factor_of(f->h, op), n);
+        break;
+    case OP_HEAD_NORM:
+        for (size_t i = 0; i < n; i += head_dim)
+            f->backend->rmsnorm(out + i, w, head_dim, f->h->rms_eps, out + i);
+        break;
+    case OP_ROPE:
+        for (size_t i = 0; i < n; i += head_dim)
+            f->backend->rope(out + i, f->rope_rows[f->rope_now] + t * rope->dims, rope->dims,
+                             !f->h->rope_halves);
+        break;
+    default:
+        assert(false);
+    }
+}
+
+static void embed(struct forward *f, const struct arch_op *op, size_t t)
+{
+    const struct tensor *w = weight(f, 0, op);
+
+    f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token), row_of(f, op->out, t),
+                           w->shape[0]);
+    for (unsigned i = 0; i < ropes_of(f->h); i++)
+        rope_row(&f->ropes[i], f->rows[t].position, f->rope_rows[i] + t * f->ropes[i].dims);
+}
+
+static void add_position(struct forward *f, const struct arch_op *op, size_t t, float *scratch)
+{
+    const struct tensor *w = weight(f, 0, op);
+
+    f->backend->row_to_f32(w->type, tensor_row(w, f->rows[t].position), scratch, w->shape[0]);
+    f->backend->add(row_of(f, op->out, t), scratch, w->shape[0]);
+}
+
+static float *normed_of(const struct forward *f, unsigned part)
+{
+    return f->normed + part * f->normed_stride;
+}
+
+static void rows_part(void *arg, unsigned part, unsigned parts)
 {
     struct forward *f = arg;
-    const struct arch_op *op = f->stage_now->linear;
-    const struct tensor *w = weight(f, 0, op);
+    const struct stage *s = f->stage_now;
     size_t begin, end;
 
     pool_share(f->n, 1, part, parts, &begin, &end);
-    for (size_t t = begin; t < end; t++) {
-        f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token),
-                               row_of(f, op->out, t), w->shape[0]);
-        rope_row(&f->rope, f->rows[t].position, f->rope_rows + t * f->rope.dims);
+    for (size_t i = 0; i < s->local_count; i++) {
+        const struct arch_op *op = &s->local[i];
+
+        for (size_t t = begin; t < end; t++) {
+            if (op->kind == OP_EMBED)
+                embed(f, op, t);
+            else if (op->kind == OP_POSITION)
+                add_position(f, op, t, normed_of(f, part));
+            else if (op->kind == OP_ROUTE)
+                experts_route(&f->experts, t, row_of(f, op->a, t));
+            else if (op->kind == OP_GATE)
+                plain_sigmoid_scale(row_of(f, op->out, t), *row_of(f, op->a, t),
+                                    f->slot_width[op->out]);
+            else if (is_norm(op))
+                normalise(f, op, row_of(f, op->a, t), row_of(f, op->out, t));
+            else
+                do_columns(f, op, t, (struct span){0, f->slot_width[op->out]});
+        }
     }
 }
 
@@ -247,8 +468,7 @@ static void prepare_rows(struct forward *f, size_t begin, size_t end, char *to, 
         const float *x = row_of(f, s->source, t);
 
         if (s->norm) {
-            const struct tensor *w = weight(f, f->layer_now, s->norm);
-            f->backend->rmsnorm(x, w->data, inner, f->h->rms_eps, normed);
+            normalise(f, s->norm, x, normed);
             x = normed;
         }
         for (size_t k = 0; k < forms; k++)
@@ -256,11 +476,6 @@ static void prepare_rows(struct forward *f, size_t begin, size_t end, char *to, 
                                 to + k * room * f->prepared_bytes +
                                     t * f->backend->prepared_bytes(type[k], inner));
     }
-}
-
-static float *normed_of(const struct forward *f, unsigned part)
-{
-    return f->normed + part * f->normed_stride;
 }
 
 static void prepare_part(void *arg, unsigned part, unsigned parts)
@@ -357,26 +572,27 @@ static void store_heads(struct forward *f, enum arch_slot slot, struct span c, b
 static void local_op(struct forward *f, const struct arch_op *op, const struct span *own)
 {
     const struct stage *s = f->stage_now;
-    struct span c = columns_of(s, own, op->kind == OP_ROPE ? op->out : op->a);
-    size_t head_dim = f->h->head_dim;
+    struct span c = columns_of(s, own, op->kind == OP_ADD ? op->a : op->out);
 
     if (op->kind == OP_STORE) {
-        store_heads(f, op->a, c, false);
+        store_heads(f, op->a, columns_of(s, own, op->a), false);
         store_heads(f, op->b, columns_of(s, own, op->b), true);
         return;
     }
-    for (size_t t = 0; t < f->n && c.begin < c.end; t++) {
-        float *out = row_of(f, op->out, t);
+    for (size_t t = 0; t < f->n && c.begin < c.end; t++)
+        do_columns(f, op, t, c);
+}
 
-        if (op->kind == OP_ADD)
-            f->backend->add(out + c.begin, row_of(f, op->a, t) + c.begin, c.end - c.begin);
-        else if (op->kind == OP_SWIGLU)
-            f->backend->swiglu(out + c.begin, row_of(f, op->a, t) + c.begin, c.end - c.begin);
-        else
-            for (size_t i = c.begin; i < c.end; i += head_dim)
-                f->backend->rope(out + i, f->rope_rows + t * f->rope.dims, f->rope.dims,
-                                 f->arch->rope_interleaved);
-    }
+static void store_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    const struct arch_op *op = f->stage_now->linear;
+    struct span c;
+
+    pool_share((size_t)f->h->n_head_kv * f->h->head_dim, f->h->head_dim, part, parts, &c.begin,
+               &c.end);
+    store_heads(f, op->a, c, false);
+    store_heads(f, op->b, c, true);
 }
 
 static void linear_part(void *arg, unsigned part, unsigned parts)
@@ -439,7 +655,9 @@ static struct attention attention_shape(const struct forward *f, const struct at
         .heads = f->h->n_head / f->h->n_head_kv,
         .head_dim = f->h->head_dim,
         .type = f->kv->type,
-        .scale = 1 / sqrtf((float)f->h->head_dim),
+        .scale = f->h->attn_scale != 0 ? f->h->attn_scale : 1 / sqrtf((float)f->h->head_dim),
+        .softcap = f->h->attn_softcap,
+        .window = hparams_has_window(f->h, f->layer_now) ? f->h->window : 0,
     };
 }
 
@@ -450,9 +668,12 @@ static struct attention attention_of(const struct forward *f, const struct atten
     const struct arch_op *op = f->stage_now->linear;
     struct attention a = attention_shape(f, tile);
     size_t from = kv_head * a.heads * a.head_dim;
+    const struct tensor *sinks = weights_get(f->w, f->layer_now, WEIGHT_SINKS);
 
     a.q = row_of(f, op->a, tile->row) + from;
     a.out = row_of(f, op->out, tile->row) + from;
+    if (sinks)
+        a.sinks = (const float *)sinks->data + kv_head * a.heads;
     a.q_stride = f->slot_stride[op->a];
     a.out_stride = f->slot_stride[op->out];
     return a;
@@ -619,17 +840,30 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
 {
     f->stage_now = s;
     f->layer_now = layer;
+    f->rope_now = ropes_of(f->h) > 1 && hparams_has_window(f->h, layer);
     switch (s->kind) {
-    case STAGE_EMBED:
+    case STAGE_ROWS:
         if (f->n <= PRIVATE_ROWS)
-            embed_part(f, 0, 1);
+            rows_part(f, 0, 1);
         else
-            pool_run(f->pool, embed_part, f);
+            pool_run(f->pool, rows_part, f);
         break;
     case STAGE_LINEAR:
         if (f->n > f->private_rows)
             pool_run(f->pool, prepare_part, f);
         pool_run(f->pool, linear_part, f);
+        break;
+    case STAGE_STORE:
+        pool_run(f->pool, store_part, f);
+        break;
+    case STAGE_EXPERTS:
+        experts_compute(&f->experts, f->pool,
+                        &(struct experts_run){.layer = layer,
+                                              .n = f->n,
+                                              .x = f->slots[s->linear->a],
+                                              .x_stride = f->slot_stride[s->linear->a],
+                                              .out = f->slots[s->linear->out],
+                                              .out_stride = f->slot_stride[s->linear->out]});
         break;
     case STAGE_ATTEND:
         pool_run(f->pool, attend_part, f);

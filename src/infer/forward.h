@@ -15,11 +15,12 @@
 
 #include "base/pool.h"
 #include "infer/arch.h"
+#include "infer/experts.h"
 #include "infer/kv.h"
 #include "infer/rope.h"
 #include "tensor/backend.h"
 
-#define FORWARD_STAGES_MAX 8
+#define FORWARD_STAGES_MAX 16
 
 struct forward_row {
     int32_t token;
@@ -36,13 +37,15 @@ struct forward_limits {
 
 _Static_assert(KV_PAGE_TOKENS == ATTEND_PAGE, "what is stored is what is read");
 
-enum stage_kind { STAGE_EMBED, STAGE_LINEAR, STAGE_ATTEND };
+/* Rows: every thread does all of a few rows.  Linear: its own columns of all rows.  Store: its own
+ * heads of all rows. */
+enum stage_kind { STAGE_ROWS, STAGE_LINEAR, STAGE_STORE, STAGE_ATTEND, STAGE_EXPERTS };
 
 struct stage {
     enum stage_kind kind;
     const struct arch_op *norm;   /* on the way in; NULL: none */
-    const struct arch_op *linear; /* products of the same source */
-    const struct arch_op *local;  /* what a thread does with its own columns of the products */
+    const struct arch_op *linear; /* products of the same source; or the one operation */
+    const struct arch_op *local;  /* what a thread does with its own columns, or its own rows */
     size_t linear_count, local_count;
     enum arch_slot source;
     size_t grain; /* columns that stay together: a head, or 64 */
@@ -50,10 +53,15 @@ struct stage {
     bool stores;  /* keys and values */
 };
 
+/* A table without what the model does not have. */
 struct stages {
+    struct arch_op ops[ARCH_OPS_MAX];
     struct stage at[FORWARD_STAGES_MAX];
     size_t count;
 };
+
+/* Angles: of most layers, and of those with a window where they have a base of their own. */
+#define FORWARD_ROPES 2
 
 /* Attention of the rows [row, row + count): consecutive positions of one sequence.  Where a tile is
  * a large part of all, its blocks of keys are shared between threads, and joined afterwards. */
@@ -70,14 +78,15 @@ struct forward {
     const struct backend *backend;
     struct pool *pool;
     const struct kv *kv;
-    struct rope rope;
+    struct rope ropes[FORWARD_ROPES];
+    struct experts experts;
     struct forward_limits limits;
     struct stages before, layer, after;
 
     /* scratch: rows of every slot, 16 floats aligned */
-    size_t slot_stride[SLOT_COUNT];
+    size_t slot_stride[SLOT_COUNT], slot_width[SLOT_COUNT];
     float *slots[SLOT_COUNT];
-    float *rope_rows;
+    float *rope_rows[FORWARD_ROPES];
     char *prepared;         /* of all rows: [form][row] */
     char *prepared_private; /* of a few rows, for each thread: [thread][form][row] */
     size_t prepared_bytes;  /* the largest vector of any stage */
@@ -95,6 +104,7 @@ struct forward {
     size_t n;
     uint32_t layer_now;
     const struct stage *stage_now;
+    unsigned rope_now;
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };
 

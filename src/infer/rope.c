@@ -21,9 +21,17 @@ static double yarn_pair(const struct hparams *h, double turns)
 static double yarn_kept(const struct hparams *h, size_t i)
 {
     double last = (double)h->rope_dims - 1;
-    double low = fmax(0, floor(yarn_pair(h, (double)h->yarn_beta_fast)));
-    double high = fmin(last, ceil(yarn_pair(h, (double)h->yarn_beta_slow)));
-    double ramp = ((double)i - low) / fmax(0.001, high - low);
+    double low = yarn_pair(h, (double)h->yarn_beta_fast);
+    double high = yarn_pair(h, (double)h->yarn_beta_slow);
+    double ramp;
+
+    if (!h->yarn_between) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(0, low);
+    high = fmin(last, high);
+    ramp = ((double)i - low) / fmax(0.001, high - low);
 
     return 1 - fmin(1, fmax(0, ramp));
 }
@@ -53,6 +61,8 @@ void rope_init(struct rope *r, const struct hparams *h, const struct tensor *fac
         r->frequency[i] = f;
     }
     r->length = 1;
+    if (h->rope_scaling == ROPE_LONGROPE)
+        r->length = h->yarn_attn;
     if (h->rope_scaling == ROPE_YARN)
         r->length = h->yarn_attn * (h->yarn_ext != 0 ? (float)(1 + 0.1 * log(factor)) : 1);
 }

@@ -280,6 +280,19 @@ static int check_options(const struct llmos_context_options *o, uint32_t context
     return 0;
 }
 
+/* Learned positions end; others go on, for better or worse. */
+static int check_positions(const llmos_model *model, uint32_t context_tokens,
+                           struct llmos_error *err)
+{
+    const struct hparams *h = &model->hparams;
+
+    if (!weights_get(&model->weights, 0, WEIGHT_POSITIONS) || context_tokens <= h->n_ctx_train)
+        return 0;
+    return fail(err, LLMOS_EINVAL,
+                "a context of %u tokens, but the model has learned %u positions; try --context %u",
+                context_tokens, h->n_ctx_train, h->n_ctx_train);
+}
+
 static int context_start(llmos_context *c, uint32_t pages, const struct arch *arch,
                          struct pool *shared, struct llmos_error *err)
 {
@@ -323,11 +336,13 @@ static int create(llmos_context **context, const llmos_model *model,
     if (model->vocabulary_only)
         return fail(err, LLMOS_EINVAL, "the model was opened for its vocabulary and cannot be run");
     if (!arch)
-        return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run, only llama can",
+        return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run",
                     model->hparams.architecture);
     if (tokens == 0)
         tokens = smaller(model->hparams.n_ctx_train, CONTEXT_DEFAULT);
     rc = check_options(o, tokens, err);
+    if (rc == 0)
+        rc = check_positions(model, tokens, err);
     if (rc < 0)
         return rc;
     c = mem_zalloc(1, sizeof(*c));

@@ -2,9 +2,11 @@
 /* hparams.c - see hparams.h */
 #include "model/hparams.h"
 
+#include "base/near.h"
 #include "model/clean.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 /* "llama.block_count" for "block_count". */
@@ -54,6 +56,26 @@ static int get_f32(const struct gguf *g, const struct hparams *h, const char *na
     return 1;
 }
 
+static int unknown_family(struct str name, struct llmos_error *err)
+{
+    char word[NEAR_WORD_MAX + 1], list[160];
+    struct near near = {.word = word};
+    size_t n = 0;
+
+    clean_name(word, sizeof(word), name);
+    for (unsigned i = 0; family_at(i); i++) {
+        near_offer(&near, family_at(i)->name);
+        if (n < sizeof(list))
+            n += (size_t)snprintf(list + n, sizeof(list) - n, " %s", family_at(i)->name);
+    }
+    if (near.best)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "architecture '%s' is not supported; the nearest is '%s', this version runs:%s",
+                    word, near.best, list);
+    return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' is not supported; this version runs:%s",
+                word, list);
+}
+
 static int read_architecture(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
     struct str name;
@@ -63,28 +85,52 @@ static int read_architecture(struct hparams *h, const struct gguf *g, struct llm
         return rc;
     if (rc == 0)
         return fail(err, LLMOS_EFORMAT, "the file lacks key 'general.architecture'");
-    if (!str_is(name, "llama"))
-        return fail(err, LLMOS_EUNSUPPORTED,
-                    "architecture '%.*s' is not supported; this version runs: llama",
-                    STR_ARG(name));
-    memcpy(h->architecture, "llama", sizeof("llama"));
+    h->family = family_by_name(name);
+    if (!h->family)
+        return unknown_family(name, err);
+    clean_name(h->architecture, sizeof(h->architecture), name);
     rc = gguf_get_str(g, "general.name", &name, err);
     if (rc > 0)
         clean_name(h->name, sizeof(h->name), name);
     return rc < 0 ? rc : 0;
 }
 
-static int read_heads(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+static int read_experts(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
-    uint32_t values_dim, experts = 0;
-    int rc = get_u32(g, h, "expert_count", 0, UINT32_MAX, &experts, err);
+    int rc = get_u32(g, h, "expert_count", 0, HPARAMS_EXPERTS_MAX, &h->n_expert, err);
 
     if (rc < 0)
         return rc;
-    if (experts > 0)
+    if (h->n_expert == 0 && h->family->experts_only)
+        return fail(err, LLMOS_EFORMAT, "the file lacks key '%s.expert_count', or it is 0",
+                    h->architecture);
+    if (h->n_expert == 0)
+        return 0;
+    if (!h->family->expert_needs)
         return fail(err, LLMOS_EUNSUPPORTED,
-                    "the model mixes %" PRIu32 " experts, which this version cannot compute",
-                    experts);
+                    "the model mixes %" PRIu32
+                    " experts, which this version cannot compute in architecture '%s'",
+                    h->n_expert, h->architecture);
+    rc = need_u32(g, h, "expert_used_count", HPARAMS_USED_MAX, &h->n_expert_used, err);
+    if (rc < 0)
+        return rc;
+    if (h->n_expert_used > h->n_expert)
+        return fail(err, LLMOS_EFORMAT,
+                    "each token uses %" PRIu32 " experts, the model has %" PRIu32, h->n_expert_used,
+                    h->n_expert);
+    h->n_ff_exp = h->n_ff_shared = h->n_ff;
+    rc = get_u32(g, h, "expert_feed_forward_length", 1, HPARAMS_FF_MAX, &h->n_ff_exp, err);
+    if (rc >= 0)
+        rc = get_u32(g, h, "expert_shared_feed_forward_length", 1, HPARAMS_FF_MAX, &h->n_ff_shared,
+                     err);
+    return rc < 0 ? rc : 0;
+}
+
+static int read_heads(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    uint32_t values_dim;
+    int rc;
+
     rc = need_u32(g, h, "attention.head_count", HPARAMS_HEADS_MAX, &h->n_head, err);
     if (rc < 0)
         return rc;
@@ -135,17 +181,35 @@ static int read_scaling_kind(struct hparams *h, const struct gguf *g, struct llm
         h->rope_scaling = ROPE_YARN;
     else if (str_is(kind, "llama3"))
         h->rope_scaling = ROPE_LLAMA3;
+    else if (str_is(kind, "longrope"))
+        h->rope_scaling = ROPE_LONGROPE;
     else
         return fail(err, LLMOS_EUNSUPPORTED,
-                    "key '%s' is '%.*s'; this version knows: none linear yarn llama3", key,
+                    "key '%s' is '%.*s'; this version knows: none linear yarn llama3 longrope", key,
                     STR_ARG(kind));
-    /* Llama 3 scales by a tensor of factors, and its files name no kind. */
-    if (h->rope_scaling == ROPE_NONE && gguf_find_tensor(g, "rope_freqs.weight"))
-        h->rope_scaling = ROPE_LLAMA3;
-    if (h->rope_scaling == ROPE_LLAMA3 && !gguf_find_tensor(g, "rope_freqs.weight"))
-        return fail(err, LLMOS_EFORMAT,
-                    "the file lacks tensor 'rope_freqs.weight', which llama3 scaling needs");
-    if (h->rope_scaling == ROPE_NONE || h->rope_scaling == ROPE_LLAMA3)
+    return 0;
+}
+
+/* Two kinds scale by tensors of factors, and their files mostly name no kind. */
+static int read_scaling_tensors(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    static const struct {
+        enum rope_scaling kind;
+        const char *name, *tensor;
+    } needed[] = {{ROPE_LLAMA3, "llama3", "rope_freqs.weight"},
+                  {ROPE_LONGROPE, "longrope", "rope_factors_long.weight"},
+                  {ROPE_LONGROPE, "longrope", "rope_factors_short.weight"}};
+
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        bool is_there = gguf_find_tensor(g, needed[i].tensor);
+
+        if (h->rope_scaling == ROPE_NONE && is_there)
+            h->rope_scaling = needed[i].kind;
+        if (h->rope_scaling == needed[i].kind && !is_there)
+            return fail(err, LLMOS_EFORMAT, "the file lacks tensor '%s', which %s scaling needs",
+                        needed[i].tensor, needed[i].name);
+    }
+    if (h->rope_scaling != ROPE_LINEAR && h->rope_scaling != ROPE_YARN)
         h->rope_factor = 1.0f;
     return 0;
 }
@@ -158,6 +222,7 @@ static int read_scaling(struct hparams *h, const struct gguf *g, struct llmos_er
     h->rope_factor = 1.0f;
     h->rope_ctx_orig = h->n_ctx_train;
     h->yarn_attn = 1.0f;
+    h->yarn_between = h->family->yarn_between;
     h->yarn_beta_fast = 32.0f;
     h->yarn_beta_slow = 1.0f;
     rc = get_f32(g, h, "rope.scaling.factor", 1e-3, 1e6, &h->rope_factor, err);
@@ -168,6 +233,8 @@ static int read_scaling(struct hparams *h, const struct gguf *g, struct llmos_er
                      &h->rope_ctx_orig, err);
     if (rc >= 0)
         rc = read_scaling_kind(h, g, err);
+    if (rc >= 0)
+        rc = read_scaling_tensors(h, g, err);
     if (rc >= 0)
         rc = get_f32(g, h, "rope.scaling.attn_factor", 1e-3, 1e3, &attn, err);
     h->yarn_ext = h->rope_scaling == ROPE_YARN ? 1.0f : 0.0f;
@@ -187,6 +254,9 @@ static int read_rope(struct hparams *h, const struct gguf *g, struct llmos_error
 {
     int rc;
 
+    if (h->family->no_rope)
+        return 0;
+    h->rope_halves = h->family->rope_halves;
     h->rope_dims = h->head_dim;
     rc = get_u32(g, h, "rope.dimension_count", 1, h->head_dim, &h->rope_dims, err);
     if (rc < 0)
@@ -197,7 +267,60 @@ static int read_rope(struct hparams *h, const struct gguf *g, struct llmos_error
                     h->rope_dims);
     h->rope_base = 10000.0f;
     rc = get_f32(g, h, "rope.freq_base", 1, 1e15, &h->rope_base, err);
+    h->window_rope_base = h->family->window_rope_base;
+    if (rc >= 0)
+        rc = get_f32(g, h, "rope.freq_base_swa", 1, 1e15, &h->window_rope_base, err);
     return rc < 0 ? rc : read_scaling(h, g, err);
+}
+
+static int read_window(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    int rc;
+
+    h->window = h->family->window;
+    h->window_pattern = h->family->window_pattern;
+    rc = get_u32(g, h, "attention.sliding_window", 0, HPARAMS_CONTEXT_MAX, &h->window, err);
+    if (rc >= 0)
+        rc = get_u32(g, h, "attention.sliding_window_pattern", 0, HPARAMS_LAYERS_MAX,
+                     &h->window_pattern, err);
+    return rc < 0 ? rc : 0;
+}
+
+/* Factors that are not 1 and caps that are not infinite; the file leaves others out. */
+static int read_factors(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    const struct {
+        const char *key;
+        float *to;
+    } factors[] = {{"embedding_scale", &h->embedding_scale},
+                   {"residual_scale", &h->residual_scale},
+                   {"attention.scale", &h->attn_scale},
+                   {"logit_scale", &h->logit_scale},
+                   {"attn_logit_softcapping", &h->attn_softcap},
+                   {"final_logit_softcapping", &h->logit_softcap}};
+    int rc = 0;
+
+    if (h->family->scales_embedding)
+        h->embedding_scale = sqrtf((float)h->n_embd);
+    if (h->family->odd_scale_layers == h->n_layer)
+        h->attn_scale = 1 / sqrtf((float)h->n_embd / (float)h->n_head);
+    for (size_t i = 0; rc >= 0 && i < sizeof(factors) / sizeof(factors[0]); i++)
+        rc = get_f32(g, h, factors[i].key, 0, 1e9, factors[i].to, err);
+    /* What the file names, logits are divided by. */
+    if (rc >= 0 && h->logit_scale != 0)
+        h->logit_scale = 1 / h->logit_scale;
+    return rc < 0 ? rc : 0;
+}
+
+static int read_norm(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    const char *name =
+        h->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    int rc = get_f32(g, h, name, 1e-12, 1, &h->rms_eps, err);
+
+    if (rc == 0)
+        return fail(err, LLMOS_EFORMAT, "the file lacks key '%s.%s'", h->architecture, name);
+    return rc < 0 ? rc : 0;
 }
 
 static int read_vocabulary(struct hparams *h, const struct gguf *g, struct llmos_error *err)
@@ -274,16 +397,19 @@ static int read_all(struct hparams *h, const struct gguf *g, struct llmos_error 
     if (rc == 0)
         rc = need_u32(g, h, "context_length", HPARAMS_CONTEXT_MAX, &h->n_ctx_train, err);
     if (rc == 0)
+        rc = read_experts(h, g, err);
+    if (rc == 0)
         rc = read_heads(h, g, err);
     if (rc == 0)
         rc = read_rope(h, g, err);
     if (rc == 0)
-        rc = get_f32(g, h, "attention.layer_norm_rms_epsilon", 1e-12, 1, &h->rms_eps, err);
+        rc = read_window(h, g, err);
     if (rc == 0)
-        return fail(err, LLMOS_EFORMAT, "the file lacks key '%s.attention.layer_norm_rms_epsilon'",
-                    h->architecture);
+        rc = read_factors(h, g, err);
+    if (rc == 0)
+        rc = read_norm(h, g, err);
     sum_up(h, g);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err)

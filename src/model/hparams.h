@@ -7,6 +7,7 @@
 #ifndef MODEL_HPARAMS_H
 #define MODEL_HPARAMS_H
 
+#include "model/family.h"
 #include "model/gguf.h"
 
 #define HPARAMS_LAYERS_MAX   1024
@@ -14,25 +15,39 @@
 #define HPARAMS_FF_MAX       (1 << 20)
 #define HPARAMS_HEADS_MAX    1024
 #define HPARAMS_HEAD_DIM_MAX 1024
+#define HPARAMS_EXPERTS_MAX  1024
+#define HPARAMS_USED_MAX     64 /* experts of one token */
 #define HPARAMS_VOCAB_MAX    (1 << 22)
 #define HPARAMS_CONTEXT_MAX  (1 << 27)
 
-enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
+enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3, ROPE_LONGROPE };
 
 struct hparams {
-    char architecture[32]; /* "llama" */
+    const struct family *family;
+    char architecture[32]; /* its name: "llama" */
     char name[128];        /* general.name, cleaned; "" if absent */
     uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, n_vocab;
+    uint32_t n_expert, n_expert_used; /* 0: the model has none */
+    uint32_t n_ff_exp, n_ff_shared;
     uint32_t n_ctx_train;
     uint32_t head_dim;  /* of keys and queries; values have the same */
-    uint32_t rope_dims; /* even, <= head_dim */
-    float rms_eps;
-    float rope_base; /* "theta", usually 10000 */
+    bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
+    uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */
+    float rms_eps;      /* of RMSNorm or LayerNorm, whichever the family has */
+    float rope_base;    /* "theta", usually 10000 */
     enum rope_scaling rope_scaling;
     float rope_factor;      /* positions are divided by it (linear, yarn) */
-    uint32_t rope_ctx_orig; /* yarn: context before scaling */
+    uint32_t rope_ctx_orig; /* yarn, longrope: context before scaling */
     float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow;
-    bool tied_output; /* no output.weight: the embedding is used */
+    bool yarn_between;      /* the ramp begins and ends between pairs, else at whole ones */
+    float window_rope_base; /* of layers with a window, which are not scaled; 0: as all others */
+    /* Queries of layers with a window see the last `window` keys; of every window_pattern layers
+     * the last one has none (0: all have).  0: no layer has one. */
+    uint32_t window, window_pattern;
+    /* Factors, 0: none.  attn_scale: of scores, where it is not 1 / sqrt(head_dim). */
+    float embedding_scale, residual_scale, attn_scale, logit_scale;
+    float attn_softcap, logit_softcap; /* x becomes cap * tanh(x / cap); 0: it stays */
+    bool tied_output;                  /* no output.weight: the embedding is used */
     uint64_t parameter_count;
     char file_type[16]; /* most frequent tensor type by bytes: "q8_0" */
 };
@@ -41,6 +56,11 @@ struct hparams {
 static inline uint64_t hparams_kv_bytes(const struct hparams *h)
 {
     return (uint64_t)h->n_layer * 2 * h->n_head_kv * h->head_dim * 2;
+}
+
+static inline bool hparams_has_window(const struct hparams *h, uint32_t layer)
+{
+    return h->window && (!h->window_pattern || (layer + 1) % h->window_pattern != 0);
 }
 
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err);

@@ -161,7 +161,7 @@ static void put_metadata(struct buf *b, const struct gguf *g)
 
 static void put_hparams(struct buf *b, const struct hparams *h)
 {
-    static const char *const scalings[] = {"none", "linear", "yarn", "llama3"};
+    static const char *const scalings[] = {"none", "linear", "yarn", "llama3", "longrope"};
 
     buf_printf(b,
                "\"layers\":%" PRIu32 ",\"width\":%" PRIu32 ",\"hidden\":%" PRIu32
@@ -240,7 +240,7 @@ static int put_verdict(struct buf *b, const struct gguf *g, struct llmos_error *
     struct arena arena;
     int hparams_rc = hparams_read(&h, g, &why), rc = hparams_rc, t_rc;
 
-    arena_init(&arena, 1 << 20);
+    arena_init(&arena, 4 << 20); /* as model.c */
     if (rc == 0)
         rc = weights_bind(&w, g, &h, &arena, &why);
     arena_fini(&arena);

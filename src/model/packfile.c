@@ -44,14 +44,19 @@ static const struct tensor **matrix_at(const llmos_model *m, size_t i)
 
 static bool is_packable(const struct tensor *t)
 {
-    return t->n_dims == 2 && packed_has(t->type) && t->shape[0] > 0 && t->shape[1] > 0;
+    return t && t->n_dims == 2 && packed_has(t->type) && t->shape[0] > 0 && t->shape[1] > 0;
 }
 
+/* The tensor of the file that a matrix is, or is a view of. */
 static const struct gguf_tensor *named(const llmos_model *m, const struct tensor *t)
 {
-    for (size_t i = 0; i < m->gguf.tensor_count; i++)
-        if (&m->gguf.tensors[i].t == t)
-            return &m->gguf.tensors[i];
+    for (size_t i = 0; i < m->gguf.tensor_count; i++) {
+        const struct gguf_tensor *whole = &m->gguf.tensors[i];
+        uintptr_t begin = (uintptr_t)whole->t.data, at = (uintptr_t)t->data;
+
+        if (whole->dtype >= 0 && at >= begin && at - begin < whole->bytes)
+            return whole;
+    }
     return NULL;
 }
 

@@ -13,6 +13,8 @@ static enum work_unit unit_of(enum dtype type)
 
 static void add(struct work *work, uint64_t *products, const struct tensor *t)
 {
+    if (!t)
+        return;
     work->decode_bytes += (uint64_t)t->row_bytes * t->shape[1];
     if (t->n_dims > 1) /* a vector of a norm costs next to nothing */
         products[unit_of(t->type)] += (uint64_t)t->shape[0] * t->shape[1];

@@ -152,9 +152,12 @@ TEST(hparams_refuse_scalings_that_cannot_be)
     struct llmos_error err = {0};
     struct hparams h;
 
-    CHECK_INT(READ(&h, &err, false, {"llama.rope.scaling.type", GGUF_STRING, .s = "longrope"}),
+    CHECK_INT(READ(&h, &err, false, {"llama.rope.scaling.type", GGUF_STRING, .s = "dynamic"}),
               LLMOS_EUNSUPPORTED);
-    CHECK_CONTAINS(err.text, "'longrope'; this version knows: none linear yarn llama3");
+    CHECK_CONTAINS(err.text, "'dynamic'; this version knows: none linear yarn llama3 longrope");
+    CHECK_INT(READ(&h, &err, false, {"llama.rope.scaling.type", GGUF_STRING, .s = "longrope"}),
+              LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "lacks tensor 'rope_factors_long.weight', which longrope");
     CHECK_INT(READ(&h, &err, false, {"llama.rope.scaling.type", GGUF_STRING, .s = "llama3"}),
               LLMOS_EFORMAT);
     CHECK_CONTAINS(err.text, "lacks tensor 'rope_freqs.weight'");
@@ -170,13 +173,22 @@ TEST(hparams_refuse_scalings_that_cannot_be)
               LLMOS_EFORMAT);
 }
 
-TEST(hparams_refuse_a_mixture_of_experts)
+TEST(hparams_bound_a_mixture_of_experts)
 {
     struct llmos_error err = {0};
     struct hparams h;
 
-    CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 8}), LLMOS_EUNSUPPORTED);
-    CHECK_CONTAINS(err.text, "mixes 8 experts");
+    CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 8}), LLMOS_EFORMAT);
+    CHECK_STR(err.text, "the file lacks key 'llama.expert_used_count'");
+    CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 1025}), LLMOS_EFORMAT);
+    CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 8},
+                   {"llama.expert_used_count", GGUF_U32, 9}),
+              LLMOS_EFORMAT);
+    CHECK_STR(err.text, "each token uses 9 experts, the model has 8");
+    CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 8},
+                   {"llama.expert_used_count", GGUF_U32, 2}),
+              0);
+    CHECK_INT(h.n_ff_exp, h.n_ff);
     CHECK_INT(READ(&h, &err, false, {"llama.expert_count", GGUF_U32, 0}), 0);
 }
 
@@ -201,4 +213,37 @@ TEST(hparams_clean_the_name_of_the_model)
         READ(&h, NULL, false, {"general.name", GGUF_STRING, .s = "a\x1b[31m\xff\xc2\x9b\xc3\xa9"}),
         0);
     CHECK_STR(h.name, "a?[31m??\xc3\xa9");
+}
+
+TEST(hparams_name_the_architectures_there_are)
+{
+    struct llmos_error err = {0};
+    struct hparams h;
+
+    CHECK_INT(READ(&h, &err, false, {"general.architecture", GGUF_STRING, .s = "qwne3"}),
+              LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "architecture 'qwne3' is not supported; the nearest is 'qwen3'");
+    CHECK_INT(READ(&h, &err, false, {"general.architecture", GGUF_STRING, .s = "mamba"}),
+              LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "architecture 'mamba' is not supported; this version runs: llama");
+}
+
+TEST(hparams_bound_windows_factors_and_caps)
+{
+    struct llmos_error err = {0};
+    struct hparams h;
+
+    CHECK_INT(READ(&h, &err, false, {"llama.attention.sliding_window", GGUF_U32, 7},
+                   {"llama.logit_scale", GGUF_F32, .f = 4}),
+              0);
+    CHECK(hparams_has_window(&h, 0));
+    CHECK_NEAR((double)h.logit_scale, 0.25, 0);
+    CHECK_INT(READ(&h, &err, false, {"llama.attention.sliding_window", GGUF_U32, 1u << 30}),
+              LLMOS_EFORMAT);
+    CHECK_INT(READ(&h, &err, false, {"llama.attention.sliding_window_pattern", GGUF_U32, 1u << 30}),
+              LLMOS_EFORMAT);
+    CHECK_INT(READ(&h, &err, false, {"llama.residual_scale", GGUF_F32, .f = NAN}), LLMOS_EFORMAT);
+    CHECK_INT(READ(&h, &err, false, {"llama.attn_logit_softcapping", GGUF_F32, .f = -1}),
+              LLMOS_EFORMAT);
+    CHECK_INT(READ(&h, &err, false, {"llama.rope.freq_base_swa", GGUF_F32, .f = 0}), LLMOS_EFORMAT);
 }

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* arch_gemma.c - Gemma 2 (Gemma Team 2024): norms also behind attention and feed-forward, GeGLU,
+ * caps on scores and logits, every second layer with a window; and Gemma 3 (2025): norms of each
+ * head's queries and keys instead of caps, and five layers of six with a window. */
+#include "infer/arch.h"
+
+/* clang-format off */
+static const struct arch_op before[] = {
+    /* kind         out          a          b        weight */
+    {OP_EMBED,    SLOT_X,      SLOT_NONE, SLOT_NONE, WEIGHT_EMBED},
+    {OP_SCALE,    SLOT_X,      SLOT_NONE, SLOT_NONE, .factor = FACTOR_EMBEDDING},
+};
+
+static const struct arch_op layer[] = {
+    {OP_NORM,     SLOT_H,      SLOT_X,    SLOT_NONE, WEIGHT_ATTN_NORM},
+    {OP_LINEAR,   SLOT_Q,      SLOT_H,    SLOT_NONE, WEIGHT_Q},
+    {OP_LINEAR,   SLOT_K,      SLOT_H,    SLOT_NONE, WEIGHT_K},
+    {OP_LINEAR,   SLOT_V,      SLOT_H,    SLOT_NONE, WEIGHT_V},
+    {OP_HEAD_NORM, SLOT_Q,     SLOT_NONE, SLOT_NONE, WEIGHT_Q_NORM},
+    {OP_HEAD_NORM, SLOT_K,     SLOT_NONE, SLOT_NONE, WEIGHT_K_NORM},
+    {OP_ROPE,     SLOT_Q,      SLOT_NONE, SLOT_NONE, 0},
+    {OP_ROPE,     SLOT_K,      SLOT_NONE, SLOT_NONE, 0},
+    {OP_STORE,    SLOT_NONE,   SLOT_K,    SLOT_V,    0},
+    {OP_ATTEND,   SLOT_A,      SLOT_Q,    SLOT_NONE, 0},
+    {OP_LINEAR,   SLOT_Y,      SLOT_A,    SLOT_NONE, WEIGHT_ATTN_OUT},
+    {OP_NORM,     SLOT_Y,      SLOT_Y,    SLOT_NONE, WEIGHT_ATTN_POST_NORM},
+    {OP_ADD,      SLOT_X,      SLOT_Y,    SLOT_NONE, 0},
+
+    {OP_NORM,     SLOT_H,      SLOT_X,    SLOT_NONE, WEIGHT_FFN_NORM},
+    {OP_LINEAR,   SLOT_GATE,   SLOT_H,    SLOT_NONE, WEIGHT_GATE},
+    {OP_LINEAR,   SLOT_UP,     SLOT_H,    SLOT_NONE, WEIGHT_UP},
+    {OP_GEGLU,    SLOT_GATE,   SLOT_UP,   SLOT_NONE, 0},
+    {OP_LINEAR,   SLOT_Y,      SLOT_GATE, SLOT_NONE, WEIGHT_DOWN},
+    {OP_NORM,     SLOT_Y,      SLOT_Y,    SLOT_NONE, WEIGHT_FFN_POST_NORM},
+    {OP_ADD,      SLOT_X,      SLOT_Y,    SLOT_NONE, 0},
+};
+
+static const struct arch_op after[] = {
+    {OP_NORM,     SLOT_H,      SLOT_X,    SLOT_NONE, WEIGHT_OUTPUT_NORM},
+    {OP_LINEAR,   SLOT_LOGITS, SLOT_H,    SLOT_NONE, WEIGHT_OUTPUT},
+    {OP_SOFTCAP,  SLOT_LOGITS, SLOT_NONE, SLOT_NONE, .factor = FACTOR_LOGIT_CAP},
+};
+/* clang-format on */
+
+const struct arch arch_gemma = {ARCH_OPS(before), ARCH_OPS(layer), ARCH_OPS(after)};
