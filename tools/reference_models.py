@@ -40,6 +40,24 @@ def value(v):
     return struct.pack("<I", STRING) + text(v)
 
 
+# A block of q8_0.
+Q8_0 = np.dtype([("d", np.float16), ("q", np.int8, 32)])
+
+
+def q8_0(w):
+    """Blocks whose values are those of w, or nearly: exactly, if w comes from from_q8_0."""
+    x = w.reshape(*w.shape[:-1], -1, 32).astype(np.float32)
+    blocks = np.zeros(x.shape[:-1], Q8_0)
+    blocks["d"] = abs(x).max(-1) / 127
+    blocks["q"] = np.rint(x / np.maximum(blocks["d"].astype(np.float32), 1e-30)[..., None])
+    return blocks
+
+
+def from_q8_0(blocks):
+    x = blocks["d"].astype(np.float32)[..., None] * blocks["q"].astype(np.float32)
+    return x.reshape(*blocks.shape[:-1], -1)
+
+
 def write(path, keys, tensors):
     """tensors: name -> array; float16 and float32 are kept as such."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys))
@@ -48,8 +66,9 @@ def write(path, keys, tensors):
     offset = 0
     for name, t in tensors.items():
         head += text(name) + struct.pack("<I", t.ndim)
-        head += b"".join(struct.pack("<Q", n) for n in reversed(t.shape))
-        head += struct.pack("<IQ", {np.float32: 0, np.float16: 1}[t.dtype.type], offset)
+        inner = 32 if t.dtype == Q8_0 else 1
+        head += b"".join(struct.pack("<Q", n) for n in (t.shape[-1] * inner, *reversed(t.shape[:-1])))
+        head += struct.pack("<IQ", {np.float32: 0, np.float16: 1, np.void: 8}[t.dtype.type], offset)
         offset += (t.nbytes + 31) // 32 * 32
     head += b"\0" * (-len(head) % 32)
     with open(path, "wb") as f:
@@ -152,9 +171,14 @@ def round_cache(model):
 
 
 def make(folder, name, arch, model, n, keys=None, names=(ENDS, LLAMA), permute=False, norm_middle=1.0,
-         add_one=False, extra=None, context=64):
+         add_one=False, extra=None, context=64, quantise=False):
     c = model.config
     randomise(model, sum(map(ord, name)), norm_middle)
+    if quantise:
+        with torch.no_grad():
+            for p in model.parameters():
+                if p.dim() > 1:
+                    p.copy_(torch.from_numpy(from_q8_0(q8_0(p.numpy()))))
     if c.tie_word_embeddings:
         model.tie_weights()
     round_cache(model)
@@ -187,7 +211,10 @@ def make(folder, name, arch, model, n, keys=None, names=(ENDS, LLAMA), permute=F
             w = w.T
         if add_one and "norm" in to:
             w = w + 1
-        tensors[to] = w.contiguous().numpy().astype(np.float16 if w.dim() > 1 else np.float32)
+        is_matrix = w.dim() > 1 and not quantise
+        tensors[to] = w.contiguous().numpy().astype(np.float16 if is_matrix else np.float32)
+    if quantise:
+        tensors = {k: q8_0(t) if t.ndim > 1 else t for k, t in tensors.items()}
     tensors.update(extra(model) if extra else {})
     tensors["reference.tokens"] = tokens[0].numpy().astype(np.float32)
     tensors["reference.logits"] = np.ascontiguousarray(logits)
@@ -282,6 +309,10 @@ def phi3_long(folder, name, n=40, context=64):
                           "rope_factors_short.weight": np.array(short, np.float32)})
 
 
+def phi3_q8_0(folder, name):
+    make(folder, name, "phi3", small("Phi3", intermediate_size=64), 30, quantise=True)
+
+
 def phi3_short(folder, name):
     phi3_long(folder, name, 12, 16)
 
@@ -364,7 +395,7 @@ def gpt_oss(folder, name):
 
 
 MODELS = [mixtral, qwen2moe, qwen3moe, gpt_oss, llama, llama_biases, llama_linear, llama_yarn, llama3, mistral, qwen2, qwen3, phi3, phi3_long,
-          phi3_short, granite, gemma2, gemma3, olmo2, gpt2, starcoder2]
+          phi3_short, phi3_q8_0, granite, gemma2, gemma3, olmo2, gpt2, starcoder2]
 
 
 def main():

@@ -54,6 +54,28 @@ static void use_vocabulary(const struct gguf *g)
     vocab_destroy(t);
 }
 
+/* All of a weight, also of a view, lies in the file. */
+static void touch_weight(const struct tensor *t, const struct gguf *g)
+{
+    const unsigned char *at = t->data;
+    size_t bytes = t->row_bytes * t->shape[1] * t->shape[2] * t->shape[3];
+
+    CLAIM(bytes > 0 && bytes <= g->file_bytes);
+    seen = (unsigned char)(at[0] ^ at[bytes - 1]);
+}
+
+static void touch_weights(const struct weights *w, const struct hparams *h, const struct gguf *g)
+{
+    const struct tensor *down = weights_get(w, h->n_layer - 1, WEIGHT_DOWN);
+
+    CLAIM(w->model[WEIGHT_OUTPUT] && (down || h->n_expert));
+    CLAIM(!down || down->shape[0] == h->n_ff);
+    for (uint32_t l = 0; l < h->n_layer; l++)
+        for (int role = 0; role < WEIGHT_ROLE_COUNT; role++)
+            if (weights_get(w, l, role))
+                touch_weight(weights_get(w, l, role), g);
+}
+
 static void bind(const struct gguf *g)
 {
     struct hparams h;
@@ -62,9 +84,9 @@ static void bind(const struct gguf *g)
 
     if (hparams_read(&h, g, NULL) < 0)
         return;
-    arena_init(&arena, 1 << 20);
+    arena_init(&arena, 4 << 20);
     if (weights_bind(&w, g, &h, &arena, NULL) == 0)
-        CLAIM(weights_get(&w, h.n_layer - 1, WEIGHT_DOWN)->shape[0] == h.n_ff);
+        touch_weights(&w, &h, g);
     arena_fini(&arena);
 }
 

@@ -7,10 +7,12 @@
 
 #include "base/mem.h"
 #include "model/loaded.h"
+#include "model/packfile.h"
 
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define N_MAX     40
@@ -35,24 +37,51 @@ struct reference {
     float largest;
 };
 
-static void reference_open(struct reference *r, const char *name)
+static int model_open(struct llmos_model *m, int fd, struct llmos_error *err)
+{
+    int rc;
+
+    memset(m, 0, sizeof(*m));
+    arena_init(&m->arena, 4 << 20);
+    rc = file_map(&m->map, fd, err);
+    if (rc == 0)
+        rc = gguf_parse(&m->gguf, m->map.at, m->map.len, err);
+    if (rc < 0)
+        return rc;
+    rc = hparams_read(&m->hparams, &m->gguf, err);
+    return rc < 0 ? rc : weights_bind(&m->weights, &m->gguf, &m->hparams, &m->arena, err);
+}
+
+static void model_close(struct llmos_model *m)
+{
+    gguf_fini(&m->gguf);
+    arena_fini(&m->arena);
+    file_unmap(&m->packed_map);
+    file_unmap(&m->map);
+}
+
+static int reference_file(const char *name)
 {
     const char *source = getenv("LLMOS_SOURCE");
-    struct llmos_model *m = &r->model;
-    const struct gguf_tensor *tokens, *logits;
-    struct llmos_error err = {0};
     char path[4096];
     int fd;
 
-    memset(r, 0, sizeof(*r));
     snprintf(path, sizeof(path), "%s/tests/data/reference/%s.gguf", source ? source : ".", name);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         TEST_FAIL("%s is missing", path);
-    arena_init(&m->arena, 4 << 20);
-    if (file_map(&m->map, fd, &err) < 0 || gguf_parse(&m->gguf, m->map.at, m->map.len, &err) < 0 ||
-        hparams_read(&m->hparams, &m->gguf, &err) < 0 ||
-        weights_bind(&m->weights, &m->gguf, &m->hparams, &m->arena, &err) < 0)
+    return fd;
+}
+
+static void reference_open(struct reference *r, const char *name)
+{
+    struct llmos_model *m = &r->model;
+    const struct gguf_tensor *tokens, *logits;
+    struct llmos_error err = {0};
+    int fd = reference_file(name);
+
+    memset(r, 0, sizeof(*r));
+    if (model_open(m, fd, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
     close(fd);
     tokens = gguf_find_tensor(&m->gguf, "reference.tokens");
@@ -71,9 +100,7 @@ static void reference_open(struct reference *r, const char *name)
 
 static void reference_close(struct reference *r)
 {
-    gguf_fini(&r->model.gguf);
-    arena_fini(&r->model.arena);
-    file_unmap(&r->model.map);
+    model_close(&r->model);
 }
 
 static llmos_context *context_of(const struct reference *r, uint32_t threads, uint32_t batch,
@@ -169,6 +196,7 @@ static void check_way(const struct reference *r, const char *name, const float *
     llmos_session *s[2] = {session_of(r, c, n[0]), session_of(r, c, n[1])};
     bool done[2] = {false, false};
 
+    mem_fail_at(1); /* a step allocates nothing */
     while (!done[0] || !done[1]) {
         struct llmos_step_out out[2];
 
@@ -182,6 +210,8 @@ static void check_way(const struct reference *r, const char *name, const float *
                 TEST_FAIL("%s: other bytes with %u threads in batches of %u", name, threads, batch);
         }
     }
+    CHECK(!mem_failed());
+    mem_fail_at(0);
     llmos_session_destroy(s[0]);
     llmos_session_destroy(s[1]);
     llmos_context_destroy(c);
@@ -202,4 +232,46 @@ TEST(every_family_gives_the_same_bytes_however_it_is_cut)
                 check_way(&r, names[i], all, threads, batches[b]);
         reference_close(&r);
     }
+}
+
+TEST(every_family_survives_every_failed_allocation)
+{
+    for (size_t i = 0; i < NAMES; i++) {
+        int fd = reference_file(names[i]);
+
+        EVERY_ALLOCATION_FAILS
+        {
+            struct llmos_model m;
+            int rc = model_open(&m, fd, NULL);
+
+            CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+            model_close(&m);
+        }
+        close(fd);
+    }
+}
+
+/* Matrices that the file keeps as one are packed one by one.  Activations have eight bits here. */
+TEST(views_of_fused_matrices_are_packed)
+{
+    float plain[N_MAX * VOCAB_MAX], packed[N_MAX * VOCAB_MAX];
+    struct llmos_error err = {0};
+    struct reference r;
+    int fd = memfd_create("packed", MFD_CLOEXEC);
+
+    reference_open(&r, "phi3_q8_0");
+    CHECK_NEAR(error_of(&r, NULL, plain), 0, 0.05);
+    if (!packfile_helps(&r.model)) {
+        reference_close(&r);
+        close(fd);
+        SKIP("the kernels for this processor read no packed weights");
+    }
+    if (packfile_write(fd, &r.model, NULL, NULL, &err) < 0 || packfile_use(&r.model, fd, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    CHECK(weights_get(&r.model.weights, 1, WEIGHT_K)->is_packed);
+    CHECK(weights_get(&r.model.weights, 1, WEIGHT_UP)->is_packed);
+    error_of(&r, NULL, packed);
+    CHECK(memcmp(plain, packed, r.n * r.n_vocab * sizeof(float)) == 0);
+    close(fd);
+    reference_close(&r);
 }
