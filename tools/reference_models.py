@@ -324,6 +324,11 @@ def granite(folder, name):
          keys={"embedding_scale": 3.0, "logit_scale": 4.0, "residual_scale": 0.5, "attention.scale": 0.3})
 
 
+def gemma(folder, name):
+    model = small("Gemma", head_dim=16, tie_word_embeddings=True, hidden_act="gelu_pytorch_tanh")
+    make(folder, name, "gemma", model, 30, norm_middle=0.0, add_one=True)
+
+
 def gemma2(folder, name):
     model = small("Gemma2", head_dim=8, query_pre_attn_scalar=8, sliding_window=6, attn_logit_softcapping=5.0,
                   final_logit_softcapping=30.0, tie_word_embeddings=True, num_hidden_layers=3)
@@ -395,7 +400,7 @@ def gpt_oss(folder, name):
 
 
 MODELS = [mixtral, qwen2moe, qwen3moe, gpt_oss, llama, llama_biases, llama_linear, llama_yarn, llama3, mistral, qwen2, qwen3, phi3, phi3_long,
-          phi3_short, phi3_q8_0, granite, gemma2, gemma3, olmo2, gpt2, starcoder2]
+          phi3_short, phi3_q8_0, granite, gemma, gemma2, gemma3, olmo2, gpt2, starcoder2]
 
 
 def main():

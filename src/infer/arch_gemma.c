@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* arch_gemma.c - Gemma 2 (Gemma Team 2024): norms also behind attention and feed-forward, GeGLU,
- * caps on scores and logits, every second layer with a window; and Gemma 3 (2025): norms of each
- * head's queries and keys instead of caps, and five layers of six with a window. */
+/* arch_gemma.c - Gemma (Gemma Team 2024): llama with GeGLU and scaled embeddings; Gemma 2: norms
+ * also behind attention and feed-forward, caps on scores and logits, every second layer with a
+ * window; and Gemma 3 (2025): norms of each head's queries and keys instead of caps, and five
+ * layers of six with a window. */
 #include "infer/arch.h"
 
 /* clang-format off */

@@ -19,19 +19,20 @@ struct family_roles {
 
 struct family {
     const char *name;
-    struct family_roles needs, may; /* what a file must have, and what it may have besides */
-    uint64_t expert_needs;          /* of a layer, where the model has experts; 0: it cannot */
-    bool experts_only;              /* it must have some */
-    bool experts_share_all;         /* their weights are shares of all, else of those chosen */
-    bool clamps_swiglu;             /* of experts: plain_swiglu_clamped */
-    bool yarn_between;              /* the ramp of yarn begins and ends between pairs */
-    bool layer_norm;                /* LayerNorm (Ba et al. 2016), else RMSNorm */
-    bool rope_halves;               /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
-    bool no_rope;                   /* positions are learned */
-    bool scales_embedding;          /* by the square root of the width */
-    uint32_t window;                /* where the file names none */
-    uint32_t window_pattern;        /* every n-th layer looks back without limit; 0: none does */
-    float window_rope_base;         /* of layers with a window; 0: that of all layers */
+    struct family_roles needs, may;    /* what a file must have, and what it may have besides */
+    uint64_t expert_needs;             /* of a layer, where the model has experts; 0: it cannot */
+    bool experts_only;                 /* it must have some */
+    bool experts_share_all;            /* their weights are shares of all, else of those chosen */
+    bool clamps_swiglu;                /* of experts: plain_swiglu_clamped */
+    bool yarn_between;                 /* the ramp of yarn begins and ends between pairs */
+    bool layer_norm;                   /* LayerNorm (Ba et al. 2016), else RMSNorm */
+    bool rope_halves;                  /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
+    bool no_rope;                      /* positions are learned */
+    bool scales_embedding;             /* by the square root of the width */
+    float attn_softcap, logit_softcap; /* where the file names none */
+    uint32_t window;                   /* where the file names none */
+    uint32_t window_pattern;           /* every n-th layer looks back without limit; 0: none does */
+    float window_rope_base;            /* of layers with a window; 0: that of all layers */
     /* Models of so many layers divide scores by the root of width / heads, not of the head: no key
      * says so.  0: none. */
     uint32_t odd_scale_layers;

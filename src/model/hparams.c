@@ -302,6 +302,8 @@ static int read_factors(struct hparams *h, const struct gguf *g, struct llmos_er
 
     if (h->family->scales_embedding)
         h->embedding_scale = sqrtf((float)h->n_embd);
+    h->attn_softcap = h->family->attn_softcap;
+    h->logit_softcap = h->family->logit_softcap;
     if (h->family->odd_scale_layers == h->n_layer)
         h->attn_scale = 1 / sqrtf((float)h->n_embd / (float)h->n_head);
     for (size_t i = 0; rc >= 0 && i < sizeof(factors) / sizeof(factors[0]); i++)
