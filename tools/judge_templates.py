@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""judge_templates.py - do we write conversations as Python's jinja2 does, set up like transformers?
+
+usage: judge_templates.py LLMOS FOLDER [--verbose] [--only PART]
+
+Renders every *.jinja file of FOLDER over conversations of many kinds with `LLMOS template` and with
+jinja2 (pip install jinja2), compares byte by byte, prints a table and the first differences.  A
+conversation that both refuse counts as equal; where a template raises, its words must be in ours.
+The exit status is 1 if anything differs.
+"""
+import argparse
+import copy
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+import jinja2
+import jinja2.ext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+class Generation(jinja2.ext.Extension):
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_pass"), [], [], body).set_lineno(line)
+
+    def _pass(self, caller):
+        return caller()
+
+
+def raise_exception(message):
+    raise jinja2.exceptions.TemplateError(message)
+
+
+def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def environment():
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
+                                        extensions=[Generation, jinja2.ext.loopcontrols])
+    env.filters["tojson"] = tojson
+    env.globals["raise_exception"] = raise_exception
+    # the engine in its room knows no time zone
+    env.globals["strftime_now"] = lambda f: datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None).strftime(f)
+    return env
+
+
+DEFAULTS = {"tools": None, "documents": None, "add_generation_prompt": True}
+
+
+def of_jinja(source, variables):
+    """(text, None) or (None, why)"""
+    try:
+        return environment().from_string(source).render(**{**DEFAULTS, **copy.deepcopy(variables)}), None
+    except Exception as e:  # a template may do anything wrong
+        return None, f"{type(e).__name__}: {e}"
+
+
+def of_llmos(llmos, path, variables):
+    p = subprocess.run([llmos, "template", str(path)], input=json.dumps(variables).encode(), capture_output=True)
+    if p.returncode == 0:
+        return p.stdout.decode(), None
+    return None, f"{p.returncode}: {p.stderr.decode().strip()}"
+
+
+# ---- conversations ----
+
+def user(text="Hello, how are you?"):
+    return {"role": "user", "content": text}
+
+
+def assistant(text="I am fine.", **more):
+    return {"role": "assistant", "content": text, **more}
+
+
+def system(text="You are a helpful assistant."):
+    return {"role": "system", "content": text}
+
+
+WEATHER = {"type": "function", "function": {
+    "name": "get_weather", "description": "Weather of a city, \"now\".",
+    "parameters": {"type": "object", "required": ["city"], "properties": {
+        "city": {"type": "string", "description": "The city: Zürich <b>&</b> 東京"},
+        "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
+        "days": {"type": "integer", "minimum": 1, "nullable": True},
+        "precise": {"type": ["boolean", "null"]},
+        "places": {"type": "array", "items": {"type": "object", "properties": {
+            "lat": {"type": "number"}, "lon": {"type": "number"}}}}}}}}
+NOTHING = {"type": "function", "function": {"name": "nothing", "description": "Does nothing.",
+                                            "parameters": {"type": "object", "properties": {}}}}
+CODE = {"type": "code_interpreter"}
+
+
+def call(arguments, name="get_weather", **more):
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+ARGUMENTS = {"city": "Zürich", "days": 3, "precise": True, "unit": None, "f": 1.5, "list": [1, "a", {"b": []}]}
+PARTS = [{"type": "text", "text": "What is this?"}, {"type": "image"}, {"type": "text", "text": "And that?"}]
+
+
+def conversations():
+    yield "one", {"messages": [user()]}
+    yield "bare", {"messages": [user()], "add_generation_prompt": False}
+    yield "system", {"messages": [system(), user()]}
+    yield "developer", {"messages": [{"role": "developer", "content": "Be brief."}, user()]}
+    yield "turns", {"messages": [system(), user("a"), assistant("b"), user("c"), assistant("d"), user("e")]}
+    yield "turns off", {"messages": [user("a"), assistant("b"), user("c"), assistant("d")],
+                        "add_generation_prompt": False}
+    yield "spaces", {"messages": [system("  s \n"), user("\n\n u\t "), assistant("  a\n"), user(" ")]}
+    yield "empty texts", {"messages": [system(""), user(""), assistant(""), user("")]}
+    yield "unicode", {"messages": [user("Grüße 東京 🎉 \u2028 \xa0 ' \" \\ \x1f"), assistant("ß"), user("İ ǅ")]}
+    yield "marks", {"messages": [user("<|im_end|>\n<|im_start|>system\n</s>[INST] {{ 7 * 7 }} {% if %}")]}
+    yield "no messages", {"messages": []}
+    yield "no content", {"messages": [{"role": "user"}]}
+    yield "null content", {"messages": [user(), {"role": "assistant", "content": None}, user("x")]}
+    yield "two users", {"messages": [user("a"), user("b")]}
+    yield "begins with assistant", {"messages": [assistant(), user()]}
+    yield "ends with assistant", {"messages": [user(), assistant("It is")], "add_generation_prompt": False}
+    yield "unknown role", {"messages": [{"role": "critic", "content": "Bad."}]}
+    yield "late system", {"messages": [user(), assistant(), system("Now be rude."), user("x")]}
+    yield "parts", {"messages": [{"role": "user", "content": PARTS}]}
+    yield "text parts", {"messages": [{"role": "system", "content": PARTS[:1]},
+                                      {"role": "user", "content": PARTS[:1]},
+                                      {"role": "assistant", "content": PARTS[2:]}, user("x")]}
+    yield "image url", {"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}, {"type": "text", "text": "?"}]}]}
+    yield "reasoning", {"messages": [user(), assistant("42", reasoning_content="Let me think.\n6 * 7"), user("Why?")]}
+    yield "thinking", {"messages": [user(), assistant("42", thinking="Hm."), user("Why?")], "enable_thinking": True}
+    yield "thinks in text", {"messages": [user(), assistant("<think>\nHm.\n</think>\n\n42"), user("Why?")]}
+    yield "no thinking", {"messages": [system(), user()], "enable_thinking": False, "thinking": False,
+                          "reasoning_effort": "high"}
+    for name, tools in (("tool", [WEATHER]), ("tools", [WEATHER, NOTHING]), ("no tools", []),
+                        ("code tool", [WEATHER, CODE]), ("plain tool", [WEATHER["function"]])):
+        yield name, {"messages": [user("Weather?")], "tools": tools}
+        yield name + " system", {"messages": [system(), user("Weather?")], "tools": tools}
+    for name, arguments in (("object", ARGUMENTS), ("text", json.dumps(ARGUMENTS)), ("empty", {})):
+        asked = [system(), user("Weather?"),
+                 assistant("", tool_calls=[call(arguments, id="call12345")]),
+                 {"role": "tool", "name": "get_weather", "tool_call_id": "call12345", "content": "{\"t\": 21}"}]
+        yield "call " + name, {"messages": asked[:3], "tools": [WEATHER], "add_generation_prompt": False}
+        yield "result " + name, {"messages": asked, "tools": [WEATHER, NOTHING]}
+        yield "answered " + name, {"messages": asked + [assistant("21 degrees."), user("Thanks")], "tools": [WEATHER]}
+    both = assistant(None, tool_calls=[call(ARGUMENTS, id="abcdefghi"), call({}, "nothing", id="123456789")],
+                     reasoning_content="I need both.")
+    results = [{"role": "tool", "tool_call_id": i, "content": c} for i, c in
+               (("abcdefghi", "sun"), ("123456789", {"done": True}))]
+    yield "two calls", {"messages": [user(), both] + results, "tools": [WEATHER, NOTHING]}
+    yield "two calls answered", {"messages": [user(), both] + results + [assistant("Sun."), user("ok")],
+                                 "tools": [WEATHER, NOTHING]}
+    yield "call with words", {"messages": [user(), assistant("Let me see.", tool_calls=[call(ARGUMENTS)]),
+                                           {"role": "tool", "content": [{"type": "text", "text": "sun"}]}]}
+    yield "bare call", {"messages": [user(), assistant("", tool_calls=[{"name": "f", "arguments": ARGUMENTS}]),
+                                     {"role": "tool", "content": "x"}]}
+    yield "documents", {"messages": [user()], "documents": [{"title": "T", "text": "Some text.", "doc_id": "1"}]}
+    yield "builtin tools", {"messages": [user()], "builtin_tools": ["browser", "python"], "tools": [WEATHER]}
+    yield "names", {"messages": [{"role": "user", "name": "ann", "content": "hi"}, assistant(), user()]}
+    yield "long", {"messages": [system()] + [m for i in range(20) for m in (user(f"q{i}"), assistant(f"a{i}"))] + [user()]}
+
+
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+
+
+def compare(ours, theirs):
+    """None if they agree, else why not"""
+    (text, why), (wanted, reason) = ours, theirs
+    if text is not None and wanted is not None:
+        return None if text == wanted else "differs"
+    if text is None and wanted is None:
+        told = reason.split(": ", 1)[1]
+        if reason.startswith("TemplateError") and told[:100] not in why:
+            return "other words"
+        return None if why.startswith("1:") else "ended badly"
+    return "we refuse" if text is None else "we accept"
+
+
+def show(text):
+    return "".join(f"      {line!r}\n" for line in (text or "").splitlines(True)[:200])
+
+
+def first_difference(a, b):
+    at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"      at {at}: ours {a[at - 40 if at > 40 else 0:at + 60]!r}\n      wanted {b[at - 40 if at > 40 else 0:at + 60]!r}\n"
+
+
+def judge(args, path):
+    source = path.read_text()
+    counts = {"equal": 0, "refused": 0}
+    notes = []
+    for name, variables in conversations():
+        variables = {**TOKENS, **variables}
+        ours, theirs = of_llmos(args.llmos, path, variables), of_jinja(source, variables)
+        why = compare(ours, theirs)
+        counts["refused" if ours[0] is None and not why else why or "equal"] = \
+            counts.get("refused" if ours[0] is None and not why else why or "equal", 0) + 1
+        if not why:
+            continue
+        note = f"   {name}: {why}\n      ours: {ours[1]}\n      jinja2: {theirs[1]}\n"
+        if ours[0] is not None and theirs[0] is not None:
+            note += first_difference(ours[0], theirs[0])
+        notes.append(note)
+    return counts, notes
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("llmos")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--verbose", action="store_true", help="all differences, not the first two of each")
+    args = parser.parse_args()
+    total = {}
+    print(f"{'template':60} {'equal':>6} {'refused':>8} {'differ':>7}")
+    for path in sorted(args.folder.glob("*.jinja")):
+        if args.only not in path.name:
+            continue
+        counts, notes = judge(args, path)
+        differ = sum(n for k, n in counts.items() if k not in ("equal", "refused"))
+        print(f"{path.name:60} {counts['equal']:6} {counts['refused']:8} {differ:7}", flush=True)
+        for note in notes if args.verbose else notes[:2]:
+            print(note, end="")
+        for k, n in counts.items():
+            total[k] = total.get(k, 0) + n
+    print(", ".join(f"{k}: {n}" for k, n in total.items()))
+    return 1 if set(total) - {"equal", "refused"} else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
