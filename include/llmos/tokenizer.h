@@ -53,14 +53,22 @@ struct llmos_message {
     size_t content_length;
 };
 
-/* The conversation as tokens in the model's chat format, ready for the assistant's answer.  Roles'
- * contents are tokenized as plain text: a user cannot type a special token.  As llmos_tokenize
- * otherwise. */
+/* The conversation as tokens, as the chat template of the model's file writes it (or a built-in one,
+ * where there is none), ready for the assistant's answer.  Contents are tokenized as plain text: a
+ * user cannot type a special token.  What the template refuses, or does wrong, is an error with its
+ * line.  As llmos_tokenize otherwise. */
 LLMOS_API long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
                                    size_t count, int32_t *tokens, size_t room,
                                    struct llmos_error *err);
 
-/* The name of the chat format in use: "chatml", "llama2", "llama3", "zephyr", "plain". */
+/* The conversation as text.  json: a list of messages, or an object of the template's variables:
+ * "messages", and what else it knows ("tools", "add_generation_prompt", which is true here ...).
+ * *text is the caller's: release it with llmos_free. */
+LLMOS_API int llmos_chat_render(const llmos_tokenizer *t, const char *json, size_t length,
+                                char **text, size_t *text_length, struct llmos_error *err);
+
+/* The name of the chat format in use: "template" for that of the file, or the built-in "chatml",
+ * "llama2", "llama3", "zephyr", "plain". */
 LLMOS_API const char *llmos_chat_format(const llmos_tokenizer *t);
 /* Overrides what was recognised in the file.  Not while other threads use the tokenizer. */
 LLMOS_API int llmos_chat_set_format(llmos_tokenizer *t, const char *name, struct llmos_error *err);

@@ -22,8 +22,8 @@ struct cli_verb {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct cli_verb cli_run, cli_chat, cli_inspect, cli_tokenize, cli_serve, cli_ps,
-    cli_stop, cli_bench, cli_pack;
+extern const struct cli_verb cli_run, cli_chat, cli_inspect, cli_tokenize, cli_template, cli_serve,
+    cli_ps, cli_stop, cli_bench, cli_pack;
 
 /* The commit that was built, or the version: in cli_main.c, so that a commit links one program anew
  * and not every test. */

@@ -638,26 +638,47 @@ static int tokenize(struct serve *s, const struct message *m, struct llmos_error
     return rc;
 }
 
-static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
+/* Frees the text. */
+static int say_data(struct serve *s, uint64_t id, char *text, size_t length,
+                    struct llmos_error *err)
 {
-    size_t length, at = 0;
-    char *json;
-    int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
+    size_t at = 0;
+    int rc = 0;
 
-    if (rc < 0)
-        return rc;
     do {
         size_t n = length - at < CHUNK_BYTES ? length - at : CHUNK_BYTES;
 
         wire_put(s->wire, &(struct message){.type = MESSAGE_DATA,
                                             .id = id,
-                                            .data = {{json + at, n}, at + n == length}});
+                                            .data = {{text + at, n}, at + n == length}});
         at += n;
         if (at < length)
             rc = wire_drain(s->wire, false, err);
     } while (rc == 0 && at < length);
-    llmos_free(json);
+    llmos_free(text);
     return rc;
+}
+
+static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
+{
+    size_t length;
+    char *json;
+    int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
+
+    return rc < 0 ? rc : say_data(s, id, json, length, err);
+}
+
+static int render(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    struct str json = m->render.conversation;
+    size_t length;
+    char *text;
+    int rc;
+
+    if (!s->model)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to render");
+    rc = llmos_chat_render(llmos_model_tokenizer(s->model), json.at, json.len, &text, &length, err);
+    return rc < 0 ? rc : say_data(s, m->id, text, length, err);
 }
 
 /* The request has the engine for itself until it is over. */
@@ -714,6 +735,8 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
         return tokenize(s, m, err);
     case MESSAGE_INSPECT:
         return inspect(s, m->id, err);
+    case MESSAGE_RENDER:
+        return render(s, m, err);
     case MESSAGE_BENCH:
         return bench(s, m, err);
     case MESSAGE_PACK:

@@ -1,241 +1,119 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chat.c - see chat.h.  Marks of a format enter as token ids; what people say enters as text, in
- * which no control token is recognised. */
+/* chat.c - see chat.h.  What a template writes may be special tokens; what people say enters as
+ * text, in which no control token is recognised. */
 #include "model/chat.h"
 
 #include "base/buf.h"
+#include "base/mem.h"
+#include "model/jinja.h"
+#include "model/jinja_date.h"
+#include "model/jinja_json.h"
 #include "model/tokenize.h"
 
-#include <stdio.h>
+#include <time.h>
 
-/* A conversation while it is written: text waits until the next mark, so that it is tokenized in
- * one piece whoever its parts came from. */
-struct writer {
-    const struct llmos_tokenizer *t;
-    struct token_sink *out;
-    struct buf text;
-    bool after_control;
-    int rc;
-    struct llmos_error *err;
-};
+#define NAME_OF_FILE "template"
 
-struct chat_format {
+struct chat {
     const char *name;
-    bool has_tool;
-    void (*write)(struct writer *w, const struct llmos_message *messages, size_t count);
+    struct jinja_template *template; /* NULL: it cannot be used, and `why` says why */
+    struct llmos_error why;
 };
 
-static void flush(struct writer *w)
-{
-    if (w->rc == 0)
-        w->rc = buf_check(&w->text, "the conversation", w->err);
-    if (w->rc == 0)
-        w->rc = tokenize_marked(w->t, buf_str(&w->text), false, &w->after_control, w->out, w->err);
-    buf_clear(&w->text);
-}
+/* ---- the built-in formats ---- */
 
-static void put_id(struct writer *w, int32_t id)
-{
-    flush(w);
-    token_sink_put(w->out, id);
-    w->after_control = true;
-}
+#define NO_TOOLS(name)                                                                    \
+    "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('message ' ~ "    \
+    "loop.index0 ~ \" has role 'tool', which chat format '" name "' cannot express\") }}" \
+    "{% endif %}{% endfor %}"
 
-/* A mark that the vocabulary lacks was text when the model learned it, and is text here. */
-static void put_mark(struct writer *w, const char *name)
-{
-    int32_t id = vocab_find_control(w->t, name);
-
-    if (id >= 0)
-        put_id(w, id);
-    else
-        buf_puts(&w->text, name);
-}
-
-static void put_end(struct writer *w)
-{
-    if (w->t->eos >= 0)
-        put_id(w, w->t->eos);
-}
-
-static void put_begin(struct writer *w)
-{
-    if (w->t->bos >= 0)
-        put_id(w, w->t->bos);
-}
-
-static void put_content(struct writer *w, const struct llmos_message *m)
-{
-    buf_put(&w->text, m->content, m->content_length);
-}
-
-static void put_trimmed(struct writer *w, const struct llmos_message *m)
-{
-    const char *from = m->content_length ? m->content : "", *to = from + m->content_length;
-
-    while (from < to && memchr(" \t\r\n\v\f", *from, 6))
-        from++;
-    while (to > from && memchr(" \t\r\n\v\f", to[-1], 6))
-        to--;
-    buf_put(&w->text, from, (size_t)(to - from));
-}
-
-static bool is_role(const struct llmos_message *m, const char *role)
-{
-    return strcmp(m->role, role) == 0;
-}
-
-/* ---- the formats ---- */
-
-/* <|im_start|>user\n...<|im_end|>\n */
-static void write_chatml(struct writer *w, const struct llmos_message *messages, size_t count)
-{
-    if (w->t->add_bos)
-        put_begin(w);
-    for (size_t i = 0; i < count; i++) {
-        put_mark(w, "<|im_start|>");
-        buf_printf(&w->text, "%s\n", messages[i].role);
-        put_content(w, &messages[i]);
-        put_mark(w, "<|im_end|>");
-        buf_puts(&w->text, "\n");
-    }
-    put_mark(w, "<|im_start|>");
-    buf_puts(&w->text, "assistant\n");
-}
-
-/* <s>[INST] <<SYS>>\n...\n<</SYS>>\n\n... [/INST] ... </s>; a system message is part of the
- * question that follows it. */
-static void write_llama2(struct writer *w, const struct llmos_message *messages, size_t count)
-{
-    bool asked = false; /* "[INST] " stands open */
-
-    for (size_t i = 0; i < count; i++) {
-        if (is_role(&messages[i], "assistant")) {
-            buf_puts(&w->text, asked ? " [/INST] " : " ");
-            put_trimmed(w, &messages[i]);
-            buf_puts(&w->text, " ");
-            put_end(w);
-            asked = false;
-            continue;
-        }
-        if (!asked) {
-            put_begin(w);
-            buf_puts(&w->text, "[INST] ");
-        }
-        asked = true;
-        if (is_role(&messages[i], "system")) {
-            buf_puts(&w->text, "<<SYS>>\n");
-            put_trimmed(w, &messages[i]);
-            buf_puts(&w->text, "\n<</SYS>>\n\n");
-        } else {
-            put_trimmed(w, &messages[i]);
-            if (i + 1 < count && !is_role(&messages[i + 1], "assistant"))
-                buf_puts(&w->text, "\n");
-        }
-    }
-    if (asked)
-        buf_puts(&w->text, " [/INST]");
-}
-
-/* <|start_header_id|>user<|end_header_id|>\n\n...<|eot_id|> */
-static void write_llama3(struct writer *w, const struct llmos_message *messages, size_t count)
-{
-    put_begin(w);
-    for (size_t i = 0; i < count; i++) {
-        put_mark(w, "<|start_header_id|>");
-        buf_puts(&w->text, is_role(&messages[i], "tool") ? "ipython" : messages[i].role);
-        put_mark(w, "<|end_header_id|>");
-        buf_puts(&w->text, "\n\n");
-        put_trimmed(w, &messages[i]);
-        put_mark(w, "<|eot_id|>");
-    }
-    put_mark(w, "<|start_header_id|>");
-    buf_puts(&w->text, "assistant");
-    put_mark(w, "<|end_header_id|>");
-    buf_puts(&w->text, "\n\n");
-}
-
-/* <|user|>\n...</s>\n */
-static void write_zephyr(struct writer *w, const struct llmos_message *messages, size_t count)
-{
-    if (w->t->add_bos)
-        put_begin(w);
-    for (size_t i = 0; i < count; i++) {
-        char mark[32];
-
-        snprintf(mark, sizeof(mark), "<|%s|>", messages[i].role);
-        put_mark(w, mark);
-        buf_puts(&w->text, "\n");
-        put_content(w, &messages[i]);
-        put_end(w);
-        buf_puts(&w->text, "\n");
-    }
-    put_mark(w, "<|assistant|>");
-    buf_puts(&w->text, "\n");
-}
-
-/* For models that continue text and know no roles: what was said, line after line. */
-static void write_plain(struct writer *w, const struct llmos_message *messages, size_t count)
-{
-    if (w->t->add_bos)
-        put_begin(w);
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(&w->text, i ? "\n" : "");
-        put_content(w, &messages[i]);
-    }
-}
-
-static const struct chat_format formats[] = {
-    {"chatml", true, write_chatml}, {"llama2", false, write_llama2},
-    {"llama3", true, write_llama3}, {"zephyr", false, write_zephyr},
-    {"plain", true, write_plain},
+static const struct {
+    const char *name, *source;
+} formats[] = {
+    {"chatml", "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ "
+               "'<|im_end|>\\n' }}{% endfor %}"
+               "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"},
+    /* A system message is part of the question that follows it. */
+    {"llama2",
+     NO_TOOLS("llama2") "{% set open = namespace(asked=false) %}{% for m in messages %}"
+                        "{% if m.role == 'assistant' %}"
+                        "{{ (' [/INST] ' if open.asked else ' ') ~ m.content.strip() ~ ' ' ~ "
+                        "eos_token }}{% set open.asked = false %}"
+                        "{% else %}"
+                        "{{ '' if open.asked else bos_token + '[INST] ' }}"
+                        "{% set open.asked = true %}"
+                        "{% if m.role == 'system' %}"
+                        "{{ '<<SYS>>\\n' ~ m.content.strip() ~ '\\n<</SYS>>\\n\\n' }}"
+                        "{% else %}"
+                        "{{ m.content.strip() }}"
+                        "{{ '\\n' if loop.nextitem and loop.nextitem.role != 'assistant' }}"
+                        "{% endif %}{% endif %}{% endfor %}"
+                        "{{ ' [/INST]' if open.asked }}"},
+    {"llama3", "{{ bos_token }}{% for m in messages %}"
+               "{{ '<|start_header_id|>' ~ ('ipython' if m.role == 'tool' else m.role) ~ "
+               "'<|end_header_id|>\\n\\n' ~ m.content.strip() ~ '<|eot_id|>' }}{% endfor %}"
+               "{% if add_generation_prompt %}"
+               "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"},
+    {"zephyr", NO_TOOLS("zephyr") "{% for m in messages %}{{ '<|' ~ m.role ~ '|>\\n' ~ m.content ~ "
+                                  "eos_token ~ '\\n' }}{% endfor %}"
+                                  "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}"
+                                  "{% endif %}"},
+    /* For models that continue text and know no roles: what was said, line after line. */
+    {"plain", "{{ messages|map(attribute='content')|join('\\n') }}"},
 };
-
-static const struct chat_format *format_by_name(const char *name)
-{
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-        if (strcmp(formats[i].name, name) == 0)
-            return &formats[i];
-    return NULL;
-}
 
 /* ---- which one ---- */
 
-static bool contains(struct str text, const char *mark)
+/* A template that is broken waits with its sentence for whoever needs it. */
+static int use(struct llmos_tokenizer *t, const char *name, struct str source,
+               struct llmos_error *err)
 {
-    return memmem(text.at, text.len, mark, strlen(mark)) != NULL;
+    struct chat *made = mem_zalloc(1, sizeof(*made));
+    int rc;
+
+    if (!made)
+        return fail(err, LLMOS_ENOMEM, "no memory for a chat format");
+    made->name = name;
+    rc = jinja_create(&made->template, source, &made->why);
+    if (rc == LLMOS_ENOMEM) {
+        chat_destroy(made);
+        return fail(err, rc, "no memory for a chat template of %zu bytes", source.len);
+    }
+    chat_destroy(t->chat);
+    t->chat = made;
+    return 0;
+}
+
+void chat_destroy(struct chat *chat)
+{
+    if (!chat)
+        return;
+    jinja_destroy(chat->template);
+    mem_free(chat);
 }
 
 /* A format made of control tokens is only taken for one where they exist: as text, anybody could
  * type them. */
-static const char *recognise(const struct llmos_tokenizer *t, bool has_template, struct str text)
+static const char *format_of_tokens(const struct llmos_tokenizer *t)
 {
-    bool chatml =
-        vocab_find_control(t, "<|im_start|>") >= 0 && vocab_find_control(t, "<|im_end|>") >= 0;
-    bool llama3 = vocab_find_control(t, "<|start_header_id|>") >= 0 &&
-                  vocab_find_control(t, "<|end_header_id|>") >= 0 &&
-                  vocab_find_control(t, "<|eot_id|>") >= 0;
-
-    if (chatml && (!has_template || contains(text, "<|im_start|>")))
+    if (vocab_find_control(t, "<|im_start|>") >= 0 && vocab_find_control(t, "<|im_end|>") >= 0)
         return "chatml";
-    if (llama3 && (!has_template || contains(text, "<|start_header_id|>")))
+    if (vocab_find_control(t, "<|start_header_id|>") >= 0 &&
+        vocab_find_control(t, "<|end_header_id|>") >= 0 && vocab_find_control(t, "<|eot_id|>") >= 0)
         return "llama3";
-    if (!has_template || t->eos < 0)
-        return "plain";
-    if (contains(text, "<|user|>") && contains(text, "<|assistant|>") && !contains(text, "<|end|>"))
-        return "zephyr";
-    return contains(text, "[INST]") ? "llama2" : "plain";
+    return "plain";
 }
 
-int chat_recognise(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+int chat_create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
-    struct str text = STR("");
-    int rc = gguf_get_str(g, "tokenizer.chat_template", &text, err);
+    struct str source = STR("");
+    int rc = gguf_get_str(g, "tokenizer.chat_template", &source, err);
 
     if (rc < 0)
         return rc;
-    t->chat = format_by_name(recognise(t, rc > 0, text));
-    return 0;
+    if (rc > 0 && source.len > 0)
+        return use(t, NAME_OF_FILE, source, err);
+    return llmos_chat_set_format(t, format_of_tokens(t), err);
 }
 
 const char *llmos_chat_format(const llmos_tokenizer *t)
@@ -245,20 +123,145 @@ const char *llmos_chat_format(const llmos_tokenizer *t)
 
 int llmos_chat_set_format(llmos_tokenizer *t, const char *name, struct llmos_error *err)
 {
-    const struct chat_format *format = format_by_name(name);
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+        if (strcmp(formats[i].name, name) == 0)
+            return use(t, formats[i].name, str_of(formats[i].source), err);
+    return fail(err, LLMOS_EINVAL,
+                "chat format '%s' is unknown; there are: chatml llama2 llama3 zephyr plain", name);
+}
 
-    if (!format)
-        return fail(err, LLMOS_EINVAL,
-                    "chat format '%s' is unknown; there are: chatml llama2 llama3 zephyr plain",
-                    name);
-    t->chat = format;
+/* ---- what a template sees ---- */
+
+static void begin_store(struct jinja_store *s, struct llmos_error *err)
+{
+    static const struct jinja_limits limits = JINJA_LIMITS_INIT;
+    struct timespec now;
+
+    jinja_store_init(s, &limits, err);
+    clock_gettime(CLOCK_REALTIME, &now);
+    jinja_date_of(now.tv_sec, &s->now); /* UTC: the engine knows no other time zone */
+}
+
+static void set_default(struct jinja_store *s, struct jinja_value variables, const char *name,
+                        struct jinja_value value)
+{
+    if (s->rc == 0 && !jinja_get_name(s, variables, str_of(name)))
+        jinja_set_name(s, variables, name, value);
+}
+
+static void set_token(struct jinja_store *s, struct jinja_value variables,
+                      const struct llmos_tokenizer *t, const char *name, int32_t token)
+{
+    struct str piece = STR("");
+
+    if (token >= 0)
+        piece = t->tokens[token].piece;
+    set_default(s, variables, name, jinja_copy(s, piece, false));
+}
+
+/* What transformers gives every template, where the conversation does not say otherwise. */
+static void set_defaults(struct jinja_store *s, struct jinja_value variables,
+                         const struct llmos_tokenizer *t)
+{
+    set_default(s, variables, "tools", JINJA_NIL);
+    set_default(s, variables, "documents", JINJA_NIL);
+    set_default(s, variables, "add_generation_prompt", JINJA_TRUTH(true));
+    if (!t)
+        return;
+    set_token(s, variables, t, "bos_token", t->bos);
+    set_token(s, variables, t, "eos_token", t->eos);
+    set_token(s, variables, t, "unk_token", t->unknown);
+}
+
+static int render(const struct chat *chat, struct jinja_store *s, struct jinja_value variables,
+                  struct jinja_str *out)
+{
+    if (s->rc < 0)
+        return s->rc;
+    if (!chat->template)
+        return fail(s->err, LLMOS_EUNSUPPORTED,
+                    "the chat template in the file cannot be used, try --chat-format chatml: %s",
+                    chat->why.text);
+    return jinja_render(chat->template, s, variables, out);
+}
+
+/* ---- a conversation as JSON ---- */
+
+static struct jinja_value read_conversation(struct jinja_store *s, struct str json)
+{
+    struct jinja_value v = jinja_read_json(s, json), variables;
+
+    if (s->rc < 0)
+        return JINJA_NOTHING;
+    if (v.kind == JINJA_DICT && jinja_get_name(s, v, STR("messages")))
+        return v;
+    if (v.kind != JINJA_LIST)
+        return jinja_fail(s, LLMOS_EINVAL,
+                          "a conversation is a list of messages, or an object with \"messages\"");
+    variables = jinja_dict(s);
+    jinja_set_name(s, variables, "messages", v);
+    return variables;
+}
+
+static int render_json(const struct chat *chat, const struct llmos_tokenizer *t, struct str json,
+                       struct buf *out, struct llmos_error *err)
+{
+    struct jinja_store s;
+    struct jinja_value variables;
+    struct jinja_str text;
+    int rc;
+
+    begin_store(&s, err);
+    variables = read_conversation(&s, json);
+    set_defaults(&s, variables, t);
+    rc = render(chat, &s, variables, &text);
+    if (rc == 0) {
+        buf_put(out, text.at, text.len);
+        rc = buf_check(out, "the conversation", err);
+    }
+    jinja_store_fini(&s);
+    return rc;
+}
+
+int chat_render_source(struct str source, struct str json, struct buf *out, struct llmos_error *err)
+{
+    struct chat chat = {.name = NAME_OF_FILE};
+    int rc = jinja_create(&chat.template, source, err);
+
+    if (rc < 0)
+        return rc;
+    rc = render_json(&chat, NULL, json, out, err);
+    jinja_destroy(chat.template);
+    return rc;
+}
+
+int llmos_chat_render(const llmos_tokenizer *t, const char *json, size_t length, char **text,
+                      size_t *text_length, struct llmos_error *err)
+{
+    struct buf out;
+    int rc;
+
+    buf_init(&out, TOKENIZE_TEXT_BYTES_MAX);
+    rc = render_json(t->chat, t, (struct str){length ? json : "", length}, &out, err);
+    if (rc == 0 && !buf_reserve(&out, 0))
+        rc = buf_check(&out, "the conversation", err);
+    if (rc < 0) {
+        buf_fini(&out);
+        return rc;
+    }
+    *text = out.at;
+    *text_length = out.len;
     return 0;
 }
 
-/* ---- the public call ---- */
+/* ---- a conversation as tokens ---- */
 
-static int check(const struct llmos_tokenizer *t, const struct llmos_message *messages,
-                 size_t count, struct llmos_error *err)
+static bool is_role(const struct llmos_message *m, const char *role)
+{
+    return strcmp(m->role, role) == 0;
+}
+
+static int check(const struct llmos_message *messages, size_t count, struct llmos_error *err)
 {
     if (count == 0)
         return fail(err, LLMOS_EINVAL, "a conversation needs at least one message");
@@ -270,28 +273,120 @@ static int check(const struct llmos_tokenizer *t, const struct llmos_message *me
             return fail(err, LLMOS_EINVAL,
                         "message %zu has role '%s'; there are: system user assistant tool", i,
                         m->role ? m->role : "");
-        if (is_role(m, "tool") && !t->chat->has_tool)
-            return fail(err, LLMOS_EUNSUPPORTED,
-                        "message %zu has role 'tool', which chat format '%s' cannot express", i,
-                        t->chat->name);
         if (m->content_length > 0 && !m->content)
             return fail(err, LLMOS_EINVAL, "message %zu has no content", i);
     }
     return 0;
 }
 
+/* A role is one of four words, so nobody said it: templates make marks of it. */
+static struct jinja_value conversation_of(struct jinja_store *s,
+                                          const struct llmos_message *messages, size_t count)
+{
+    struct jinja_value list = jinja_list(s, ROW_LIST, count), variables = jinja_dict(s);
+
+    for (size_t i = 0; i < count && s->rc == 0; i++) {
+        const struct llmos_message *m = &messages[i];
+        struct str content = {m->content_length ? m->content : "", m->content_length};
+        struct jinja_value message = jinja_dict(s);
+
+        jinja_set_name(s, message, "role", jinja_copy(s, str_of(m->role), false));
+        jinja_set_name(s, message, "content", jinja_copy(s, content, true));
+        jinja_append(s, list, message);
+    }
+    jinja_set_name(s, variables, "messages", list);
+    return variables;
+}
+
+/* Bytes from `at` on that the template wrote. */
+static size_t unsaid(struct jinja_str text, size_t at)
+{
+    const unsigned char *end = text.said ? memchr(text.said + at, 1, text.len - at) : NULL;
+
+    return end ? (size_t)(end - text.said) - at : text.len - at;
+}
+
+/* The special token that the template wrote at `at`, -1 if there is none.  Of `room` bytes from
+ * there nobody said one. */
+static int32_t mark_at(const struct llmos_tokenizer *t, const char *at, size_t room)
+{
+    const int32_t known[] = {t->bos, t->eos};
+    int32_t id = vocab_mark_at(t, at, room, true);
+
+    for (size_t i = 0; i < 2 && id < 0; i++) {
+        struct str piece = known[i] >= 0 ? t->tokens[known[i]].piece : STR("");
+
+        if (piece.len > 0 && str_starts((struct str){at, room}, piece))
+            id = known[i];
+    }
+    return id;
+}
+
+/* Marks become their tokens; the text between two of them is tokenized in one piece, whoever its
+ * parts came from. */
+static int tokenize(const struct llmos_tokenizer *t, struct jinja_str text, struct token_sink *out,
+                    struct llmos_error *err)
+{
+    size_t from = 0, at = 0, clean = 0; /* nobody said a byte from `at` to `clean` */
+    bool after_control = true;
+    int rc = 0;
+
+    while (rc == 0 && at < text.len) {
+        int32_t id;
+
+        if (at >= clean)
+            clean = at + unsaid(text, at);
+        id = clean > at ? mark_at(t, text.at + at, clean - at) : -1;
+        if (id < 0 || t->tokens[id].kind == TOKEN_USER_DEFINED) {
+            at += id < 0 ? 1 : t->tokens[id].piece.len;
+            continue;
+        }
+        rc = tokenize_marked(t, (struct str){text.at + from, at - from}, false, &after_control, out,
+                             err);
+        token_sink_put(out, id);
+        after_control = true;
+        at += t->tokens[id].piece.len;
+        from = at;
+    }
+    if (rc == 0)
+        rc = tokenize_marked(t, (struct str){text.at + from, text.len - from}, false,
+                             &after_control, out, err);
+    return rc;
+}
+
+/* Models that want a BOS get one, if the template does not write it. */
+static void put_begin(const struct llmos_tokenizer *t, struct jinja_str text,
+                      struct token_sink *out)
+{
+    struct str piece;
+
+    if (!t->add_bos || t->bos < 0)
+        return;
+    piece = t->tokens[t->bos].piece;
+    if (piece.len == 0 || unsaid(text, 0) < piece.len ||
+        !str_starts((struct str){text.at, text.len}, piece))
+        token_sink_put(out, t->bos);
+}
+
 long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
                          size_t count, int32_t *tokens, size_t room, struct llmos_error *err)
 {
     struct token_sink out = {tokens, room, 0};
-    struct writer w = {.t = t, .out = &out, .after_control = true, .err = err};
+    struct jinja_store s;
+    struct jinja_value variables;
+    struct jinja_str text;
+    int rc = check(messages, count, err);
 
-    w.rc = check(t, messages, count, err);
-    if (w.rc < 0)
-        return w.rc;
-    buf_init(&w.text, TOKENIZE_TEXT_BYTES_MAX);
-    t->chat->write(&w, messages, count);
-    flush(&w);
-    buf_fini(&w.text);
-    return w.rc < 0 ? w.rc : (long)out.count;
+    if (rc < 0)
+        return rc;
+    begin_store(&s, err);
+    variables = conversation_of(&s, messages, count);
+    set_defaults(&s, variables, t);
+    rc = render(t->chat, &s, variables, &text);
+    if (rc == 0) {
+        put_begin(t, text, &out);
+        rc = tokenize(t, text, &out, err);
+    }
+    jinja_store_fini(&s);
+    return rc < 0 ? rc : (long)out.count;
 }

@@ -2,6 +2,7 @@
 /* jinja_global.c - the functions that every chat template finds: Jinja's own, and the two that
  * transformers adds. */
 #include "model/jinja_call.h"
+#include "model/jinja_date.h"
 #include "model/jinja_text.h"
 
 #define RANGE_MAX 100000 /* as Jinja's sandbox has it */
@@ -109,23 +110,25 @@ GLOBAL(raise_exception)
     return jinja_fail(s, LLMOS_EINVAL, "%.*s", (int)(why.len < 200 ? why.len : 200), why.at);
 }
 
+#define DATE_BYTES_MAX 1024
+
 GLOBAL(strftime_now)
 {
     struct jinja_str format = jinja_arg_text(s, a, 0, "format", "");
-    char asked[256], text[1024];
-    size_t n;
+    struct jinja_value v;
+    struct buf text;
 
     (void)self;
-    if (format.len >= sizeof(asked) || memchr(format.at, 0, format.len))
-        return jinja_fail(s, LLMOS_ELIMIT, "a format of time of more than %zu bytes",
-                          sizeof(asked) - 1);
-    memcpy(asked, format.at, format.len);
-    asked[format.len] = '\0';
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    n = strftime(text, sizeof(text), asked, &s->now);
-#pragma GCC diagnostic pop
-    return jinja_copy(s, (struct str){text, n}, false);
+    if (format.len > DATE_BYTES_MAX / 8)
+        return jinja_fail(s, LLMOS_ELIMIT, "a format of time of more than %d bytes",
+                          DATE_BYTES_MAX / 8);
+    buf_init(&text, DATE_BYTES_MAX * 8);
+    jinja_date_put(&text, (struct str){format.at, format.len}, &s->now);
+    if (buf_check(&text, "a time", NULL) < 0)
+        jinja_fail(s, LLMOS_ENOMEM, "no memory to tell the time");
+    v = jinja_copy(s, buf_str(&text), format.said != NULL);
+    buf_fini(&text);
+    return v;
 }
 
 static const struct jinja_function globals[] = {

@@ -155,7 +155,7 @@ static void write_vocabulary(struct ggufwrite *w, const struct synth_options *o)
     if (o->chatml)
         ggufwrite_str(w, "tokenizer.chat_template",
                       STR("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-                          "<|im_end|>\n{% endfor %}<|im_start|>assistant\n"));
+                          "<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\\n' }}"));
 }
 
 static void write_keys(struct ggufwrite *w, const struct synth_options *o)

@@ -555,7 +555,7 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
         rc = make_marks(t, err);
     if (rc == 0 && t->kind->make)
         rc = t->kind->make(t, g, err);
-    return rc < 0 ? rc : chat_recognise(t, g, err);
+    return rc < 0 ? rc : chat_create(t, g, err);
 }
 
 int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err)
@@ -583,6 +583,7 @@ void vocab_destroy(struct llmos_tokenizer *t)
 {
     if (!t)
         return;
+    chat_destroy(t->chat);
     arena_fini(&t->arena);
     mem_free(t);
 }

@@ -47,7 +47,7 @@ struct token {
     bool is_literal; /* it can be said, but no text becomes it */
 };
 
-struct chat_format;
+struct chat;
 struct token_sink;
 
 /* A kind of vocabulary, by "tokenizer.ggml.model"; one file each.  What the metadata do not say is
@@ -101,7 +101,7 @@ struct llmos_tokenizer {
      * those that begin with byte b are marks[mark_first[b]] up to marks[mark_first[b + 1]]. */
     uint32_t *marks;
     uint32_t mark_first[257];
-    const struct chat_format *chat;
+    struct chat *chat; /* how conversations are written; its own */
 };
 
 int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err);

@@ -190,6 +190,9 @@ static void put_payload(struct buf *b, const struct message *m)
         buf_put_u8(b, m->tokenize.add_bos);
         buf_put_u8(b, m->tokenize.parse_special);
         break;
+    case MESSAGE_RENDER:
+        buf_put_str(b, m->render.conversation);
+        break;
     case MESSAGE_BENCH:
         buf_put_u32(b, m->bench.prompt);
         buf_put_u32(b, m->bench.generate);
@@ -517,6 +520,9 @@ static void get_payload(struct parse *p, struct message *m)
         m->tokenize.add_bos = get_bool(p, "add_bos");
         m->tokenize.parse_special = get_bool(p, "parse_special");
         break;
+    case MESSAGE_RENDER:
+        m->render.conversation = get_str(p, "conversation", FRAME_TO_ENGINE_MAX);
+        break;
     case MESSAGE_BENCH:
         m->bench.prompt = get_u32(p, "prompt", TOKENS_MAX);
         m->bench.generate = get_u32(p, "generate", TOKENS_MAX);
@@ -569,7 +575,7 @@ static const char *type_name(uint16_t type, bool from_engine)
         [MESSAGE_SETUP] = "SETUP",     [MESSAGE_GENERATE] = "GENERATE",
         [MESSAGE_CANCEL] = "CANCEL",   [MESSAGE_TOKENIZE] = "TOKENIZE",
         [MESSAGE_INSPECT] = "INSPECT", [MESSAGE_BENCH] = "BENCH",
-        [MESSAGE_PACK] = "PACK",
+        [MESSAGE_PACK] = "PACK",       [MESSAGE_RENDER] = "RENDER",
     };
     static const char *const engine[] = {
         [MESSAGE_READY] = "READY", [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",

@@ -32,6 +32,7 @@ enum message_type {
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
     MESSAGE_PACK,     /* no payload; answered by PROGRESS frames and PACKED */
+    MESSAGE_RENDER,   /* answered by DATA frames: a conversation as the chat template writes it */
     /* engine to host */
     MESSAGE_READY = 64, /* once: the model is loaded */
     MESSAGE_TEXT,
@@ -90,6 +91,10 @@ struct message_generate {
 struct message_tokenize {
     struct str text;
     bool add_bos, parse_special;
+};
+
+struct message_render {
+    struct str conversation; /* JSON, as llmos_chat_render takes it */
 };
 
 struct message_bench {
@@ -181,6 +186,7 @@ struct message {
         struct message_generate generate;
         struct message_tokenize tokenize;
         struct message_bench bench;
+        struct message_render render;
         struct message_ready ready;
         struct message_text text;
         struct message_done done;

@@ -28,7 +28,7 @@
 #define STALL_LOADING_MS 600000      /* a cold model of 100 GB comes from a disk */
 #define END_WAIT_MS      2000        /* from a closed socket to the end of the process */
 #define LIVE_MAX         65536
-#define DATA_BYTES_MAX   (64u << 20) /* of an INSPECT or BENCH answer */
+#define DATA_BYTES_MAX   (64u << 20) /* of an INSPECT, BENCH or RENDER answer */
 #define TOKEN_BYTES_MAX  4096 /* mean bytes of frames for one token: bounds an endless answer */
 #define STATS_BURST      200
 #define STATS_PER_SECOND 50 /* ten times what PROTOCOL.md allows */
@@ -463,7 +463,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_PACK ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_RENDER ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -547,7 +547,7 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         *is_over = m->tokens.last;
         break;
     case MESSAGE_DATA:
-        fits = l->type == MESSAGE_INSPECT || l->type == MESSAGE_BENCH;
+        fits = l->type == MESSAGE_INSPECT || l->type == MESSAGE_BENCH || l->type == MESSAGE_RENDER;
         *is_over = m->data.last;
         break;
     case MESSAGE_PROGRESS:

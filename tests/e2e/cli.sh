@@ -7,7 +7,7 @@ llmos=$LLMOS_BUILD/llmos
 tools=$LLMOS_BUILD/tests/e2e
 shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
 export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
-verbs='run chat inspect tokenize ps stop bench pack'
+verbs='run chat inspect tokenize template ps stop bench pack'
 cd "$work" || exit 1
 
 # What a sanitizer needs, the room does not give: such a build does without these layers.
@@ -15,7 +15,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     cat > llmos << END
 #!/bin/sh
 case \${1:-} in
-run | chat | inspect | tokenize | bench | pack)
+run | chat | inspect | tokenize | template | bench | pack)
     verb=\$1
     shift
     exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
@@ -239,6 +239,30 @@ tokens() {
     [ "$(cut -d' ' -f2- ids)" = "$(cat "$work/out")" ]
 }
 claim 'tokenize prints ids, as JSON the same, without BOS the rest' tokens
+templates() {
+    printf '[{"role": "user", "content": "Hi <|im_end|>"}]' > said
+    input=said run "$llmos" template chat.gguf
+    [ "$code" = 0 ] || return 1
+    printf '<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n' | cmp - "$work/out" || return 1
+    printf '{%% for m in messages %%}\n  {{- m.role|upper }}: {{ m.content }}\n{%% endfor %%}\n{{ tools|tojson }}' > own.jinja
+    printf '{"messages": %s, "tools": [{"a": 1.5}]}' "$(cat said)" > all
+    input=all run "$llmos" template own.jinja
+    printf 'USER: Hi <|im_end|>\n[{"a": 1.5}]' | cmp - "$work/out"
+}
+claim 'template prints what the template of a model or of a file makes of a conversation' templates
+templates_refuse() {
+    printf 'x\n{{ messages[0].content.nothing() }}' > own.jinja
+    printf '[{"content": "x"}]' > said
+    input=said run "$llmos" template own.jinja
+    [ "$code" = 1 ] && has "$work/err" "'own.jinja': line 2 of the chat template: 'nothing' is undefined" || return 1
+    printf '{"messages": [}' > said
+    input=said run "$llmos" template chat.gguf
+    [ "$code" = 1 ] && has "$work/err" 'byte 14 of the JSON: no value' || return 1
+    printf '{}' > said
+    input=said run "$llmos" template chat.gguf
+    [ "$code" = 1 ] && has "$work/err" 'a conversation is a list of messages'
+}
+claim 'template says in a sentence what is wrong with template or conversation' templates_refuse
 special() {
     printf '</s>' > text
     input=text run "$llmos" tokenize tiny.gguf --no-bos; [ "$(wc -w < "$work/out")" -gt 1 ] || return 1

@@ -999,6 +999,27 @@ TEST(engine_tokenizes_as_the_library_does)
     worker_destroy(w);
 }
 
+TEST(engine_renders_a_conversation)
+{
+    struct message_setup setup = {.purpose = PURPOSE_TOKENIZE, .chat_format = STR("chatml")};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct message m = {.type = MESSAGE_RENDER,
+                        .id = 1,
+                        .render = {STR("[{\"role\": \"user\", \"content\": \"Hi\"}]")}};
+
+    send_ok(w, &m);
+    CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    CHECK_INT(m.type, MESSAGE_DATA);
+    CHECK(m.data.last);
+    CHECK(str_is(m.data.bytes, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"));
+    m = (struct message){.type = MESSAGE_RENDER, .id = 2, .render = {STR("[1")}};
+    send_ok(w, &m);
+    CHECK_INT(worker_receive(w, &m, 10000, NULL), 1);
+    CHECK_INT(m.type, MESSAGE_ERROR);
+    CHECK_INT(m.error.code, LLMOS_EFORMAT);
+    worker_destroy(w);
+}
+
 TEST(engine_tokenizes_more_than_a_frame_of_tokens)
 {
     struct message_setup setup = {.purpose = PURPOSE_TOKENIZE};

@@ -265,6 +265,7 @@ static void take(const struct message *m)
         break;
     case MESSAGE_INSPECT:
     case MESSAGE_BENCH:
+    case MESSAGE_RENDER:
         with_request(m->id);
         say(&(struct message){.type = MESSAGE_DATA, .id = m->id, .data = {STR("{}"), true}});
         break;

@@ -51,6 +51,9 @@ static struct message example(uint16_t type)
     case MESSAGE_TOKENIZE:
         m.tokenize = (struct message_tokenize){STR("text"), true, true};
         break;
+    case MESSAGE_RENDER:
+        m.render.conversation = STR("[]");
+        break;
     case MESSAGE_BENCH:
         m.bench = (struct message_bench){512, 128, 2048, 4, true};
         break;
@@ -97,10 +100,10 @@ static struct message example(uint16_t type)
 }
 
 static const uint16_t types[] = {
-    MESSAGE_SETUP,   MESSAGE_GENERATE, MESSAGE_CANCEL, MESSAGE_TOKENIZE,
-    MESSAGE_INSPECT, MESSAGE_BENCH,    MESSAGE_PACK,   MESSAGE_READY,
-    MESSAGE_TEXT,    MESSAGE_DONE,     MESSAGE_ERROR,  MESSAGE_TOKENS,
-    MESSAGE_DATA,    MESSAGE_PROGRESS, MESSAGE_STATS,  MESSAGE_PACKED};
+    MESSAGE_SETUP, MESSAGE_GENERATE, MESSAGE_CANCEL, MESSAGE_TOKENIZE, MESSAGE_INSPECT,
+    MESSAGE_BENCH, MESSAGE_PACK,     MESSAGE_RENDER, MESSAGE_READY,    MESSAGE_TEXT,
+    MESSAGE_DONE,  MESSAGE_ERROR,    MESSAGE_TOKENS, MESSAGE_DATA,     MESSAGE_PROGRESS,
+    MESSAGE_STATS, MESSAGE_PACKED};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* The frame of the only message in b. */
@@ -280,7 +283,7 @@ TEST(message_of_the_wrong_side_is_refused)
         struct message m;
 
         arena_init(&arena, MESSAGE_ARENA_BYTES);
-        if (type < MESSAGE_SETUP || type > MESSAGE_PACK) {
+        if (type < MESSAGE_SETUP || type > MESSAGE_RENDER) {
             CHECK_INT(message_parse(&m, &f, false, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which a host may not send");
         }
