@@ -164,7 +164,12 @@ def conversations():
     yield "long", {"messages": [system()] + [m for i in range(20) for m in (user(f"q{i}"), assistant(f"a{i}"))] + [user()]}
 
 
+AGREED = ("equal", "refused", "ours grow lists")
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+
+
+# What some templates want that transformers does not give: tried where both refuse without.
+EASED = {"tools": [], "datetime": "26 July 2024", "functions": "[]", "date_string": "26 Jul 2024"}
 
 
 def compare(ours, theirs):
@@ -177,6 +182,8 @@ def compare(ours, theirs):
         if reason.startswith("TemplateError") and told[:100] not in why:
             return "other words"
         return None if why.startswith("1:") else "ended badly"
+    if text is not None and "SecurityError" in reason and ("'append'" in reason or "'pop'" in reason):
+        return "ours grow lists"  # on purpose: published templates do, and other engines let them
     return "we refuse" if text is None else "we accept"
 
 
@@ -197,9 +204,13 @@ def judge(args, path):
         variables = {**TOKENS, **variables}
         ours, theirs = of_llmos(args.llmos, path, variables), of_jinja(source, variables)
         why = compare(ours, theirs)
-        counts["refused" if ours[0] is None and not why else why or "equal"] = \
-            counts.get("refused" if ours[0] is None and not why else why or "equal", 0) + 1
-        if not why:
+        if ours[0] is None and theirs[0] is None and not why:
+            variables = {**EASED, **variables}
+            ours, theirs = of_llmos(args.llmos, path, variables), of_jinja(source, variables)
+            why = compare(ours, theirs)
+        kind = "refused" if ours[0] is None and not why else why or "equal"
+        counts[kind] = counts.get(kind, 0) + 1
+        if not why or why == "ours grow lists":
             continue
         note = f"   {name}: {why}\n      ours: {ours[1]}\n      jinja2: {theirs[1]}\n"
         if ours[0] is not None and theirs[0] is not None:
@@ -221,14 +232,14 @@ def main():
         if args.only not in path.name:
             continue
         counts, notes = judge(args, path)
-        differ = sum(n for k, n in counts.items() if k not in ("equal", "refused"))
+        differ = sum(n for k, n in counts.items() if k not in AGREED)
         print(f"{path.name:60} {counts['equal']:6} {counts['refused']:8} {differ:7}", flush=True)
         for note in notes if args.verbose else notes[:2]:
             print(note, end="")
         for k, n in counts.items():
             total[k] = total.get(k, 0) + n
     print(", ".join(f"{k}: {n}" for k, n in total.items()))
-    return 1 if set(total) - {"equal", "refused"} else 0
+    return 1 if set(total) - set(AGREED) else 0
 
 
 if __name__ == "__main__":
