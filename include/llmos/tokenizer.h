@@ -55,8 +55,8 @@ struct llmos_message {
 
 /* The conversation as tokens, as the chat template of the model's file writes it (or a built-in one,
  * where there is none), ready for the assistant's answer.  Contents are tokenized as plain text: a
- * user cannot type a special token.  What the template refuses, or does wrong, is an error with its
- * line.  As llmos_tokenize otherwise. */
+ * user cannot type a special token.  In them, what is not UTF-8 becomes U+FFFD.  What the template
+ * refuses, or does wrong, is an error with its line.  As llmos_tokenize otherwise. */
 LLMOS_API long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
                                    size_t count, int32_t *tokens, size_t room,
                                    struct llmos_error *err);
