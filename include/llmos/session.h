@@ -138,6 +138,23 @@ LLMOS_API int llmos_session_set_domain(llmos_session *session, uint64_t domain,
 LLMOS_API int llmos_session_append(llmos_session *session, const int32_t *tokens, size_t count,
                                    struct llmos_error *err);
 
+/* From now on the session samples only what the grammar allows: the tokens behind those that are
+ * there, their texts joined, are a beginning of one of its texts, and the model's end tokens come
+ * only where such a text is complete.  Tokens may be appended where it allows them (else
+ * LLMOS_EINVAL).  The grammar is GBNF, the notation of llama.cpp, with a rule `root`
+ * (infer/grammar.h has the limits).  If drops_space, a
+ * space with which the first token begins does not count either: tokenizers that write a space in
+ * front of every text put it there.  What is sampled follows from the options and the grammar
+ * alone, with guesses or without.  Compiled grammars are kept for sessions of the same domain;
+ * they take up to 64 MiB of memory that is not among the context's.  LLMOS_EFORMAT: the text is no
+ * such grammar; LLMOS_ELIMIT: it is too large, or too ambiguous. */
+LLMOS_API int llmos_session_set_grammar(llmos_session *session, const char *grammar, size_t length,
+                                        bool drops_space, struct llmos_error *err);
+
+/* Compiles it and keeps it for the sessions of the domain: whether they may have it. */
+LLMOS_API int llmos_context_check_grammar(llmos_context *context, const char *grammar,
+                                          size_t length, uint64_t domain, struct llmos_error *err);
+
 struct llmos_token_logprob {
     int32_t token;
     float logprob; /* natural logarithm */
@@ -153,8 +170,9 @@ struct llmos_step_out {
     uint32_t drafted;    /* guesses that were tried */
     uint32_t more_count; /* of them, those that were right: so many tokens more, */
     int32_t more[LLMOS_DRAFT_MAX]; /* sampled behind `token` in this step */
-    float logprob;                 /* of token, if wanted */
-    uint32_t top_count;            /* most likely first */
+    bool complete;      /* the session has a grammar, and nothing may follow but an end token */
+    float logprob;      /* of token, if wanted */
+    uint32_t top_count; /* most likely first */
     struct llmos_token_logprob top[LLMOS_LOGPROBS_MAX];
 };
 
@@ -164,7 +182,9 @@ struct llmos_step_out {
  * at least one token, first sessions first; a session that got no share, or waits for a page of
  * its domain that another computes in this step, has computed == 0 and token == -1.
  * LLMOS_EFORMAT: for one of them, which the text names by its place, the model computes no
- * number; no session has changed, and the others can be stepped without it. */
+ * number; LLMOS_ENOTFOUND: its grammar (with its bias) leaves no token; LLMOS_ENOMEM, LLMOS_ELIMIT:
+ * following its grammar takes too much memory.  No session has changed, and the others can be
+ * stepped without it. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
                                  size_t count, struct llmos_step_out *out, struct llmos_error *err);
 

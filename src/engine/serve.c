@@ -23,11 +23,11 @@
 struct request {
     uint64_t id, arrival;
     struct arena arena; /* what stands here of the message */
-    struct str echo, stops[MESSAGE_STOPS_MAX];
+    struct str echo, grammar, stops[MESSAGE_STOPS_MAX];
     int32_t *prompt;
     uint32_t prompt_count, max_tokens;
     struct llmos_sampling sampling;
-    bool ignore_eos;
+    bool ignore_eos, drops_space; /* drops: what begins with a space is said without */
     struct speech speech;
     llmos_session *session;          /* NULL while it waits */
     uint32_t generated, replay_left; /* shown; of these, to be said again unseen */
@@ -119,6 +119,20 @@ static struct str keep(struct request *r, struct str s, bool *failed)
     return (struct str){copy, s.len};
 }
 
+/* Wrong ones are refused at once, not when their turn comes. */
+static int check_grammar(const struct serve *s, const struct message_generate *g,
+                         struct llmos_error *err)
+{
+    if (g->grammar.len == 0)
+        return 0;
+    if (g->ignore_eos)
+        return fail(err, LLMOS_EINVAL,
+                    "ignore_eos and a grammar exclude each other: a grammar says where the text "
+                    "ends");
+    return llmos_context_check_grammar(s->context, g->grammar.at, g->grammar.len, SERVE_DOMAIN,
+                                       err);
+}
+
 static int copy_sampling(struct request *r, const struct serve *s, const struct message_generate *g,
                          struct llmos_error *err)
 {
@@ -166,13 +180,15 @@ static int request_fill(struct request *r, struct serve *s, const struct message
         r->stops[i] = keep(r, g->stops[i], &failed);
     if (g->echo && g->prompt_kind == PROMPT_TEXT)
         r->echo = keep(r, g->text, &failed);
+    r->grammar = keep(r, g->grammar, &failed);
     if (failed)
         return fail(err, LLMOS_ENOMEM, "no memory for a request");
     room = s->context_tokens - r->prompt_count;
     r->max_tokens = g->max_tokens && g->max_tokens < room ? g->max_tokens : room;
     r->ignore_eos = g->ignore_eos;
     speech_init(&r->speech, r->stops, g->stop_count, g->want_logprob || g->top_logprobs);
-    return copy_sampling(r, s, g, err);
+    n = copy_sampling(r, s, g, err);
+    return n < 0 ? (int)n : check_grammar(s, g, err);
 }
 
 /* What the tokenizer puts in front of a text is no part of it: the first space of what begins a
@@ -239,7 +255,7 @@ static int request_create(struct request **out, struct serve *s, const struct me
     }
     if (g->echo)
         echo_prompt(s, r, g->prompt_kind);
-    r->speech.drop_space = begins_text(s, r, g->prompt_kind);
+    r->drops_space = r->speech.drop_space = begins_text(s, r, g->prompt_kind);
     *out = r;
     return 0;
 }
@@ -300,6 +316,9 @@ static int begin(struct serve *s, struct request *r, struct llmos_error *err)
     if (rc < 0)
         return rc;
     rc = llmos_session_append(r->session, r->prompt, r->prompt_count, err);
+    if (rc == 0 && r->grammar.len)
+        rc = llmos_session_set_grammar(r->session, r->grammar.at, r->grammar.len, r->drops_space,
+                                       err);
     if (rc < 0)
         return rc;
     if (!r->begun_ns)
@@ -473,12 +492,16 @@ static void count_guesses(struct serve *s, struct request *r, const struct llmos
 static bool take_out(struct serve *s, struct request *r, const struct llmos_step_out *out)
 {
     int how = out->context_full ? FINISH_LENGTH : -1;
+    uint32_t taken = 0;
 
     count_guesses(s, r, out);
     if (out->token >= 0)
         how = take_token(s, r, out->token, out);
-    for (uint32_t i = 0; i < out->more_count && how < 0; i++)
-        how = take_token(s, r, out->more[i], out);
+    for (; taken < out->more_count && how < 0; taken++)
+        how = take_token(s, r, out->more[taken], out);
+    /* What is whole needs no end token, and was not cut. */
+    if (out->complete && taken == out->more_count)
+        how = FINISH_STOP;
     if (r->speech.is_bad) {
         refuse_for_memory(s, r);
         return true;

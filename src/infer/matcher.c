@@ -652,7 +652,6 @@ void matcher_destroy(struct matcher *m)
 
 void matcher_reset(struct matcher *m, bool drops_space)
 {
-    m->failure = 0;
     m->slots[SLOT_COMMITTED] = m->first;
     m->drops_space[SLOT_COMMITTED] = drops_space;
     m->has_ended[SLOT_COMMITTED] = false;
@@ -668,6 +667,7 @@ static void copy_slot(struct matcher *m, unsigned to, unsigned from)
 
 void matcher_begin(struct matcher *m)
 {
+    m->failure = 0;
     copy_slot(m, SLOT_ACCEPTED, SLOT_COMMITTED);
 }
 
@@ -819,4 +819,17 @@ bool matcher_must_end(const struct matcher *m)
 int matcher_failure(const struct matcher *m)
 {
     return m->failure;
+}
+
+size_t matcher_bytes(const struct matcher *m)
+{
+    size_t bytes = sizeof(*m) + m->g->arena.used_bytes;
+
+    bytes += m->cells.room * sizeof(struct cell) + m->edges.room * sizeof(struct place) +
+             m->states.room * sizeof(struct state) + m->places.room * sizeof(struct place) +
+             m->rows.room * sizeof(uint32_t) +
+             ((size_t)m->cell_slot_count + m->state_slot_count) * sizeof(uint32_t);
+    for (uint32_t i = 0; i < MATCHER_MASKS_MAX; i++)
+        bytes += m->masks[i] ? m->trie->token_count / 8 : 0;
+    return bytes;
 }

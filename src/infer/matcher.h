@@ -52,8 +52,10 @@ bool matcher_accept_byte(struct matcher *m, uint8_t byte);
 
 bool matcher_may_end(const struct matcher *m);  /* the text is complete as it is */
 bool matcher_must_end(const struct matcher *m); /* and nothing more may come */
-/* 0; or why something above could not be told: LLMOS_ENOMEM, LLMOS_ELIMIT.  Until the reset. */
+/* 0; or why something above could not be told: LLMOS_ENOMEM, LLMOS_ELIMIT.  Until matcher_begin. */
 int matcher_failure(const struct matcher *m);
+
+size_t matcher_bytes(const struct matcher *m); /* all that it has, its grammar included */
 
 /* For tests: forgets all that was remembered, as when memory comes to its end. */
 void matcher_forget(struct matcher *m);

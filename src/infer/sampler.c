@@ -350,27 +350,75 @@ void sampler_carve(struct sampler_scratch *scratch, size_t n_vocab, struct carve
     scratch->candidates = carve_array(c, struct sampler_candidate, n_vocab);
 }
 
-int sampler_pick(const struct llmos_sampling *o, const float *logits, size_t n_vocab,
-                 const struct sampler_history *history, struct rng *rng,
-                 const struct sampler_scratch *scratch, struct llmos_step_out *out)
+/* The logits that are chosen from; those of the model where nothing changes them. */
+static const float *change(const struct llmos_sampling *o, const float *logits, size_t n_vocab,
+                           const struct sampler_history *history,
+                           const struct sampler_scratch *scratch)
 {
-    int32_t likeliest = select_one(logits, n_vocab), best;
-    const float *changed = logits;
     bool repeat = o->repeat_penalty != 1;
     bool frequency = o->presence_penalty != 0 || o->frequency_penalty != 0;
 
+    if (o->bias_count == 0 && !repeat && !frequency)
+        return logits;
+    memcpy(scratch->logits, logits, n_vocab * sizeof(*logits));
+    apply_bias(o, scratch->logits);
+    if (repeat)
+        apply_repeat(o, history, scratch->counts, scratch->logits);
+    if (frequency)
+        apply_presence_and_frequency(o, history, scratch->counts, scratch->logits);
+    return scratch->logits;
+}
+
+/* Of 64 tokens in turn; most words are all ones or all zeros. */
+static void apply_mask(const uint64_t *mask, const float *from, float *logits, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = mask[i / 64];
+        size_t end = i / 64 * 64 + 64 < n ? i / 64 * 64 + 64 : n;
+
+        if (word == 0)
+            for (; i < end; i++)
+                logits[i] = -INFINITY;
+        else
+            for (; i < end; i++)
+                logits[i] = word >> (i % 64) & 1 ? from[i] : -INFINITY;
+        i--;
+    }
+}
+
+/* Bans what the grammar does not allow.  Who takes the likeliest token asks for that one first: if
+ * it is allowed it is the likeliest of those that are, and nothing needs to be banned. */
+static int obey(const struct llmos_sampling *o, struct matcher *grammar, const float **changed,
+                size_t n_vocab, const struct sampler_scratch *scratch, int32_t *best)
+{
+    const uint64_t *mask;
+
+    if (o->temperature <= 0 && *best >= 0 && matcher_allows(grammar, (uint32_t)*best))
+        return 0;
+    mask = matcher_mask(grammar);
+    if (!mask)
+        return matcher_failure(grammar) < 0 ? matcher_failure(grammar) : LLMOS_ENOMEM;
+    apply_mask(mask, *changed, scratch->logits, n_vocab);
+    *changed = scratch->logits;
+    *best = select_one(scratch->logits, n_vocab);
+    return *best < 0 ? LLMOS_ENOTFOUND : 0;
+}
+
+int sampler_pick(const struct llmos_sampling *o, const float *logits, size_t n_vocab,
+                 const struct sampler_history *history, struct matcher *grammar, struct rng *rng,
+                 const struct sampler_scratch *scratch, struct llmos_step_out *out)
+{
+    int32_t likeliest = select_one(logits, n_vocab), best;
+    const float *changed;
+    int rc;
+
     if (likeliest < 0)
         return LLMOS_EFORMAT;
-    if (o->bias_count > 0 || repeat || frequency) {
-        memcpy(scratch->logits, logits, n_vocab * sizeof(*logits));
-        changed = scratch->logits;
-        apply_bias(o, scratch->logits);
-        if (repeat)
-            apply_repeat(o, history, scratch->counts, scratch->logits);
-        if (frequency)
-            apply_presence_and_frequency(o, history, scratch->counts, scratch->logits);
-    }
+    changed = change(o, logits, n_vocab, history, scratch);
     best = changed == logits ? likeliest : select_one(changed, n_vocab);
+    rc = grammar ? obey(o, grammar, &changed, n_vocab, scratch, &best) : 0;
+    if (rc < 0)
+        return rc;
     if (best < 0)
         return LLMOS_EFORMAT;
     out->token = best;

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "infer/draft.h"
 #include "infer/forward.h"
+#include "infer/grammars.h"
 #include "infer/lookup.h"
 #include "infer/prefix.h"
 #include "infer/sampler.h"
@@ -51,7 +52,11 @@ struct llmos_session {
     struct rng rng;
     const float *logits; /* of the step `logits_step` */
     uint64_t logits_step;
-    uint64_t mark; /* the step that holds this session: each may be in it once */
+    uint64_t mark;                  /* the step that holds this session: each may be in it once */
+    struct grammars_entry *grammar; /* NULL: none */
+    struct matcher *matcher;
+    uint32_t grammar_from;         /* tokens that were there before it */
+    bool drops_space, has_strayed; /* strayed: its matcher could not be put where the tokens are */
     struct lookup lookup;
     struct twin twin;
     struct draft_odds odds[DRAFT_SOURCES];
@@ -97,6 +102,7 @@ struct llmos_context {
     const llmos_model *draft_model;
     struct twins twins; /* context NULL: there is no draft model */
     struct draft_cost cost;
+    struct grammars grammars;
 };
 
 /* --- sizes --- */
@@ -168,6 +174,7 @@ static uint32_t settle(llmos_context *c, const llmos_model *model,
 
     *c = (llmos_context){
         .model = model,
+        .grammars.tokenizer = model->tokenizer,
         .n_vocab = model->hparams.n_vocab,
         .threads = o->threads ? o->threads : 1,
         .context_tokens = context_tokens,
@@ -411,6 +418,7 @@ void llmos_context_destroy(llmos_context *c)
         return;
     assert(c->sessions_alive == 0);
     llmos_context_destroy(c->twins.context);
+    grammars_fini(&c->grammars);
     if (!c->shares_pool)
         pool_destroy(c->pool);
     mem_release(c->block, (size_t)c->bytes);
@@ -482,6 +490,8 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
     s->domain = s->tree_pages = s->cached = 0;
     s->logits = NULL;
     s->mark = 0;
+    s->grammar = NULL;
+    s->matcher = NULL;
     s->sampling = *o;
     if (o->bias_count)
         memcpy(s->bias, o->bias, o->bias_count * sizeof(*o->bias));
@@ -539,11 +549,71 @@ static void wipe_tokens(struct llmos_session *s, uint32_t length)
     memset(s->tokens + length, 0, (end - length) * sizeof(*s->tokens));
 }
 
+static void leave_grammar(struct llmos_session *s)
+{
+    if (s->grammar)
+        grammars_give(&s->context->grammars, s->grammar);
+    s->grammar = NULL;
+    s->matcher = NULL;
+}
+
+/* All or none. */
+static bool grammar_takes(struct llmos_session *s, const int32_t *tokens, size_t count)
+{
+    matcher_begin(s->matcher);
+    for (size_t i = 0; i < count; i++)
+        if (s->has_strayed || !matcher_accept(s->matcher, (uint32_t)tokens[i]))
+            return false;
+    matcher_commit(s->matcher);
+    return true;
+}
+
+/* From the beginning of its text to behind all tokens since the grammar was set. */
+static void follow_grammar(struct llmos_session *s)
+{
+    matcher_reset(s->matcher, s->drops_space);
+    s->has_strayed = false;
+    s->has_strayed = !grammar_takes(s, s->tokens + s->grammar_from, s->count - s->grammar_from);
+}
+
+int llmos_session_set_grammar(llmos_session *s, const char *grammar, size_t length,
+                              bool drops_space, struct llmos_error *err)
+{
+    struct grammars_entry *entry;
+    struct matcher *matcher;
+    int rc = grammars_take(&s->context->grammars, (struct str){grammar, length}, s->domain,
+                           &matcher, &entry, err);
+
+    if (rc < 0)
+        return rc;
+    leave_grammar(s);
+    s->grammar = entry;
+    s->matcher = matcher;
+    s->grammar_from = s->count;
+    s->drops_space = drops_space;
+    follow_grammar(s);
+    return 0;
+}
+
+int llmos_context_check_grammar(llmos_context *c, const char *grammar, size_t length,
+                                uint64_t domain, struct llmos_error *err)
+{
+    struct grammars_entry *entry;
+    struct matcher *matcher;
+    int rc =
+        grammars_take(&c->grammars, (struct str){grammar, length}, domain, &matcher, &entry, err);
+
+    if (rc == 0)
+        grammars_give(&c->grammars, entry);
+    return rc;
+}
+
 void llmos_session_destroy(llmos_session *s)
 {
     if (!s)
         return;
     assert(s->context);
+    leave_grammar(s);
     twin_destroy(&s->twin);
     leave_pages(s);
     wipe_tokens(s, 0);
@@ -567,6 +637,10 @@ int llmos_session_append(llmos_session *s, const int32_t *tokens, size_t count,
         return fail(err, LLMOS_ECONTEXT,
                     "%zu tokens behind the %u that are there do not fit, the context holds %u",
                     count, s->count, s->context->context_tokens);
+    if (s->matcher && !grammar_takes(s, tokens, count))
+        return fail(err, LLMOS_EINVAL,
+                    "the grammar of the sequence does not allow the %zu tokens that were appended",
+                    count);
     if (count)
         memcpy(s->tokens + s->count, tokens, count * sizeof(*tokens));
     memset(s->generated + s->count, 0, count);
@@ -605,6 +679,10 @@ void llmos_session_truncate(llmos_session *s, size_t length)
     wipe_tokens(s, (uint32_t)length);
     s->count = (uint32_t)length;
     s->logits = NULL;
+    if (s->matcher) {
+        s->grammar_from = smaller(s->grammar_from, length);
+        follow_grammar(s);
+    }
 }
 
 size_t llmos_session_length(const llmos_session *s)
@@ -938,9 +1016,15 @@ static int sample_one(const llmos_context *c, struct turn *t, uint32_t more,
 {
     struct llmos_session *s = t->session;
     struct sampler_history history = {s->tokens, s->generated, s->count + more};
+    int rc;
 
-    return sampler_pick(&s->sampling, forward_logits(&c->forward, t->logits_at + more), c->n_vocab,
-                        &history, &t->rng, scratch, out);
+    if (s->matcher && s->has_strayed)
+        return LLMOS_ENOMEM;
+    rc = sampler_pick(&s->sampling, forward_logits(&c->forward, t->logits_at + more), c->n_vocab,
+                      &history, s->matcher, &t->rng, scratch, out);
+    if (rc == 0 && s->matcher && !matcher_accept(s->matcher, (uint32_t)out->token))
+        return matcher_failure(s->matcher) < 0 ? matcher_failure(s->matcher) : LLMOS_ENOTFOUND;
+    return rc;
 }
 
 /* Goes on as long as what was sampled is what was guessed.  Where a row behind the first has no
@@ -953,6 +1037,8 @@ static void sample_turn(const llmos_context *c, struct turn *t,
     uint32_t more = 0;
 
     t->rng = s->rng;
+    if (s->matcher)
+        matcher_begin(s->matcher);
     t->rc = sample_one(c, t, 0, scratch, &t->out);
     next.token = t->out.token;
     while (t->rc == 0 && more < t->guesses && next.token == s->tokens[s->count + more]) {
@@ -977,6 +1063,22 @@ static void sample_part(void *arg, unsigned part, unsigned parts)
             sample_turn(c, &c->turns[i], &c->scratch[part]);
 }
 
+static const char *why_no_token(int rc)
+{
+    switch (rc) {
+    case LLMOS_EFORMAT:
+        return "the model computes no number for the next token: its weights are damaged or "
+               "overflow";
+    case LLMOS_ENOTFOUND:
+        return "none of the model's tokens may come next: its vocabulary or logit_bias has none "
+               "that the grammar allows, or its text has ended";
+    case LLMOS_ELIMIT:
+        return "the grammar has too many readings of what was said to be followed on";
+    default:
+        return "no memory to follow the grammar";
+    }
+}
+
 static int sample(llmos_context *c, struct llmos_error *err)
 {
     size_t samples = 0, at = 0;
@@ -999,10 +1101,8 @@ static int sample(llmos_context *c, struct llmos_error *err)
         sample_part(c, 0, 1);
     for (size_t i = 0; i < c->turn_count; i++)
         if (c->turns[i].rc < 0)
-            return fail(err, c->turns[i].rc,
-                        "the model computes no number for the token behind position %u of sequence "
-                        "%zu: its weights are damaged or overflow",
-                        c->turns[i].session->count - 1, i);
+            return fail(err, c->turns[i].rc, "%s (position %u of sequence %zu)",
+                        why_no_token(c->turns[i].rc), c->turns[i].session->count, i);
     return 0;
 }
 
@@ -1028,6 +1128,10 @@ static void end_turn(llmos_context *c, struct turn *t)
         twin_agree(&s->twin, s->count + t->out.more_count);
     if (t->samples) {
         s->rng = t->rng;
+        if (s->matcher) {
+            matcher_commit(s->matcher);
+            t->out.complete = matcher_must_end(s->matcher);
+        }
         keep_token(s, t->out.token);
         for (uint32_t i = 0; i < t->out.more_count; i++)
             keep_token(s, t->out.more[i]);

@@ -91,6 +91,7 @@ static void put_generate(struct buf *b, const struct message_generate *m)
         buf_put_u32(b, (uint32_t)m->bias[i].token);
         buf_put_f32(b, m->bias[i].bias);
     }
+    put_name(b, m->grammar, MESSAGE_GRAMMAR_BYTES_MAX);
 }
 
 static void put_ready(struct buf *b, const struct message_ready *m)
@@ -418,6 +419,7 @@ static void get_generate(struct parse *p, struct message_generate *m)
         m->bias[i].token = (int32_t)reader_u32(&p->r);
         m->bias[i].bias = get_f32(p, "bias");
     }
+    m->grammar = get_str(p, "grammar", MESSAGE_GRAMMAR_BYTES_MAX);
 }
 
 static void get_ready(struct parse *p, struct message_ready *m)

@@ -11,15 +11,16 @@
 #include "base/arena.h"
 #include "net/frame.h"
 
-#define MESSAGE_STOPS_MAX       16
-#define MESSAGE_STOP_BYTES_MAX  1024
-#define MESSAGE_CHATS_MAX       4096 /* messages of one conversation */
-#define MESSAGE_BIAS_MAX        1024
-#define MESSAGE_TOP_MAX         20
-#define MESSAGE_LOGPROBS_MAX    1024 /* tokens of one TEXT frame: 0.6 MiB where they are parsed */
-#define MESSAGE_NAME_BYTES_MAX  256  /* names and roles; who sends a longer one cuts it */
-#define MESSAGE_ERROR_BYTES_MAX 1024
-#define MESSAGE_ARENA_BYTES     (32u << 20) /* more than any parse asks of its arena */
+#define MESSAGE_STOPS_MAX         16
+#define MESSAGE_STOP_BYTES_MAX    1024
+#define MESSAGE_CHATS_MAX         4096 /* messages of one conversation */
+#define MESSAGE_BIAS_MAX          1024
+#define MESSAGE_TOP_MAX           20
+#define MESSAGE_LOGPROBS_MAX      1024 /* tokens of one TEXT frame: 0.6 MiB where they are parsed */
+#define MESSAGE_NAME_BYTES_MAX    256  /* names and roles; who sends a longer one cuts it */
+#define MESSAGE_ERROR_BYTES_MAX   1024
+#define MESSAGE_GRAMMAR_BYTES_MAX (1u << 20)
+#define MESSAGE_ARENA_BYTES       (32u << 20) /* more than any parse asks of its arena */
 
 enum message_type {
     /* host to engine */
@@ -81,6 +82,7 @@ struct message_generate {
     uint32_t top_logprobs;
     uint32_t stop_count;
     struct str stops[MESSAGE_STOPS_MAX]; /* not empty each; not part of the answer */
+    struct str grammar;                  /* what the answer must be, as GBNF; empty: anything */
     uint32_t bias_count;
     struct {
         int32_t token;

@@ -46,7 +46,8 @@ static struct message example(uint16_t type)
                                                .stop_count = 2,
                                                .stops = {STR("a"), STR("\n\n")},
                                                .bias_count = 2,
-                                               .bias = bias};
+                                               .bias = bias,
+                                               .grammar = STR("root ::= \"a\"")};
         break;
     case MESSAGE_TOKENIZE:
         m.tokenize = (struct message_tokenize){STR("text"), true, true};
@@ -195,6 +196,7 @@ TEST(message_fields_arrive_in_their_places)
     CHECK(str_is(back.generate.stops[1], "\n\n"));
     CHECK_INT(back.generate.bias[0].token, 3);
     CHECK(back.generate.bias[1].bias == 2.5f);
+    CHECK(str_is(back.generate.grammar, "root ::= \"a\""));
     buf_clear(&b);
     m = example(MESSAGE_GENERATE);
     m.generate.prompt_kind = PROMPT_CHAT;

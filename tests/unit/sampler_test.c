@@ -29,7 +29,7 @@ static int pick(const struct llmos_sampling *o, const float *logits, size_t n, s
     struct sampler_history none = {0};
     void *block;
     struct sampler_scratch s = scratch_of(n, &block);
-    int rc = sampler_pick(o, logits, n, &none, rng, &s, out);
+    int rc = sampler_pick(o, logits, n, &none, NULL, rng, &s, out);
 
     for (size_t i = 0; i < n; i++)
         CHECK_INT(s.counts[i], 0);
@@ -237,7 +237,7 @@ static int32_t greedy_after(const struct llmos_sampling *o, const float *logits,
     void *block;
     struct sampler_scratch s = scratch_of(n, &block);
 
-    CHECK_INT(sampler_pick(o, logits, n, &h, &rng, &s, &out), 0);
+    CHECK_INT(sampler_pick(o, logits, n, &h, NULL, &rng, &s, &out), 0);
     for (size_t i = 0; i < n; i++)
         CHECK_INT(s.counts[i], 0);
     mem_free(block);
