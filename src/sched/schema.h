@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* schema.h - what an answer must be, as a user says it, made the grammar (GBNF) that an engine
+ * takes.
+ *
+ * A JSON schema (draft 2020-12): type (one or several), enum, const, anyOf, oneOf (where no two
+ * branches can hold at once), allOf, $ref within the schema, recursion included; properties,
+ * required, additionalProperties; items, prefixItems, minItems, maxItems; minLength, maxLength,
+ * pattern, format; minimum, maximum and their exclusive forms.  What a schema does not say is
+ * answered as the strict modes of the usual servers do: properties come in the order of the schema,
+ * none but those that are named unless additionalProperties is there, arrays of prefixItems have
+ * these items.  So every text of the grammar is valid, but not every valid text is one of the
+ * grammar.  A keyword that cannot be kept is an error that names it and where it stands;
+ * annotations (title, description, default, ...) change nothing.
+ *
+ * It is here because both programs that ask engines need it, it needs nothing but JSON, and the
+ * engine must not have it: jansson is not linked where a hostile model could reach it.
+ *
+ * Recursion is bounded by the depth of the JSON, which json_parse bounds; size by a limit on the
+ * grammar.  Any thread. */
+#ifndef SCHED_SCHEMA_H
+#define SCHED_SCHEMA_H
+
+#include "base/json.h"
+
+#define SCHEMA_GRAMMAR_MAX (1u << 20) /* bytes: what an engine takes */
+
+/* Each appends a whole grammar to out, which should be empty and bounded by SCHEMA_GRAMMAR_MAX.
+ * LLMOS_EINVAL, LLMOS_EFORMAT, LLMOS_EUNSUPPORTED, LLMOS_ELIMIT or LLMOS_ENOMEM with a sentence. */
+int schema_put(struct buf *out, const json_t *schema, struct llmos_error *err);
+int schema_put_object(struct buf *out, struct llmos_error *err); /* any JSON object */
+int schema_put_regex(struct buf *out, struct str regex, struct llmos_error *err);
+int schema_put_choice(struct buf *out, const struct str *choices, size_t count,
+                      struct llmos_error *err);
+
+#endif
