@@ -83,6 +83,7 @@ struct conversation {
     struct dialog dialog;
     struct screen_filter filter;
     struct buf answer, shown;
+    struct buf grammar; /* of all answers; made with the first */
     bool terminal;
     int exit_code; /* once it must end */
     bool over;
@@ -165,7 +166,7 @@ static void answer(struct conversation *c)
         .prompt_kind = PROMPT_CHAT, .chats = c->dialog.chats, .count = c->dialog.count};
     struct message_done done = {.finish = FINISH_CANCELED};
     struct llmos_error err = {0};
-    int rc = ask_fill(&g, &c->options->ask, &err);
+    int rc = ask_fill(&g, &c->options->ask, &c->grammar, &err);
 
     buf_clear(&c->answer);
     c->filter.kept_len = 0;
@@ -408,6 +409,7 @@ static int run(int argc, char **argv)
     dialog_fini(&c.dialog);
     buf_fini(&c.answer);
     buf_fini(&c.shown);
+    buf_fini(&c.grammar);
     return code;
 }
 

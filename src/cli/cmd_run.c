@@ -59,6 +59,9 @@ static const struct opt_command run_command = {
         "the command line, and 130 after Ctrl-C.",
     .examples = "llmos run model.gguf 'Why is the sky blue?'\n"
                 "llmos run model.gguf --raw --temperature 0 --max-tokens 50 'Once upon a time'\n"
+                "llmos run model.gguf 'Is it raining?' --choice yes --choice no\n"
+                "llmos run model.gguf 'Name a city' --json-schema '{\"properties\": {\"city\": "
+                "{\"type\": \"string\"}}, \"required\": [\"city\"]}'\n"
                 "git diff | llmos run model.gguf --system 'Write a commit message' -",
     .see_also = "llmos-chat(1), llmos-inspect(1), llmosd(8)",
     .options = run_options,
@@ -258,11 +261,12 @@ static int ask_once(const struct run *r, const char *model_path, struct str prom
     struct output o = {.keep = r->json, .terminal = !r->json && isatty(STDOUT_FILENO)};
     struct llmos_error err = {0};
     struct talk t = {.worker = NULL};
+    CLEANUP(buf) struct buf grammar = {.limit_bytes = 0};
     int code;
 
     buf_init(&o.text, ANSWER_MAX);
     halt_catch();
-    if (ask_fill(&g, &r->ask, &err) < 0)
+    if (ask_fill(&g, &r->ask, &grammar, &err) < 0)
         code = cli_error(&err);
     else if (start_with_room(&t, r, model_path, prompt, &err) < 0)
         code = halt_asked() ? EXIT_SIGNAL + halt_asked() : cli_error(&err);

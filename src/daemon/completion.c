@@ -14,7 +14,7 @@
 #include <time.h>
 
 #define ARENA_FACTOR   3          /* strings once, arrays of slices, some air */
-#define ARENA_LEAST    (1u << 20) /* 128 sequences with room to spare */
+#define ARENA_LEAST    (2u << 20) /* 128 sequences with room to spare, and a grammar */
 #define EVENT_MAX      (8u << 20) /* a frame of 1 MiB, all of it escaped */
 #define MEMORY_SECONDS 5          /* after which a client may try again */
 

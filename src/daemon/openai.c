@@ -2,7 +2,9 @@
 /* openai.c - see openai.h */
 #include "daemon/openai.h"
 
+#include "base/mem.h"
 #include "base/near.h"
+#include "daemon/form.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,12 +97,6 @@ static bool is_neutral_choice(const json_t *v)
     return is_word(v, "none") || is_word(v, "auto");
 }
 
-static bool is_neutral_format(const json_t *v)
-{
-    return json_is_object(v) && json_object_size(v) == 1 &&
-           is_word(json_object_get(v, "type"), "text");
-}
-
 static bool is_neutral_modalities(const json_t *v)
 {
     return json_is_array(v) && json_array_size(v) == 1 && is_word(json_array_get(v, 0), "text");
@@ -162,12 +158,19 @@ static const struct field fields[] = {
     {"stream", BOTH, true, NULL},
     {"stream_options", BOTH, true, NULL},
     {"ignore_eos", BOTH, true, NULL},
+    {"response_format", BOTH, true, NULL}, /* these are read by form.c */
+    {"grammar", BOTH, true, NULL},
+    {"json_schema", BOTH, true, NULL},
+    {"guided_json", BOTH, true, NULL},
+    {"guided_regex", BOTH, true, NULL},
+    {"guided_choice", BOTH, true, NULL},
+    {"guided_grammar", BOTH, true, NULL},
+    {"structured_outputs", BOTH, true, NULL},
     {"suffix", TEXT, false, is_neutral_empty},
     {"tools", CHAT, false, is_neutral_empty},
     {"functions", CHAT, false, is_neutral_empty},
     {"tool_choice", CHAT, false, is_neutral_choice},
     {"function_call", CHAT, false, is_neutral_choice},
-    {"response_format", CHAT, false, is_neutral_format},
     {"modalities", CHAT, false, is_neutral_modalities},
     {"audio", CHAT, false, is_never_neutral},
     {"reasoning_effort", CHAT, false, is_neutral_effort},
@@ -427,6 +430,25 @@ static int take_stops(struct parse *p)
         if (rc < 0)
             return rc;
     }
+    return 0;
+}
+
+static int take_form(struct parse *p)
+{
+    CLEANUP(buf) struct buf grammar = {.limit_bytes = MESSAGE_GRAMMAR_BYTES_MAX};
+    int rc = form_take(p->in, &grammar, &p->fault->what);
+    char *copy;
+
+    if (rc <= 0)
+        return rc;
+    if (p->common.ignore_eos)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "ignore_eos",
+                          "'ignore_eos' and a form of the answer exclude each other: the form says "
+                          "where it ends");
+    copy = arena_strndup(p->arena, grammar.at, grammar.len);
+    if (!copy)
+        return no_memory(p);
+    p->common.grammar = (struct str){copy, grammar.len};
     return 0;
 }
 
@@ -713,8 +735,8 @@ static int take_echo(struct parse *p)
 static int take_all(struct parse *p)
 {
     static int (*const steps[])(struct parse *) = {
-        take_model,  take_stream, take_sampling, take_max_tokens, take_logprobs,
-        take_counts, take_stops,  take_bias,     take_echo,       check_fields,
+        take_model, take_stream, take_sampling, take_max_tokens, take_logprobs, take_counts,
+        take_stops, take_bias,   take_echo,     check_fields,    take_form,
     };
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

@@ -108,7 +108,7 @@ TEST(openai_fails_closed)
     CHECK_INT(fault.status, 400);
     CHECK_STR(fault.code, "unsupported_parameter");
     CHECK_STR(fault.what.param, "tools");
-    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_object\"}"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"xml\"}"), LLMOS_EUNSUPPORTED);
     CHECK_INT(CHAT(",\"response_format\":{\"type\":\"text\"}"), 0);
     CHECK_INT(CHAT(",\"tools\":[],\"tool_choice\":\"auto\",\"modalities\":[\"text\"]"), 0);
     CHECK_INT(CHAT(",\"tool_choice\":\"required\""), LLMOS_EUNSUPPORTED);
@@ -122,6 +122,57 @@ TEST(openai_fails_closed)
     CHECK_INT(TEXT(",\"echo\":true,\"logprobs\":1"), LLMOS_EUNSUPPORTED);
     CHECK_INT(CHAT(",\"top_logprobs\":1"), LLMOS_EINVAL);
     CHECK_INT(CHAT(",\"stream_options\":{}"), LLMOS_EINVAL);
+}
+
+static void becomes(const char *field, const char *part)
+{
+    char body[512];
+
+    snprintf(body, sizeof(body), "{\"model\":\"m\",\"prompt\":\"p\",%s}", field);
+    if (parse(false, body) < 0)
+        TEST_FAIL("%s: %s", field, fault.what.err.text);
+    CHECK_CONTAINS(r.prompts[0].grammar.at, part);
+}
+
+TEST(openai_makes_grammars_of_all_forms)
+{
+    CHECK_INT(TEXT(""), 0);
+    CHECK_INT(r.prompts[0].grammar.len, 0);
+    CHECK_INT(TEXT(",\"response_format\":{\"type\":\"text\"},\"grammar\":null"), 0);
+    CHECK_INT(r.prompts[0].grammar.len, 0);
+    becomes("\"response_format\":{\"type\":\"json_object\"}", "root ::= object");
+    becomes("\"response_format\":{\"type\":\"json_object\",\"schema\":{\"const\":7}}", "\"7\"");
+    becomes("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+            "\"strict\":true,\"schema\":{\"const\":8}}}",
+            "\"8\"");
+    becomes("\"grammar\":\"root ::= [a-z]\"", "root ::= [a-z]");
+    becomes("\"json_schema\":{\"const\":9}", "\"9\"");
+    becomes("\"guided_json\":\"{\\\"const\\\":10}\"", "\"10\"");
+    becomes("\"guided_regex\":\"[0-3]\"", "[0-3]");
+    becomes("\"guided_choice\":[\"yes\",\"no\"]", "\"yes\" | \"no\"");
+    becomes("\"guided_grammar\":\"root ::= [x]\"", "[x]");
+    becomes("\"structured_outputs\":{\"choice\":[\"a\"]}", "\"a\"");
+    becomes("\"structured_outputs\":{\"json_object\":true}", "root ::= object");
+}
+
+TEST(openai_says_what_is_wrong_with_a_form)
+{
+    CHECK_INT(TEXT(",\"json_schema\":{\"properties\":{\"a\":{\"not\":{}}}}"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(fault.status, 400);
+    CHECK_STR(fault.what.param, "json_schema");
+    CHECK_CONTAINS(fault.what.err.text, "keyword 'not' at '#/properties/a' is not supported");
+    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"),
+              LLMOS_EINVAL);
+    CHECK_STR(fault.what.param, "response_format.json_schema.schema");
+    CHECK_INT(TEXT(",\"grammar\":\"root ::= [x]\",\"guided_choice\":[\"a\"]"), LLMOS_EINVAL);
+    CHECK_CONTAINS(fault.what.err.text, "'grammar' and 'guided_choice' both say");
+    CHECK_INT(TEXT(",\"guided_choice\":[1]"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"guided_choice\":[]"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"guided_regex\":\"(\""), LLMOS_EFORMAT);
+    CHECK_INT(TEXT(",\"structured_outputs\":{\"jsn\":1}"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"grammar\":\"root ::= [x]\",\"ignore_eos\":true"), LLMOS_EINVAL);
+    CHECK_INT(TEXT(",\"grammer\":\"root ::= [x]\""), LLMOS_EINVAL);
+    CHECK_CONTAINS(fault.what.err.text, "did you mean 'grammar'?");
 }
 
 TEST(openai_bounds_what_one_request_costs)
