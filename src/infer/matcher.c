@@ -22,6 +22,7 @@
 #define SLOT_WALK      2
 #define SLOTS          (SLOT_WALK + TOKENTRIE_PIECE_MAX)
 
+#define KEEP_NODES 1024 /* a mask that met more is kept: some 10 microseconds */
 #define SEEN_SLOTS (4 * MATCHER_PLACES_MAX)
 
 struct place {
@@ -35,8 +36,9 @@ struct cell {
 
 struct state {
     uint32_t at, count, hash;
-    uint32_t row;  /* of its steps; NONE: none was taken */
-    uint32_t mask; /* of its tokens; NONE: not kept */
+    uint32_t row;        /* of its steps; NONE: none was taken */
+    uint32_t mask;       /* of its tokens; NONE: not kept */
+    uint32_t plain_next; /* where every plain character leads; STATE_DEAD: nowhere in common */
     bool may_end;
 };
 
@@ -60,6 +62,7 @@ struct matcher {
 
     struct vec cells, edges, states, places, rows;
     size_t bytes_max;
+    uint32_t forgotten;                 /* times: numbers from before mean nothing */
     uint32_t *cell_slots, *state_slots; /* hash tables */
     uint32_t cell_slot_count, state_slot_count;
 
@@ -261,7 +264,8 @@ static uint32_t state_of(struct matcher *m, const struct place *p, uint32_t n, b
         return STATE_DEAD;
     if (n)
         memcpy(PLACES(m) + m->places.count, p, n * sizeof(*p));
-    STATES(m)[m->states.count] = (struct state){m->places.count, n, hash, NONE, NONE, may_end};
+    STATES(m)
+    [m->states.count] = (struct state){m->places.count, n, hash, NONE, NONE, STEP_UNKNOWN, may_end};
     m->places.count += n;
     put_slot(m->state_slots, m->state_slot_count, hash, m->states.count);
     return m->states.count++;
@@ -295,6 +299,7 @@ static void keep_states(struct matcher *m, uint32_t *numbers, uint32_t *cell_num
         memmove(PLACES(m) + places, PLACES(m) + s.at, s.count * sizeof(struct place));
         s.at = places;
         s.row = s.mask = NONE;
+        s.plain_next = STEP_UNKNOWN;
         for (uint32_t k = 0; k < s.count; k++)
             cell_numbers[PLACES(m)[places + k].cell] = 0;
         places += s.count;
@@ -345,6 +350,7 @@ static void renumber(struct matcher *m, uint32_t live, const uint32_t *states,
         s->hash = hash_places(PLACES(m) + s->at, s->count) + s->may_end;
     }
     m->first = states[m->first];
+    m->forgotten++;
     for (uint32_t i = 0; i < live; i++)
         m->slots[i] = states[m->slots[i]];
     memset(m->cell_slots, 0xFF, m->cell_slot_count * sizeof(*m->cell_slots));
@@ -733,15 +739,98 @@ bool matcher_accept_byte(struct matcher *m, uint8_t byte)
     return true;
 }
 
-/* The tree of all tokens, but nothing below a byte that may not come. */
-static void walk_all(struct matcher *m, uint64_t *bits)
+/* --- plain characters ---
+ *
+ * Within a JSON string nearly all tokens may come, and to walk through all of them for each place
+ * of each string is what a mask would cost most.  Where all plain characters lead to one state, and
+ * from there again as far as plain tokens are long, all plain tokens may come without a look. */
+
+/* Do `more` bytes, the first of them from low to high, all lead from a slot to the state `to`? */
+static bool all_lead_to(struct matcher *m, uint32_t from, unsigned more, uint32_t low,
+                        uint32_t high, uint32_t to)
+{
+    uint32_t checked = STATE_DEAD; /* bytes of one class lead to the same state */
+
+    for (uint32_t b = low; b <= high; b++) {
+        if (b == '"' || b == '\\')
+            continue;
+        if (!step(m, from, from + 1, (uint8_t)b))
+            return false;
+        if (more == 1 && m->slots[from + 1] != to)
+            return false;
+        if (more > 1 && m->slots[from + 1] != checked &&
+            !all_lead_to(m, from + 1, more - 1, 0x80, 0xBF, to))
+            return false;
+        if (more > 1)
+            checked = m->slots[from + 1];
+    }
+    return true;
+}
+
+/* The bytes of all characters but quote, backslash and controls (RFC 3629). */
+static bool plain_lead_to(struct matcher *m, uint32_t from, uint32_t to)
+{
+    static const struct {
+        uint8_t lead, last, low, high; /* of the leading byte, and of the one behind it */
+        unsigned more;
+    } forms[] = {
+        {0xC2, 0xDF, 0x80, 0xBF, 1}, {0xE0, 0xE0, 0xA0, 0xBF, 2}, {0xE1, 0xEC, 0x80, 0xBF, 2},
+        {0xED, 0xED, 0x80, 0x9F, 2}, {0xEE, 0xEF, 0x80, 0xBF, 2}, {0xF0, 0xF0, 0x90, 0xBF, 3},
+        {0xF1, 0xF3, 0x80, 0xBF, 3}, {0xF4, 0xF4, 0x80, 0x8F, 3},
+    };
+
+    if (!all_lead_to(m, from, 1, 0x20, 0x7E, to))
+        return false;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        for (uint32_t lead = forms[i].lead; lead <= forms[i].last; lead++)
+            if (!step(m, from, from + 1, (uint8_t)lead) ||
+                !all_lead_to(m, from + 1, forms[i].more, forms[i].low, forms[i].high, to))
+                return false;
+    return true;
+}
+
+/* Into the next slot; false if there is no such state. */
+static bool plain_step(struct matcher *m, uint32_t from)
+{
+    uint32_t next = STATES(m)[m->slots[from]].plain_next, forgotten = m->forgotten;
+
+    if (next == STEP_UNKNOWN) {
+        next = step(m, from, from + 1, ' ') ? m->slots[from + 1] : STATE_DEAD;
+        if (next != STATE_DEAD && !plain_lead_to(m, from, next))
+            next = STATE_DEAD;
+        if (m->failure || m->forgotten != forgotten) /* slots behind this one were lost */
+            return false;
+        STATES(m)[m->slots[from]].plain_next = next;
+    }
+    m->slots[from + 1] = next;
+    return next != STATE_DEAD;
+}
+
+static bool may_all_plain(struct matcher *m)
+{
+    for (uint32_t i = 0; i < TOKENTRIE_PLAIN_MAX; i++) {
+        if (!plain_step(m, SLOT_ACCEPTED + i))
+            return false;
+        if (m->slots[SLOT_ACCEPTED + i + 1] == m->slots[SLOT_ACCEPTED + i])
+            break;
+    }
+    return true;
+}
+
+/* The tree of all tokens, but nothing below a byte that may not come; the nodes that were met. */
+static uint32_t walk_all(struct matcher *m, uint64_t *bits, bool skips_plain)
 {
     const struct tokentrie *t = m->trie;
+    uint32_t met = 0;
 
-    for (uint32_t i = 0; i < t->node_count && !m->failure;) {
+    for (uint32_t i = 0; i < t->node_count && !m->failure; met++) {
         const struct tokentrie_node *n = &t->nodes[i];
         uint32_t from = SLOT_ACCEPTED - 1 + n->depth;
 
+        if (skips_plain && n->is_plain) {
+            i = n->end;
+            continue;
+        }
         if (n->depth == 1 && m->drops_space[SLOT_ACCEPTED] && n->byte == ' ') {
             m->slots[from + 1] = m->slots[from];
         } else if (!step(m, from, from + 1, n->byte)) {
@@ -752,56 +841,62 @@ static void walk_all(struct matcher *m, uint64_t *bits)
             bits[k / 64] |= (uint64_t)1 << (k % 64);
         i++;
     }
+    return met;
 }
 
-static void fill_mask(struct matcher *m, uint64_t *bits)
+/* Is it worth to be kept? */
+static bool fill_mask(struct matcher *m, uint64_t *bits)
 {
     size_t words = m->trie->token_count / 64 + 1;
+    bool all_plain;
 
     memset(bits, 0, words * sizeof(*bits));
     if (m->has_ended[SLOT_ACCEPTED])
-        return;
+        return false;
     if (matcher_may_end(m))
         memcpy(bits, m->trie->ends, words * sizeof(*bits));
-    if (STATES(m)[m->slots[SLOT_ACCEPTED]].count > 0)
-        walk_all(m, bits);
+    if (STATES(m)[m->slots[SLOT_ACCEPTED]].count == 0)
+        return false;
+    all_plain = !m->drops_space[SLOT_ACCEPTED] && may_all_plain(m);
+    for (size_t i = 0; all_plain && i < words; i++)
+        bits[i] |= m->trie->plain[i];
+    return walk_all(m, bits, all_plain) > KEEP_NODES;
 }
 
-static uint64_t *mask_memory(struct matcher *m, uint64_t **at)
+/* A mask that took long moves into the place of the oldest one that is kept. */
+static const uint64_t *keep_mask(struct matcher *m)
 {
-    if (!*at)
-        *at = mem_alloc((m->trie->token_count / 64 + 1) * sizeof(**at));
-    if (!*at)
-        m->failure = LLMOS_ENOMEM;
-    return *at;
+    uint32_t at = m->mask_next, state = m->slots[SLOT_ACCEPTED];
+    uint64_t *bits = m->mask_once;
+
+    if (m->mask_states[at] != NONE)
+        STATES(m)[m->mask_states[at]].mask = NONE;
+    m->mask_once = m->masks[at];
+    m->masks[at] = bits;
+    m->mask_states[at] = state;
+    STATES(m)[state].mask = at;
+    m->mask_next = (at + 1) % MATCHER_MASKS_MAX;
+    return bits;
 }
 
 const uint64_t *matcher_mask(struct matcher *m)
 {
-    bool keep = !m->drops_space[SLOT_ACCEPTED] && !m->has_ended[SLOT_ACCEPTED];
-    uint32_t mask = STATES(m)[m->slots[SLOT_ACCEPTED]].mask, state;
-    uint64_t *bits;
+    bool is_usual = !m->drops_space[SLOT_ACCEPTED] && !m->has_ended[SLOT_ACCEPTED];
+    uint32_t mask = STATES(m)[m->slots[SLOT_ACCEPTED]].mask;
+    bool keep;
 
-    if (keep && mask != NONE)
+    if (is_usual && mask != NONE)
         return m->masks[mask];
-    mask = m->mask_next;
-    bits = mask_memory(m, keep ? &m->masks[mask] : &m->mask_once);
+    if (!m->mask_once)
+        m->mask_once = mem_alloc((m->trie->token_count / 64 + 1) * sizeof(*m->mask_once));
+    if (!m->mask_once) {
+        m->failure = LLMOS_ENOMEM;
+        return NULL;
+    }
+    keep = fill_mask(m, m->mask_once);
     if (m->failure)
         return NULL;
-    if (keep && m->mask_states[mask] != NONE) {
-        STATES(m)[m->mask_states[mask]].mask = NONE;
-        m->mask_states[mask] = NONE;
-    }
-    fill_mask(m, bits);
-    if (m->failure)
-        return NULL;
-    state = m->slots[SLOT_ACCEPTED]; /* the walk may have renumbered it */
-    if (keep) {
-        STATES(m)[state].mask = mask;
-        m->mask_states[mask] = state;
-        m->mask_next = (mask + 1) % MATCHER_MASKS_MAX;
-    }
-    return bits;
+    return keep && is_usual ? keep_mask(m) : m->mask_once;
 }
 
 bool matcher_may_end(const struct matcher *m)

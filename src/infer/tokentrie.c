@@ -3,6 +3,7 @@
 #include "infer/tokentrie.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "model/sortindex.h"
 
 static bool comes_before(const void *table, uint32_t a, uint32_t b)
@@ -70,6 +71,35 @@ static void fill_nodes(struct tokentrie *t, const uint32_t *index)
         t->nodes[open[--depth]].end = n;
 }
 
+static bool is_plain(struct str piece)
+{
+    for (size_t i = 0; i < piece.len; i++) {
+        unsigned char c = (unsigned char)piece.at[i];
+
+        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
+            return false;
+    }
+    return piece.len > 0 && utf8_valid_bytes(piece) == piece.len &&
+           utf8_count(piece) <= TOKENTRIE_PLAIN_MAX;
+}
+
+/* From the last node to the first: those below a node come before it. */
+static void find_plain(struct tokentrie *t)
+{
+    bool other[TOKENTRIE_PIECE_MAX + 2] = {false}; /* below the node that comes next, by depth */
+
+    for (uint32_t k = 0; k < t->token_count; k++)
+        t->plain[k / 64] |= (uint64_t)is_plain(t->pieces[k]) << (k % 64);
+    for (uint32_t i = t->node_count; i-- > 0;) {
+        struct tokentrie_node *n = &t->nodes[i];
+
+        n->is_plain =
+            !other[n->depth + 1] && (n->token == TOKENTRIE_NONE || is_plain(t->pieces[n->token]));
+        other[n->depth + 1] = false;
+        other[n->depth] |= !n->is_plain;
+    }
+}
+
 static int fill(struct tokentrie *t, const struct str *pieces, const bool *ends, uint32_t count)
 {
     CLEANUP(free) uint32_t *index = mem_alloc((size_t)count * sizeof(*index));
@@ -78,7 +108,8 @@ static int fill(struct tokentrie *t, const struct str *pieces, const bool *ends,
     t->pieces = mem_zalloc(count, sizeof(*t->pieces));
     t->same = mem_zalloc(count, sizeof(*t->same));
     t->ends = mem_zalloc(count / 64 + 1, sizeof(*t->ends));
-    if (!index || !t->pieces || !t->same || !t->ends)
+    t->plain = mem_zalloc(count / 64 + 1, sizeof(*t->plain));
+    if (!index || !t->pieces || !t->same || !t->ends || !t->plain)
         return LLMOS_ENOMEM;
     for (uint32_t i = 0; i < count; i++) {
         bool counts = !ends[i] && pieces[i].len <= TOKENTRIE_PIECE_MAX;
@@ -94,6 +125,7 @@ static int fill(struct tokentrie *t, const struct str *pieces, const bool *ends,
     if (!t->nodes)
         return LLMOS_ENOMEM;
     fill_nodes(t, index);
+    find_plain(t);
     return 0;
 }
 
@@ -137,5 +169,6 @@ void tokentrie_destroy(struct tokentrie *t)
     mem_free(t->pieces);
     mem_free(t->same);
     mem_free(t->ends);
+    mem_free(t->plain);
     mem_free(t);
 }

@@ -13,12 +13,16 @@
 
 #define TOKENTRIE_PIECE_MAX 1024 /* longer tokens are in no tree and never allowed */
 #define TOKENTRIE_NONE      UINT32_MAX
+/* A plain token has so many characters at most, no quote, backslash or control character, and is
+ * whole characters: where any of them may come, most of a vocabulary may. */
+#define TOKENTRIE_PLAIN_MAX 16
 
 struct tokentrie_node {
     uint32_t end;   /* the first node behind those below this one */
     uint32_t token; /* the last token that ends here, TOKENTRIE_NONE: none */
     uint16_t depth; /* from 1 */
     uint8_t byte;
+    bool is_plain; /* all tokens that end here or below are */
 };
 
 struct tokentrie {
@@ -27,6 +31,7 @@ struct tokentrie {
     struct str *pieces; /* of each token; empty: it gives no text and is never allowed */
     uint32_t *same;     /* of each token: another one of the same bytes; TOKENTRIE_NONE: none */
     uint64_t *ends;     /* a bit for each token: it ends a text */
+    uint64_t *plain;    /* a bit for each token: it is plain */
     bool has_ends;      /* some do */
 };
 

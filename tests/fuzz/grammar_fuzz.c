@@ -30,7 +30,7 @@ static struct tokentrie *make_trie(void)
         pieces[i] = (struct str){&bytes[i], 1};
     }
     for (int i = 0; i < 23; i++) {
-        memcpy(pairs[i], "ab\"x" + i % 3, 2);
+        memcpy(pairs[i], &"ab\"x"[i % 3], 2);
         pairs[i][2] = (char)('a' + i % 5);
         pieces[256 + i] = (struct str){pairs[i], 2u + (size_t)i % 2};
     }
