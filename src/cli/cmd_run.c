@@ -60,8 +60,7 @@ static const struct opt_command run_command = {
     .examples = "llmos run model.gguf 'Why is the sky blue?'\n"
                 "llmos run model.gguf --raw --temperature 0 --max-tokens 50 'Once upon a time'\n"
                 "llmos run model.gguf 'Is it raining?' --choice yes --choice no\n"
-                "llmos run model.gguf 'Name a city' --json-schema '{\"properties\": {\"city\": "
-                "{\"type\": \"string\"}}, \"required\": [\"city\"]}'\n"
+                "llmos run model.gguf 'Name a city' --json-schema city.json\n"
                 "git diff | llmos run model.gguf --system 'Write a commit message' -",
     .see_also = "llmos-chat(1), llmos-inspect(1), llmosd(8)",
     .options = run_options,

@@ -90,6 +90,37 @@ completes() {
 }
 if command -v bash > /dev/null; then claim 'bash completes verbs, options and values' completes; else skip 'bash completes' 'there is no bash'; fi
 
+# ---- the form of an answer ----
+form() { run "$llmos" run tiny.gguf hello --context 256 --max-tokens 200 --seed 3 "$@"; }
+keeps_form() {
+    form --choice yes --choice no
+    [ "$code" = 0 ] && grep -qxE 'yes|no' "$work/out" || return 1
+    form --regex '[a-c]{2}-\d{3}'
+    [ "$code" = 0 ] && grep -qxE '[a-c]{2}-[0-9]{3}' "$work/out" || return 1
+    printf 'root ::= "(" root ")" | [xy]\n' > nested.gbnf
+    form --grammar nested.gbnf --temperature 0
+    [ "$code" = 0 ] && grep -qE '^\(*[xy]\)*$' "$work/out" || return 1
+    form --json-schema '{"properties": {"n": {"type": "integer", "minimum": 5, "maximum": 7}}, "required": ["n"]}'
+    [ "$code" = 0 ] && "$tools/json_get" n < "$work/out" | grep -qx '[567]'
+}
+claim 'an answer keeps to a choice, an expression, a grammar, a schema' keeps_form
+same_form() { # guesses change nothing
+    form --regex '(abcabc){9}[a-f]{20}'
+    [ "$code" = 0 ] && cp "$work/out" "$work/first" || return 1
+    form --regex '(abcabc){9}[a-f]{20}' --draft-lookup on
+    [ "$code" = 0 ] && cmp -s "$work/first" "$work/out"
+}
+claim 'the form and the seed decide, not the guesses' same_form
+bad_form() {
+    form --json-schema '{"items": {"uniqueItems": true}}'
+    [ "$code" = 1 ] && has "$work/err" "keyword 'uniqueItems' at '#/items' is not supported" || return 1
+    form --regex '(a'
+    [ "$code" = 1 ] && has "$work/err" "no closing ')'" || return 1
+    form --choice a --regex b
+    [ "$code" = 1 ] && has "$work/err" 'exclude each other'
+}
+claim 'a form that cannot be kept is refused' bad_form
+
 # ---- files that are no models ----
 mkdir folder
 mkfifo pipe

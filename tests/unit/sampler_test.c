@@ -435,3 +435,110 @@ TEST(a_bias_that_bans_every_token_is_refused)
     bias[0].bias = bias[50].bias = -99;
     CHECK_INT(sampler_check(&o, 50, NULL), 0);
 }
+
+/* --- grammars --- */
+
+/* Tokens are the letters a to t and their pairs with what follows; the last one ends. */
+static struct matcher *letters_matcher(const char *grammar, struct tokentrie **trie)
+{
+    static char text[N][2];
+    struct str pieces[N];
+    bool ends[N] = {false};
+    struct grammar *g = NULL;
+    struct matcher *m = NULL;
+
+    for (size_t i = 0; i < N; i++) {
+        text[i][0] = (char)('a' + i % 20);
+        text[i][1] = (char)('a' + i / 20);
+        pieces[i] = (struct str){text[i], i < 20 ? 1 : 2};
+    }
+    ends[N - 1] = true;
+    CHECK_INT(tokentrie_of(trie, pieces, ends, N, NULL), 0);
+    CHECK_INT(grammar_compile(&g, str_of(grammar), NULL), 0);
+    CHECK_INT(matcher_create(&m, g, *trie, NULL), 0);
+    return m;
+}
+
+/* One text of a grammar, each token against the same logits with everything banned that the grammar
+ * does not allow. */
+static void compare_with_bans(struct llmos_sampling o, const char *grammar, uint64_t seed)
+{
+    void *block;
+    struct sampler_scratch s = scratch_of(N, &block);
+    struct tokentrie *trie = NULL;
+    struct matcher *m = letters_matcher(grammar, &trie);
+    const struct sampler_history none = {.count = 0};
+    struct rng logits_rng, with, without;
+
+    rng_seed(&logits_rng, seed);
+    rng_seed(&with, seed);
+    rng_seed(&without, seed);
+    for (int i = 0; i < 60 && !matcher_must_end(m); i++) {
+        float logits[N], banned[N];
+        struct llmos_step_out a, b;
+        const uint64_t *mask;
+
+        for (size_t t = 0; t < N; t++)
+            banned[t] = logits[t] = (float)(3 * rng_normal(&logits_rng));
+        CHECK_INT(sampler_pick(&o, logits, N, &none, m, &with, &s, &a), 0);
+        mask = matcher_mask(m);
+        for (size_t t = 0; t < N; t++)
+            if (!(mask[t / 64] >> (t % 64) & 1))
+                banned[t] = -INFINITY;
+        CHECK_INT(sampler_pick(&o, banned, N, &none, NULL, &without, &s, &b), 0);
+        CHECK_INT(a.token, b.token);
+        CHECK(matcher_accept(m, (uint32_t)a.token));
+    }
+    matcher_destroy(m);
+    tokentrie_destroy(trie);
+    mem_free(block);
+}
+
+TEST(a_grammar_draws_as_if_there_were_no_other_tokens)
+{
+    static const char *const grammars[] = {
+        "root ::= [a-t]*",
+        "root ::= \"a\" [b-f]{2,9} (\"gh\" | \"ij\")*",
+        "root ::= (\"ab\" | \"abc\" [d-t])+",
+    };
+
+    for (size_t g = 0; g < 3; g++)
+        for (uint64_t seed = 0; seed < 20; seed++) {
+            struct llmos_sampling o = plain;
+
+            compare_with_bans(greedy, grammars[g], seed);
+            compare_with_bans(o, grammars[g], seed);
+            o.top_k = 5;
+            compare_with_bans(o, grammars[g], seed);
+            o.top_p = 0.7f;
+            o.top_k = 0;
+            compare_with_bans(o, grammars[g], seed);
+            o.min_p = 0.2f;
+            compare_with_bans(o, grammars[g], seed);
+        }
+}
+
+TEST(a_grammar_that_leaves_no_token_is_an_error)
+{
+    static const struct llmos_logit_bias ban_a[] = {{0, -100}, {20, -100}};
+    struct llmos_sampling o = plain;
+    void *block;
+    struct sampler_scratch s = scratch_of(N, &block);
+    struct tokentrie *trie = NULL;
+    struct matcher *m = letters_matcher("root ::= \"ab\"", &trie);
+    const struct sampler_history none = {.count = 0};
+    float logits[N] = {0};
+    struct llmos_step_out out;
+    struct rng rng;
+
+    rng_seed(&rng, 1);
+    o.bias = ban_a;
+    o.bias_count = 2;
+    CHECK_INT(sampler_pick(&o, logits, N, &none, m, &rng, &s, &out), LLMOS_ENOTFOUND);
+    o.bias_count = 1;
+    CHECK_INT(sampler_pick(&o, logits, N, &none, m, &rng, &s, &out), 0);
+    CHECK_INT(out.token, 20);
+    matcher_destroy(m);
+    tokentrie_destroy(trie);
+    mem_free(block);
+}

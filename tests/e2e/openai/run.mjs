@@ -131,6 +131,30 @@ test('a stream gives the same text as a whole answer', async () => {
     check(usage.completion_tokens === whole.usage.completion_tokens, 'usage differs');
 });
 
+test('an answer has the form that was asked for', async () => {
+    const schema = { type: 'object', properties: { city: { enum: ['Rome', 'Oslo'] }, year: { type: 'integer', minimum: 1000, maximum: 1999 } },
+                     required: ['city', 'year'], additionalProperties: false };
+    const format = (s) => ({ type: 'json_schema', json_schema: { name: 'city', strict: true, schema: s } });
+    const refusal = async (more) => {
+        try {
+            await client.chat.completions.create({ model, messages, ...more });
+        } catch (e) {
+            return `${e.status} ${e.message}`;
+        }
+        return 'none';
+    };
+    for (const seed of [1, 2, 3]) {
+        const a = await client.chat.completions.create({ model, messages, seed, max_tokens: 400, response_format: format(schema) });
+        const said = JSON.parse(a.choices[0].message.content);
+        check(a.choices[0].finish_reason === 'stop', 'it was cut');
+        check(['Rome', 'Oslo'].includes(said.city) && said.year >= 1000 && said.year <= 1999, a.choices[0].message.content);
+        const choice = await client.chat.completions.create({ model, messages, seed, guided_choice: ['yes', 'no'] });
+        check(['yes', 'no'].includes(choice.choices[0].message.content), choice.choices[0].message.content);
+    }
+    check(/^400 .*keyword 'not' at '#'/.test(await refusal({ response_format: format({ not: {} }) })), 'a schema is not refused');
+    check(/^400 .*rule 'x' is not defined/.test(await refusal({ grammar: 'root ::= x' })), 'a grammar is not refused');
+});
+
 test('errors are typed', async () => {
     const fails = async (body, type, code) => {
         try {
