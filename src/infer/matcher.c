@@ -821,6 +821,7 @@ static bool may_all_plain(struct matcher *m)
 static uint32_t walk_all(struct matcher *m, uint64_t *bits, bool skips_plain)
 {
     const struct tokentrie *t = m->trie;
+    uint64_t places = 0; /* counted whether their steps were remembered or not */
     uint32_t met = 0;
 
     for (uint32_t i = 0; i < t->node_count && !m->failure; met++) {
@@ -831,6 +832,9 @@ static uint32_t walk_all(struct matcher *m, uint64_t *bits, bool skips_plain)
             i = n->end;
             continue;
         }
+        places += STATES(m)[m->slots[from]].count;
+        if (places > MATCHER_WORK_MAX)
+            m->failure = LLMOS_ELIMIT;
         if (n->depth == 1 && m->drops_space[SLOT_ACCEPTED] && n->byte == ' ') {
             m->slots[from + 1] = m->slots[from];
         } else if (!step(m, from, from + 1, n->byte)) {

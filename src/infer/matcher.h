@@ -8,10 +8,10 @@
  * are one state with one number, so steps are remembered in a table, as those of a lazy automaton,
  * and the tokens that a state allows are a bitmap that is kept.
  *
- * Three limits depend on the text and the grammar alone, so that the same seed gives the same bytes
+ * The limits depend on the text and the grammar alone, so that the same seed gives the same bytes
  * whatever was remembered: the places of a state and the depth of its stacks (a byte that would go
- * beyond is not allowed), and the memory of the states that are alive.  What was only remembered is
- * dropped when memory comes to its end.
+ * beyond is not allowed), the work of a mask, and the memory of the states that are alive.  What
+ * was only remembered is dropped when memory comes to its end.
  *
  * A step that samples several tokens may fail and be taken again: what was accepted since
  * matcher_begin counts from matcher_commit on.  One thread at a time. */
@@ -23,6 +23,7 @@
 
 #define MATCHER_PLACES_MAX 4096         /* of one state; honest grammars have a dozen */
 #define MATCHER_DEPTH_MAX  65536        /* calls in calls */
+#define MATCHER_WORK_MAX   (1u << 24)   /* places of one mask's walk; honest ones need a tenth */
 #define MATCHER_BYTES_MAX  (16u << 20)  /* remembered, masks not counted */
 #define MATCHER_ALIVE_MAX  (256u << 20) /* of what cannot be forgotten, twice: then it fails */
 #define MATCHER_MASKS_MAX  64           /* bitmaps: 19 KB each for 150,000 tokens */

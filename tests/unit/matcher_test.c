@@ -285,6 +285,34 @@ TEST(nesting_has_an_end_that_is_not_an_error)
     matcher_destroy(m);
 }
 
+/* A walk through a vocabulary, with thousands of readings at each byte, comes to an end. */
+TEST(a_mask_has_a_limit_of_work)
+{
+    static char texts[1 << 16][3];
+    static struct str all[1 << 16];
+    static bool ends[1 << 16];
+    struct tokentrie *big = NULL;
+    struct grammar *g = NULL;
+    struct matcher *m = NULL;
+
+    for (size_t i = 0; i < 1 << 16; i++) {
+        texts[i][0] = (char)('a' + i % 16);
+        texts[i][1] = (char)('a' + i / 16 % 16);
+        texts[i][2] = (char)(i / 256);
+        all[i] = (struct str){texts[i], 3};
+    }
+    CHECK_INT(tokentrie_of(&big, all, ends, 1 << 16, NULL), 0);
+    CHECK_INT(grammar_compile(&g, STR("root ::= [a-z]{0,2000} [a-y]{0,2000}"), NULL), 0);
+    CHECK_INT(matcher_create(&m, g, big, NULL), 0);
+    CHECK(matcher_mask(m));
+    for (int i = 0; i < 400; i++)
+        CHECK(matcher_accept_byte(m, 'a'));
+    CHECK(!matcher_mask(m));
+    CHECK_INT(matcher_failure(m), LLMOS_ELIMIT);
+    matcher_destroy(m);
+    tokentrie_destroy(big);
+}
+
 /* Rules that end with themselves are loops: nothing grows. */
 TEST(a_tail_call_is_free)
 {

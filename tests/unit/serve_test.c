@@ -99,6 +99,8 @@ static void put_requests(struct buf *b)
 
     for (uint64_t id = 1; id <= 5; id++) {
         m = generate(id, "Once upon a time", 4 + (uint32_t)id);
+        if (id == 4)
+            m.generate.grammar = STR("root ::= \"[\" [a-z]{1,9} (\",\" root)* \"]\"");
         message_put(b, &m);
     }
     message_put(b, &(struct message){
