@@ -98,7 +98,7 @@ static void fill_weights(enum dtype type, size_t inner)
     for (size_t i = 0; row && i < inner; i++)
         row[i] = (float)((int)(i * 7919 % 2001) - 1000) * 1e-3f;
     for (size_t r = 0; row && rows && r < PACKED_GROUP; r++)
-        dtype_info(type)->from_f32(row, rows + r * bytes / PACKED_GROUP, inner);
+        dtype_info(type)->from_f32(row, NULL, rows + r * bytes / PACKED_GROUP, inner);
     if (rows && packs && packed_has(type)) {
         struct tensor w = {.type = type,
                            .shape = {inner, PACKED_GROUP, 1, 1},

@@ -234,7 +234,7 @@ static const unsigned char *pool_of(struct weaver *v, enum dtype type, float wid
         return NULL;
     v->pool_count++;
     fill(v, v->values, POOL_VALUES, width);
-    dtype_info(type)->from_f32(v->values, p->blocks, POOL_VALUES);
+    dtype_info(type)->from_f32(v->values, NULL, p->blocks, POOL_VALUES);
     return p->blocks;
 }
 

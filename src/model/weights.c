@@ -57,19 +57,19 @@ struct binder {
 };
 
 /* "f32 f16 ..." */
-static const char *computable(char text[static 128])
+static const char *computable(char text[static 256])
 {
     size_t n = 0;
 
-    for (int t = 0; t < DTYPE_COUNT && n < 100; t++)
-        n += (size_t)snprintf(text + n, 128 - n, "%s%s", n ? " " : "", dtype_info(t)->name);
+    for (int t = 0; t < DTYPE_COUNT && n < 240; t++)
+        n += (size_t)snprintf(text + n, 256 - n, "%s%s", n ? " " : "", dtype_info(t)->name);
     return text;
 }
 
 static int check_type(const struct gguf_tensor *t, struct llmos_error *err)
 {
     const char *name = dtype_gguf_name(t->type_id);
-    char list[128];
+    char list[256];
 
     if (t->dtype >= 0)
         return 0;

@@ -6,7 +6,7 @@
 
 static enum work_unit unit_of(enum dtype type)
 {
-    if (dtype_info(type)->block > 1)
+    if (dtype_is_integer(type))
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
 }

@@ -6,7 +6,8 @@
 
 #include "llmos/model.h"
 
-/* The units of a processor that multiply weights of a type: integers for all quantised ones. */
+/* The units of a processor that multiply weights of a type: integers for quantised ones
+ * that have kernels for it, f32 for those that are decoded first. */
 enum work_unit { WORK_INT8, WORK_BF16, WORK_F32, WORK_UNITS };
 
 struct work {

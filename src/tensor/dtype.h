@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dtype.h - number types of tensors: one table row each.
  *
- * Quantised types pack values into blocks; layouts as GGUF files hold them, little-endian.  Blocks
- * of 32 values; byte j of q holds value j in its low and value j + 16 in its high half: q8_0  f16
- * d; int8 q[32]                      value = d * q q4_0  f16 d; uint8 q[16] value = d * (nibble -
- * 8) q4_1  f16 d, m; uint8 q[16]                  value = d * nibble + m q5_0  f16 d; uint32 high;
- * uint8 q[16]        value = d * (nibble + 16 * bit j of high - 16) q5_1  f16 d, m; uint32 high;
- * uint8 q[16]     value = d * (nibble + 16 * bit j of high) + m Super-blocks of 256 values: q4_K
- * f16 d, dmin; uint8 scales[12]; uint8 q[128]: eight blocks of 32, each with a scale and a minimum
- * of 6 bits; value = d * scale * nibble - dmin * minimum.  The bytes 32 c to 32 c + 31 hold block 2
- * c in their low and block 2 c + 1 in their high halves.  Blocks 0 to 3 have their scales in the
- * low 6 bits of bytes 0 to 3 and their minima in those of 4 to 7; blocks 4 to 7 the low 4 bits of
- * both in bytes 8 to 11 (minima high) and the upper 2 in what the bytes 0 to 3 and 4 to 7 had left.
- *   q6_K  uint8 low[128], high[64]; int8 scale[16]; f16 d: sixteen blocks of 16;
- *         value = d * scale * (quant - 32).  Each half of 128 values has 64 bytes of low and 32 of
- *         high: value 32 k + l has its upper 2 bits at bit 2 k of high[l], its lower 4 in
- *         low[l + 32 (k % 2)], in the low half for k < 2. */
+ * Quantised types pack values into blocks; layouts as GGUF files hold them, little-endian.
+ *
+ * Blocks of 32 values; byte j of q holds value j in its low and value j + 16 in its high half:
+ *
+ *   q8_0    f16 d; int8 q[32]                     value = d * q
+ *   q4_0    f16 d; uint8 q[16]                    value = d * (nibble - 8)
+ *   q4_1    f16 d, m; uint8 q[16]                 value = d * nibble + m
+ *   q5_0    f16 d; uint32 high; uint8 q[16]       value = d * (nibble + 16 * bit j of high - 16)
+ *   q5_1    f16 d, m; uint32 high; uint8 q[16]    value = d * (nibble + 16 * bit j of high) + m
+ *   iq4_nl  f16 d; uint8 q[16]                    value = d * iq4_levels[nibble]
+ *   mxfp4   uint8 e; uint8 q[16]                  value = 2^(e - 128) * mxfp4_levels[nibble]
+ *
+ * Super-blocks of 256 values: kquant.h and iquant.h have those of more than one scale, and
+ *
+ *   tq1_0   uint8 five[48], four[4]; f16 d        value = d * (digit - 1)
+ *   tq2_0   uint8 q[64]; f16 d                    value = d * (two bits - 1)
+ *
+ * tq2_0: value 128 h + 32 k + l has bits 2 k of q[32 h + l].  tq1_0: a byte is a fraction of 256
+ * whose digits in base 3 are values; digit k of byte l is value 32 k + l for l < 32, then
+ * 160 + 16 k + l - 32, and of four[l] 240 + 4 k + l. */
 #ifndef TENSOR_DTYPE_H
 #define TENSOR_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +39,21 @@ enum dtype {
     DTYPE_Q5_1,
     DTYPE_Q4_K,
     DTYPE_Q6_K,
+    DTYPE_Q2_K,
+    DTYPE_Q3_K,
+    DTYPE_Q5_K,
+    DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,
+    DTYPE_MXFP4,
+    DTYPE_TQ1_0,
+    DTYPE_TQ2_0,
+    DTYPE_IQ1_S,
+    DTYPE_IQ1_M,
+    DTYPE_IQ2_XXS,
+    DTYPE_IQ2_XS,
+    DTYPE_IQ2_S,
+    DTYPE_IQ3_XXS,
+    DTYPE_IQ3_S,
     DTYPE_COUNT
 };
 
@@ -43,7 +64,9 @@ struct dtype_info {
     uint32_t block_bytes; /* bytes per block */
     /* Plain and exact: the specification.  n is a multiple of block. */
     void (*to_f32)(const void *blocks, float *out, size_t n);
-    void (*from_f32)(const float *x, void *blocks, size_t n);
+    /* importance: n weights of the squared errors, not negative, or NULL: those that suit the type.
+     * A block that has NaN or infinity, or numbers that no scale can hold, reads back as NaN. */
+    void (*from_f32)(const float *x, const float *importance, void *blocks, size_t n);
 };
 
 #define Q_BLOCK 32
@@ -70,16 +93,56 @@ struct block_q5_1 {
     uint8_t high[4];
     uint8_t q[Q_BLOCK / 2];
 };
+struct block_q2_K {
+    uint8_t scales[K_BLOCK / 16], q[K_BLOCK / 4];
+    uint16_t d, dmin; /* f16 */
+};
+struct block_q3_K {
+    uint8_t high[K_BLOCK / 8], q[K_BLOCK / 4], scales[12];
+    uint16_t d; /* f16 */
+};
 struct block_q4_K {
     uint16_t d, dmin; /* f16 */
     uint8_t scales[12];
     uint8_t q[K_BLOCK / 2];
+};
+struct block_q5_K {
+    uint16_t d, dmin; /* f16 */
+    uint8_t scales[12];
+    uint8_t high[K_BLOCK / 8], q[K_BLOCK / 2];
 };
 struct block_q6_K {
     uint8_t low[K_BLOCK / 2], high[K_BLOCK / 4];
     int8_t scale[K_BLOCK / 16];
     uint16_t d; /* f16 */
 };
+struct block_iq4_nl {
+    uint16_t d; /* f16 */
+    uint8_t q[Q_BLOCK / 2];
+};
+struct block_iq4_xs {
+    uint16_t d; /* f16 */
+    uint16_t high;
+    uint8_t low[K_BLOCK / 64], q[K_BLOCK / 2];
+};
+struct block_mxfp4 {
+    uint8_t e, q[Q_BLOCK / 2];
+};
+struct block_tq1_0 {
+    uint8_t five[48], four[4];
+    uint16_t d; /* f16 */
+};
+struct block_tq2_0 {
+    uint8_t q[K_BLOCK / 4];
+    uint16_t d; /* f16 */
+};
+
+/* Types whose products are made of integers, with kernels of their own.  Weights of the others are
+ * decoded to f32, a tile at a time. */
+static inline bool dtype_is_integer(enum dtype t)
+{
+    return t >= DTYPE_Q8_0 && t <= DTYPE_Q6_K;
+}
 
 const struct dtype_info *dtype_info(enum dtype t);
 int dtype_by_gguf_id(uint32_t id);   /* -1: a type that we do not know */

@@ -309,6 +309,53 @@ static void matmul_bf16(const struct float_job *j, size_t n)
     float_matmul(DTYPE_BF16, j, n);
 }
 
+/* ---- weights that are decoded first ----
+ *
+ * A tile of four rows becomes f32 and meets all vectors: the sums are those of f32 weights. */
+
+static void decode_tile(const struct tensor *w, size_t r, size_t row_end, size_t begin, size_t end,
+                        float tile[4][CHUNK])
+{
+    const struct dtype_info *type = dtype_info(w->type);
+
+    for (size_t k = 0; k < 4; k++) {
+        const char *row = tensor_row(w, r + k < row_end ? r + k : row_end - 1);
+
+        type->to_f32(row + begin / type->block * type->block_bytes, tile[k], end - begin);
+    }
+}
+
+INLINE void decoded_tile(const unsigned T, const struct float_job *j, float (*tile)[CHUNK],
+                         size_t r, size_t t, size_t begin, size_t end)
+{
+    struct four w = {.step = PACKED_STEP * sizeof(float)};
+    struct some some = some_rows(r, j->row_begin, j->row_end);
+    quad sums[TILE_T];
+
+    for (size_t k = 0; k < 4; k++)
+        w.row[k] = (const char *)tile[k];
+    dot_tile(T, DTYPE_F32, &w, j->x + t * j->x_stride + begin, j->x_stride, 0, end - begin, sums);
+    for (unsigned i = 0; i < T; i++)
+        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
+}
+
+static void matmul_decoded(const struct float_job *j, size_t n)
+{
+    size_t inner = j->w->shape[0];
+    float tile[4][CHUNK];
+
+    for (size_t r = j->row_begin; r < j->row_end; r += 4)
+        for (size_t i = 0; i < inner; i += CHUNK) {
+            size_t end = inner - i < CHUNK ? inner : i + CHUNK, t = 0;
+
+            decode_tile(j->w, r, j->row_end, i, end, tile);
+            for (; t + TILE_T <= n; t += TILE_T)
+                decoded_tile(TILE_T, j, tile, r, t, i, end);
+            for (; t < n; t++)
+                decoded_tile(1, j, tile, r, t, i, end);
+        }
+}
+
 static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                           size_t x_bytes, size_t n, float *out, size_t out_stride)
 {
@@ -319,8 +366,10 @@ static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_e
         matmul_f32(&j, n);
     else if (w->type == DTYPE_F16)
         matmul_f16(&j, n);
-    else
+    else if (w->type == DTYPE_BF16)
         matmul_bf16(&j, n);
+    else
+        matmul_decoded(&j, n);
 }
 
 /* ---- activations for quantised weights ---- */
@@ -383,7 +432,7 @@ INLINE size_t block_bytes(enum dtype type)
 
 static unsigned prepared_form(enum dtype weights)
 {
-    return dtype_info(weights)->block > 1 ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
+    return dtype_is_integer(weights) ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)

@@ -24,7 +24,7 @@ static bool always(void)
 
 static unsigned prepared_form(enum dtype weights)
 {
-    return dtype_info(weights)->block > 1 ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
+    return dtype_is_integer(weights) ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)
@@ -189,7 +189,7 @@ static void dots_f32(enum dtype type, const char *row, size_t inner, const char 
         size_t count = inner - i < PIECE ? inner - i : PIECE;
         float w[PIECE];
 
-        info->to_f32(row + i * info->block_bytes, w, count);
+        info->to_f32(row + i / info->block * info->block_bytes, w, count);
         for (size_t t = 0; t < n; t++) {
             const float *xt = (const float *)(const void *)(x + t * x_bytes) + i;
 
@@ -465,7 +465,7 @@ static struct block_q8_0 stored_block(const float *x, size_t head_dim, size_t b)
     struct block_q8_0 block;
 
     memcpy(padded, x + i, n * sizeof(*x));
-    dtype_info(DTYPE_Q8_0)->from_f32(padded, &block, Q_BLOCK);
+    dtype_info(DTYPE_Q8_0)->from_f32(padded, NULL, &block, Q_BLOCK);
     return block;
 }
 

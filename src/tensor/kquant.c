@@ -1,34 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kquant.c - see kquant.h
  *
- * A quantiser tries several steps for each block.  For each of them the quants are chosen, then the
- * scale (and minimum) that fit these quants best are solved for; the try with the least squared
- * error stays.  Larger weights count for more: they are rarer and move a sum further.
- * The scales are then quantised themselves, and the quants chosen anew for what is stored. */
+ * Of each type a super-block is first taken apart into codes: a small scale (and minimum) for every
+ * block, an integer for every value.  fit.h finds the scales; they are then rounded themselves, to
+ * the neighbour that errs least, and the integers chosen for what is stored.  Larger weights count
+ * for more unless the caller knows better: they are rarer and move a sum further. */
 #include "tensor/kquant.h"
+#include "tensor/fit.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
-#define TRIES 8 /* steps tried to either side of the plain one; more gave no smaller errors */
+#define PARTS_MAX (K_BLOCK / 16)
+#define NEARBY    1 /* scales tried to either side of the nearest one */
 
-static int nearest(float x, int low, int high)
+const int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                               1,    13,   25,  38,  53,  69,  89,  113};
+
+/* ---- reading ---- */
+
+void q2_k_to_row(const void *blocks, float *out, size_t n)
 {
-    float q = rintf(x);
+    struct block_q2_K b;
 
-    return !(q > (float)low) ? low : q > (float)high ? high : (int)q;
+    for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        for (size_t j = 0; j < K_BLOCK / 16; j++) {
+            float d = f16_to_f32(b.d) * (float)(b.scales[j] & 15);
+            float m = f16_to_f32(b.dmin) * (float)(b.scales[j] >> 4);
+            const uint8_t *q = b.q + j / 8 * 32 + j % 2 * 16;
+
+            for (size_t l = 0; l < 16; l++)
+                out[16 * j + l] = d * (float)(q[l] >> j % 8 / 2 * 2 & 3) - m;
+        }
+    }
 }
 
-static bool all_finite(const float *x)
+void q3_k_to_row(const void *blocks, float *out, size_t n)
 {
-    for (size_t i = 0; i < K_BLOCK; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
+    struct block_q3_K b;
+
+    for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        for (size_t j = 0; j < K_BLOCK / 16; j++) {
+            float d = f16_to_f32(b.d) * (float)q3_k_scale(b.scales, j);
+            const uint8_t *q = b.q + j / 8 * 32 + j % 2 * 16, *high = b.high + j % 2 * 16;
+
+            for (size_t l = 0; l < 16; l++)
+                out[16 * j + l] =
+                    d * (float)((q[l] >> j % 8 / 2 * 2 & 3) + (high[l] >> j / 2 & 1) * 4 - 4);
+        }
+    }
 }
 
-/* ---- q4_K ---- */
+/* 32 values of a block with a scale and a minimum; high: NULL or the bytes that hold bit j. */
+static void range_to_f32(const uint8_t *q, const uint8_t *high, size_t j, float d, float m,
+                         float *out)
+{
+    for (size_t l = 0; l < 32; l++) {
+        int v = j % 2 ? q[l] >> 4 : q[l] & 15;
+
+        out[l] = d * (float)(high ? v + (high[l] >> j & 1) * 16 : v) - m;
+    }
+}
 
 void q4_k_to_row(const void *blocks, float *out, size_t n)
 {
@@ -38,144 +72,29 @@ void q4_k_to_row(const void *blocks, float *out, size_t n)
         memcpy(&b, at, sizeof(b));
         for (size_t j = 0; j < K_BLOCK / 32; j++) {
             unsigned scale, min;
-            float d, m;
 
             q4_k_scale(b.scales, j, &scale, &min);
-            d = f16_to_f32(b.d) * (float)scale;
-            m = f16_to_f32(b.dmin) * (float)min;
-            for (size_t l = 0; l < 32; l++) {
-                unsigned q = b.q[j / 2 * 32 + l];
-
-                out[j * 32 + l] = d * (float)(j % 2 ? q >> 4 : q & 15u) - m;
-            }
+            range_to_f32(b.q + j / 2 * 32, NULL, j, f16_to_f32(b.d) * (float)scale,
+                         f16_to_f32(b.dmin) * (float)min, out + 32 * j);
         }
     }
 }
 
-/* x = scale * q - min, q in [0, 15], min not below 0. */
-struct fit {
-    double scale, min, error;
-};
-
-/* The best scale and minimum for the quants that a step of `step` from -min gives. */
-static struct fit fit_step(const float *x, const double *weight, float step, float min)
+void q5_k_to_row(const void *blocks, float *out, size_t n)
 {
-    double w = 0, q = 0, qq = 0, v = 0, vq = 0, vv = 0, det;
-    struct fit f = {0};
+    struct block_q5_K b;
 
-    for (size_t i = 0; i < 32; i++) {
-        double k = nearest((x[i] + min) / step, 0, 15), wi = weight[i], xi = (double)x[i];
+    for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        for (size_t j = 0; j < K_BLOCK / 32; j++) {
+            unsigned scale, min;
 
-        w += wi;
-        q += wi * k;
-        qq += wi * k * k;
-        v += wi * xi;
-        vq += wi * xi * k;
-        vv += wi * xi * xi;
-    }
-    det = w * qq - q * q;
-    if (det > 0) {
-        f.scale = (w * vq - q * v) / det;
-        f.min = (q * vq - qq * v) / det;
-    }
-    if (f.min < 0 || det <= 0) {
-        f.min = 0;
-        f.scale = qq > 0 ? vq / qq : 0;
-    }
-    /* sum of w (x - s k + m)^2, multiplied out */
-    f.error = vv + f.scale * f.scale * qq + f.min * f.min * w - 2 * f.scale * vq + 2 * f.min * v -
-              2 * f.scale * f.min * q;
-    return f;
-}
-
-static struct fit fit_block(const float *x)
-{
-    struct fit best = {0, 0, HUGE_VAL};
-    float low = 0, high = x[0], step;
-    double weight[32], squares = 0;
-
-    for (size_t i = 0; i < 32; i++) {
-        low = fminf(low, x[i]);
-        high = fmaxf(high, x[i]);
-        squares += (double)x[i] * (double)x[i];
-    }
-    step = (high - low) / 15;
-    if (!(step > 0)) /* all equal and not positive: their minimum says it all */
-        return (struct fit){0, -(double)low, 0};
-    if (!isfinite(step))
-        return (struct fit){HUGE_VAL, 0, 0}; /* beyond f16 in any case */
-    for (size_t i = 0; i < 32; i++)
-        weight[i] = sqrt(squares / 32) + fabs((double)x[i]);
-    for (int t = -TRIES; t <= TRIES; t++) {
-        struct fit f = fit_step(x, weight, step * (1 + (float)t * 0.025f), -low);
-
-        if (f.error < best.error && f.scale >= 0)
-            best = f;
-    }
-    return best;
-}
-
-static void put_scale(uint8_t scales[12], size_t j, unsigned scale, unsigned min)
-{
-    if (j < 4) {
-        scales[j] |= (uint8_t)scale;
-        scales[j + 4] |= (uint8_t)min;
-        return;
-    }
-    scales[j + 4] = (uint8_t)((scale & 15) | (min & 15) << 4);
-    scales[j - 4] |= (uint8_t)(scale >> 4 << 6);
-    scales[j] |= (uint8_t)(min >> 4 << 6);
-}
-
-static void q4_k_block(const float *x, struct block_q4_K *b)
-{
-    struct fit fits[K_BLOCK / 32];
-    double scale_max = 0, min_max = 0;
-    float d, dmin;
-
-    memset(b, 0, sizeof(*b));
-    if (!all_finite(x)) {
-        b->d = f32_to_f16(NAN);
-        return;
-    }
-    for (size_t j = 0; j < K_BLOCK / 32; j++) {
-        fits[j] = fit_block(x + 32 * j);
-        scale_max = fmax(scale_max, fits[j].scale);
-        min_max = fmax(min_max, fits[j].min);
-    }
-    b->d = f32_to_f16((float)(scale_max / 63));
-    b->dmin = f32_to_f16((float)(min_max / 63));
-    d = f16_to_f32(b->d);
-    dmin = f16_to_f32(b->dmin);
-    if (!isfinite(d) || !isfinite(dmin)) {
-        b->d = f32_to_f16(NAN);
-        return;
-    }
-    for (size_t j = 0; j < K_BLOCK / 32; j++) {
-        int scale = d > 0 ? nearest((float)fits[j].scale / d, 0, 63) : 0;
-        int min = dmin > 0 ? nearest((float)fits[j].min / dmin, 0, 63) : 0;
-        float step = d * (float)scale, offset = dmin * (float)min;
-
-        put_scale(b->scales, j, (unsigned)scale, (unsigned)min);
-        for (size_t l = 0; l < 32 && step > 0; l++) {
-            int q = nearest((x[32 * j + l] + offset) / step, 0, 15);
-
-            b->q[j / 2 * 32 + l] |= (uint8_t)(q << (j % 2 ? 4 : 0));
+            q4_k_scale(b.scales, j, &scale, &min);
+            range_to_f32(b.q + j / 2 * 32, b.high, j, f16_to_f32(b.d) * (float)scale,
+                         f16_to_f32(b.dmin) * (float)min, out + 32 * j);
         }
     }
 }
-
-void q4_k_from_row(const float *x, void *blocks, size_t n)
-{
-    struct block_q4_K b;
-
-    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), x += K_BLOCK) {
-        q4_k_block(x, &b);
-        memcpy(at, &b, sizeof(b));
-    }
-}
-
-/* ---- q6_K ---- */
 
 void q6_k_to_row(const void *blocks, float *out, size_t n)
 {
@@ -191,38 +110,331 @@ void q6_k_to_row(const void *blocks, float *out, size_t n)
     }
 }
 
-/* The scale, of either sign, for sixteen values with quants in [-32, 31]. */
-static float fit_sixteen(const float *x)
+void iq4_xs_to_row(const void *blocks, float *out, size_t n)
 {
-    double best = 0, best_gain = 0;
-    float most = 0;
+    struct block_iq4_xs b;
 
-    for (size_t i = 0; i < 16; i++)
-        if (fabsf(x[i]) > fabsf(most))
-            most = x[i];
-    if (fabsf(most) < 1e-30f) /* 1 / most must stay finite */
-        return 0;
-    for (int t = -TRIES; t <= TRIES; t++) {
-        /* The extreme value becomes -32 or a little less or more. */
-        float inverse = -(32 + (float)t * 0.125f) / most;
-        double vq = 0, qq = 0;
+    for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
+        memcpy(&b, at, sizeof(b));
+        for (size_t j = 0; j < K_BLOCK / 32; j++) {
+            float d = f16_to_f32(b.d) * (float)iq4_xs_scale(&b, j);
 
-        for (size_t i = 0; i < 16; i++) {
-            double q = nearest(x[i] * inverse, -32, 31), w = (double)x[i] * (double)x[i];
-
-            vq += w * (double)x[i] * q;
-            qq += w * q * q;
-        }
-        /* With the scale vq / qq the squared error is a constant less vq^2 / qq. */
-        if (qq > 0 && vq * vq > best_gain * qq) {
-            best_gain = vq * vq / qq;
-            best = vq / qq;
+            for (size_t l = 0; l < 16; l++) {
+                out[32 * j + l] = d * (float)iq4_levels[b.q[16 * j + l] & 15];
+                out[32 * j + l + 16] = d * (float)iq4_levels[b.q[16 * j + l] >> 4];
+            }
         }
     }
-    return best_gain > 0 ? (float)best : most / -32; /* squares may have vanished */
 }
 
-static void q6_k_put(struct block_q6_K *b, size_t i, unsigned q)
+/* ---- codes ---- */
+
+struct codes {
+    uint16_t d, dmin; /* f16 */
+    int scale[PARTS_MAX], min[PARTS_MAX];
+    uint8_t q[K_BLOCK]; /* from 0 */
+};
+
+static bool all_finite(const float *x)
+{
+    for (size_t i = 0; i < K_BLOCK; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+/* Nothing but a scale that makes every value NaN. */
+static void codes_nan(struct codes *c)
+{
+    *c = (struct codes){.d = f32_to_f16(NAN)};
+}
+
+/* Weights of the squared errors of a block.  By importance: times the size of the value, so that
+ * what is large and important counts most (the importance is of columns, the same for all rows). */
+static void weigh_by(const float *x, const float *importance, size_t n, float mean_square,
+                     float *weight)
+{
+    for (size_t i = 0; i < n; i++)
+        weight[i] = importance[i] * sqrtf(2 * mean_square + x[i] * x[i]);
+}
+
+static float mean_square(const float *x, size_t n)
+{
+    float sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    return sum / (float)n;
+}
+
+static int rounded(float x, float d, int low, int high)
+{
+    return d != 0 && isfinite(d) ? (int)fit_nearest(x / d, (float)low, (float)high) : 0;
+}
+
+/* ---- codes with minima ---- */
+
+struct range_kind {
+    size_t n; /* values of a block */
+    int most; /* the largest integer */
+    int scale_max;
+};
+
+/* Scale and minimum as they are stored: of those around the nearest the pair that errs least. */
+static void round_range(const float *x, const float *weight, const struct range_kind *k,
+                        struct fit_range f, float d, float dmin, int *scale, int *min)
+{
+    int s = rounded(f.scale, d, 0, k->scale_max), m = rounded(f.min, dmin, 0, k->scale_max);
+    float least = HUGE_VALF;
+
+    *scale = s;
+    *min = m;
+    for (int ds = -NEARBY; ds <= NEARBY; ds++)
+        for (int dm = -NEARBY; dm <= NEARBY; dm++) {
+            struct fit_range at = {d * (float)(s + ds), dmin * (float)(m + dm)};
+            float error;
+
+            if (s + ds < 0 || m + dm < 0 || s + ds > k->scale_max || m + dm > k->scale_max)
+                continue;
+            error = fit_range_error(x, weight, k->n, k->most, at);
+            if (error < least) {
+                least = error;
+                *scale = s + ds;
+                *min = m + dm;
+            }
+        }
+}
+
+static void range_weights(const float *x, const float *importance, const struct range_kind *k,
+                          float of_all, float *weight)
+{
+    float size = sqrtf(mean_square(x, k->n));
+
+    if (importance)
+        weigh_by(x, importance, k->n, of_all, weight);
+    for (size_t i = 0; i < k->n && !importance; i++)
+        weight[i] = size + fabsf(x[i]);
+}
+
+static void put_range(const float *x, const struct range_kind *k, float step, float offset,
+                      uint8_t *q)
+{
+    for (size_t i = 0; i < k->n; i++)
+        q[i] = step > 0 ? (uint8_t)fit_nearest((x[i] + offset) / step, 0, (float)k->most) : 0;
+}
+
+static void range_codes(const float *x, const float *importance, const struct range_kind *k,
+                        struct codes *c)
+{
+    struct fit_range fits[PARTS_MAX];
+    float weight[PARTS_MAX][FIT_MAX], scale_max = 0, min_max = 0, d, dmin;
+    size_t parts = K_BLOCK / k->n;
+
+    codes_nan(c);
+    if (!all_finite(x))
+        return;
+    for (size_t j = 0; j < parts; j++) {
+        const float *by = importance ? importance + j * k->n : NULL;
+
+        range_weights(x + j * k->n, by, k, mean_square(x, K_BLOCK), weight[j]);
+        fits[j] = fit_range(x + j * k->n, weight[j], k->n, k->most);
+        scale_max = fmaxf(scale_max, fits[j].scale);
+        min_max = fmaxf(min_max, fits[j].min);
+    }
+    d = f16_to_f32(f32_to_f16(scale_max / (float)k->scale_max));
+    dmin = f16_to_f32(f32_to_f16(min_max / (float)k->scale_max));
+    if (!isfinite(d) || !isfinite(dmin))
+        return;
+    c->d = f32_to_f16(d);
+    c->dmin = f32_to_f16(dmin);
+    for (size_t j = 0; j < parts; j++) {
+        round_range(x + j * k->n, weight[j], k, fits[j], d, dmin, &c->scale[j], &c->min[j]);
+        put_range(x + j * k->n, k, d * (float)c->scale[j], dmin * (float)c->min[j],
+                  c->q + j * k->n);
+    }
+}
+
+/* ---- codes without ---- */
+
+struct scale_kind {
+    size_t n;
+    struct fit_levels levels;
+    int low, high; /* of the small scales */
+};
+
+static int round_scale(const float *x, const float *weight, const struct scale_kind *k, float scale,
+                       float d)
+{
+    int nearest = rounded(scale, d, k->low, k->high), best = nearest;
+    float least = HUGE_VALF;
+
+    for (int s = nearest - NEARBY; s <= nearest + NEARBY; s++) {
+        float error = fit_error(x, weight, k->n, &k->levels, d * (float)s);
+
+        if (s >= k->low && s <= k->high && error < least) {
+            least = error;
+            best = s;
+        }
+    }
+    return best;
+}
+
+static void scale_weights(const float *x, const float *importance, size_t n, float of_all,
+                          float *weight)
+{
+    if (importance)
+        weigh_by(x, importance, n, of_all, weight);
+    for (size_t i = 0; i < n && !importance; i++)
+        weight[i] = of_all / 4 + x[i] * x[i];
+}
+
+static void put_levels(const float *x, const struct scale_kind *k, float step, uint8_t *q)
+{
+    for (size_t i = 0; i < k->n; i++)
+        q[i] = (uint8_t)fit_level(&k->levels, step != 0 && isfinite(step) ? x[i] / step : 0);
+}
+
+static void scale_codes(const float *x, const float *importance, const struct scale_kind *k,
+                        struct codes *c)
+{
+    float weight[PARTS_MAX][FIT_MAX], scale[PARTS_MAX], most = 0, d;
+    size_t parts = K_BLOCK / k->n;
+
+    codes_nan(c);
+    if (!all_finite(x))
+        return;
+    for (size_t j = 0; j < parts; j++) {
+        const float *by = importance ? importance + j * k->n : NULL;
+
+        scale_weights(x + j * k->n, by, k->n, mean_square(x, K_BLOCK), weight[j]);
+        scale[j] = fit_scale(x + j * k->n, weight[j], k->n, &k->levels);
+        if (fabsf(scale[j]) > fabsf(most))
+            most = scale[j];
+    }
+    d = f16_to_f32(f32_to_f16(most / (float)k->low)); /* the extreme scale becomes the lowest */
+    if (!isfinite(d))
+        return;
+    c->d = f32_to_f16(d);
+    for (size_t j = 0; j < parts; j++) {
+        c->scale[j] = round_scale(x + j * k->n, weight[j], k, scale[j], d);
+        put_levels(x + j * k->n, k, d * (float)c->scale[j], c->q + j * k->n);
+    }
+}
+
+/* ---- writing ---- */
+
+/* The lower two bits of all values. */
+static void put_twos(const uint8_t *q, uint8_t out[K_BLOCK / 4])
+{
+    for (size_t i = 0; i < K_BLOCK; i++)
+        out[i / 128 * 32 + i % 32] |= (uint8_t)((q[i] & 3) << i % 128 / 32 * 2);
+}
+
+/* The lower four bits of all values, blocks of 32 in pairs. */
+static void put_fours(const uint8_t *q, uint8_t out[K_BLOCK / 2])
+{
+    for (size_t i = 0; i < K_BLOCK; i++)
+        out[i / 64 * 32 + i % 32] |= (uint8_t)((q[i] & 15) << (i / 32 % 2 ? 4 : 0));
+}
+
+void q2_k_from_row(const float *x, const float *importance, void *blocks, size_t n)
+{
+    static const struct range_kind kind = {16, 3, 15};
+
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_q2_K), x += K_BLOCK) {
+        struct block_q2_K b = {.d = 0};
+        struct codes c;
+
+        range_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        b.dmin = c.dmin;
+        for (size_t j = 0; j < K_BLOCK / 16; j++)
+            b.scales[j] = (uint8_t)(c.scale[j] | c.min[j] << 4);
+        put_twos(c.q, b.q);
+        memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
+    }
+}
+
+static void put_q3_k_scale(uint8_t scales[12], size_t j, unsigned scale)
+{
+    scales[j % 8] |= (uint8_t)((scale & 15) << (j < 8 ? 0 : 4));
+    scales[8 + j % 4] |= (uint8_t)(scale >> 4 << 2 * (j / 4));
+}
+
+void q3_k_from_row(const float *x, const float *importance, void *blocks, size_t n)
+{
+    static const struct scale_kind kind = {16, {.low = -4, .high = 3}, -32, 31};
+
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_q3_K), x += K_BLOCK) {
+        struct block_q3_K b = {.d = 0};
+        struct codes c;
+
+        scale_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        for (size_t j = 0; j < K_BLOCK / 16; j++)
+            put_q3_k_scale(b.scales, j, (unsigned)(c.scale[j] + 32));
+        put_twos(c.q, b.q);
+        for (size_t i = 0; i < K_BLOCK; i++)
+            b.high[i % 32] |= (uint8_t)(c.q[i] >> 2 << i / 32);
+        memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
+    }
+}
+
+static void put_q4_k_scale(uint8_t scales[12], size_t j, unsigned scale, unsigned min)
+{
+    if (j < 4) {
+        scales[j] |= (uint8_t)scale;
+        scales[j + 4] |= (uint8_t)min;
+        return;
+    }
+    scales[j + 4] = (uint8_t)((scale & 15) | (min & 15) << 4);
+    scales[j - 4] |= (uint8_t)(scale >> 4 << 6);
+    scales[j] |= (uint8_t)(min >> 4 << 6);
+}
+
+void q4_k_from_row(const float *x, const float *importance, void *blocks, size_t n)
+{
+    static const struct range_kind kind = {32, 15, 63};
+
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_q4_K), x += K_BLOCK) {
+        struct block_q4_K b = {.d = 0};
+        struct codes c;
+
+        range_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        b.dmin = c.dmin;
+        for (size_t j = 0; j < K_BLOCK / 32; j++)
+            put_q4_k_scale(b.scales, j, (unsigned)c.scale[j], (unsigned)c.min[j]);
+        put_fours(c.q, b.q);
+        memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
+    }
+}
+
+void q5_k_from_row(const float *x, const float *importance, void *blocks, size_t n)
+{
+    static const struct range_kind kind = {32, 31, 63};
+
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_q5_K), x += K_BLOCK) {
+        struct block_q5_K b = {.d = 0};
+        struct codes c;
+
+        range_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        b.dmin = c.dmin;
+        for (size_t j = 0; j < K_BLOCK / 32; j++)
+            put_q4_k_scale(b.scales, j, (unsigned)c.scale[j], (unsigned)c.min[j]);
+        put_fours(c.q, b.q);
+        for (size_t i = 0; i < K_BLOCK; i++)
+            b.high[i % 32] |= (uint8_t)(c.q[i] >> 4 << i / 32);
+        memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
+    }
+}
+
+static void put_q6_k(struct block_q6_K *b, size_t i, unsigned q)
 {
     size_t half = i / 128, k = i / 32 % 4, l = i % 32;
 
@@ -230,39 +442,44 @@ static void q6_k_put(struct block_q6_K *b, size_t i, unsigned q)
     b->high[32 * half + l] |= (uint8_t)(q >> 4 << 2 * k);
 }
 
-static void q6_k_block(const float *x, struct block_q6_K *b)
+void q6_k_from_row(const float *x, const float *importance, void *blocks, size_t n)
 {
-    float scales[K_BLOCK / 16], most = 0, d;
+    static const struct scale_kind kind = {16, {.low = -32, .high = 31}, -128, 127};
 
-    memset(b, 0, sizeof(*b));
-    if (!all_finite(x)) {
-        b->d = f32_to_f16(NAN);
-        return;
-    }
-    for (size_t j = 0; j < K_BLOCK / 16; j++) {
-        scales[j] = fit_sixteen(x + 16 * j);
-        if (fabsf(scales[j]) > fabsf(most))
-            most = scales[j];
-    }
-    b->d = f32_to_f16(most / -128); /* the extreme scale becomes -128, whatever its sign */
-    d = f16_to_f32(b->d);
-    for (size_t j = 0; j < K_BLOCK / 16; j++)
-        b->scale[j] = (int8_t)(d != 0 && isfinite(d) ? nearest(scales[j] / d, -128, 127) : 0);
-    for (size_t i = 0; i < K_BLOCK; i++) {
-        float step = d * (float)b->scale[i / 16];
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_q6_K), x += K_BLOCK) {
+        struct block_q6_K b = {.d = 0};
+        struct codes c;
 
-        q6_k_put(b, i,
-                 step != 0 && isfinite(step) ? (unsigned)(nearest(x[i] / step, -32, 31) + 32)
-                                             : 32u);
+        scale_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        for (size_t j = 0; j < K_BLOCK / 16; j++)
+            b.scale[j] = (int8_t)c.scale[j];
+        for (size_t i = 0; i < K_BLOCK; i++)
+            put_q6_k(&b, i, c.q[i]);
+        memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
     }
 }
 
-void q6_k_from_row(const float *x, void *blocks, size_t n)
+void iq4_xs_from_row(const float *x, const float *importance, void *blocks, size_t n)
 {
-    struct block_q6_K b;
+    static const struct scale_kind kind = {32, {iq4_levels, 16, 0, 0}, -32, 31};
 
-    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), x += K_BLOCK) {
-        q6_k_block(x, &b);
+    for (char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(struct block_iq4_xs), x += K_BLOCK) {
+        struct block_iq4_xs b = {.d = 0};
+        struct codes c;
+
+        scale_codes(x, importance, &kind, &c);
+        b.d = c.d;
+        for (size_t j = 0; j < K_BLOCK / 32; j++) {
+            unsigned scale = (unsigned)(c.scale[j] + 32);
+
+            b.low[j / 2] |= (uint8_t)((scale & 15) << 4 * (j % 2));
+            b.high |= (uint16_t)(scale >> 4 << 2 * j);
+        }
+        for (size_t i = 0; i < K_BLOCK; i++)
+            b.q[i / 32 * 16 + i % 16] |= (uint8_t)(c.q[i] << (i % 32 < 16 ? 0 : 4));
         memcpy(at, &b, sizeof(b));
+        importance += importance ? K_BLOCK : 0;
     }
 }

@@ -11,9 +11,13 @@ TEST(ggufwrite_round_trips_every_type)
 {
     static float x[ROWS * INNER], back[INNER];
     static const double tolerance[DTYPE_COUNT] = {
-        [DTYPE_F32] = 0,     [DTYPE_F16] = 1e-3,  [DTYPE_BF16] = 1e-2, [DTYPE_Q8_0] = 1e-2,
-        [DTYPE_Q4_0] = 0.15, [DTYPE_Q4_1] = 0.08, [DTYPE_Q5_0] = 0.08, [DTYPE_Q5_1] = 0.04,
-        [DTYPE_Q4_K] = 0.15, [DTYPE_Q6_K] = 0.05};
+        [DTYPE_F32] = 0,     [DTYPE_F16] = 1e-3,   [DTYPE_BF16] = 1e-2,  [DTYPE_Q8_0] = 1e-2,
+        [DTYPE_Q4_0] = 0.15, [DTYPE_Q4_1] = 0.08,  [DTYPE_Q5_0] = 0.08,  [DTYPE_Q5_1] = 0.04,
+        [DTYPE_Q4_K] = 0.15, [DTYPE_Q6_K] = 0.05,  [DTYPE_Q2_K] = 0.4,   [DTYPE_Q3_K] = 0.3,
+        [DTYPE_Q5_K] = 0.08, [DTYPE_IQ4_NL] = 0.2, [DTYPE_IQ4_XS] = 0.2, [DTYPE_MXFP4] = 0.3,
+        [DTYPE_TQ1_0] = 0.6, [DTYPE_TQ2_0] = 0.6,  [DTYPE_IQ1_S] = 1.3,  [DTYPE_IQ1_M] = 1.3,
+        [DTYPE_IQ2_XXS] = 1, [DTYPE_IQ2_XS] = 1,   [DTYPE_IQ2_S] = 1,    [DTYPE_IQ3_XXS] = 0.8,
+        [DTYPE_IQ3_S] = 0.8};
 
     for (size_t i = 0; i < ROWS * INNER; i++)
         x[i] = (float)((i * 37) % 200) / 100 - 1;

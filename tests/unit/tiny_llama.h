@@ -54,7 +54,7 @@ static const struct tensor *tiny_tensor(struct tiny_llama *t, struct rng *rng, e
     for (size_t r = 0; r < rows; r++) {
         for (size_t i = 0; i < inner; i++)
             row[i] = (float)(middle + scale * rng_normal(rng));
-        dtype_info(type)->from_f32(row, data + r * w->row_bytes, inner);
+        dtype_info(type)->from_f32(row, NULL, data + r * w->row_bytes, inner);
     }
     w->data = data;
     free(row);
