@@ -36,4 +36,11 @@ static inline bool str_starts(struct str a, struct str prefix)
     return a.len >= prefix.len && memcmp(a.at, prefix.at, prefix.len) == 0;
 }
 
+static inline bool str_before(struct str a, struct str b)
+{
+    int c = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);
+
+    return c != 0 ? c < 0 : a.len < b.len;
+}
+
 #endif

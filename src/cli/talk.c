@@ -158,6 +158,8 @@ int talk_fill(struct worker_options *w, const struct talk_options *o, const char
                   .draft_lookup = lookup,
                   .kv_type = str_of(o->kv_type ? o->kv_type : "")},
         .memory_max_bytes = o->memory,
+        .files = o->files,
+        .file_count = o->file_count,
     };
     name_of(o->name ? o->name : model_path, name, name_size);
     rc = layer_bits(&o->skip_layers, &w->skip_layers, err);

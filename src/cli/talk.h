@@ -21,7 +21,9 @@ struct talk_options {
     uint64_t memory;
     const char *chat_format, *draft, *draft_lookup, *pack, *kv_type;
     struct opt_list require_layers, skip_layers;
-    bool isolation; /* show which layers hold */
+    bool isolation;               /* show which layers hold */
+    const struct vce_file *files; /* further ones of the engine */
+    unsigned file_count;
 };
 
 #define TALK_LAYERS \

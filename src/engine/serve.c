@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/bench.h"
+#include "engine/examiner.h"
 #include "engine/packer.h"
+#include "engine/quantizer.h"
 #include "engine/speech.h"
 #include "infer/sampler.h"
 #include "model/packfile.h"
@@ -661,23 +663,30 @@ static int tokenize(struct serve *s, const struct message *m, struct llmos_error
     return rc;
 }
 
-/* Frees the text. */
-static int say_data(struct serve *s, uint64_t id, char *text, size_t length,
-                    struct llmos_error *err)
+int serve_say_data(struct serve *s, uint64_t id, struct str bytes, struct llmos_error *err)
 {
     size_t at = 0;
     int rc = 0;
 
     do {
-        size_t n = length - at < CHUNK_BYTES ? length - at : CHUNK_BYTES;
+        size_t n = bytes.len - at < CHUNK_BYTES ? bytes.len - at : CHUNK_BYTES;
 
         wire_put(s->wire, &(struct message){.type = MESSAGE_DATA,
                                             .id = id,
-                                            .data = {{text + at, n}, at + n == length}});
+                                            .data = {{bytes.at + at, n}, at + n == bytes.len}});
         at += n;
-        if (at < length)
+        if (at < bytes.len)
             rc = wire_drain(s->wire, false, err);
-    } while (rc == 0 && at < length);
+    } while (rc == 0 && at < bytes.len);
+    return rc;
+}
+
+/* Frees the text. */
+static int say_text(struct serve *s, uint64_t id, char *text, size_t length,
+                    struct llmos_error *err)
+{
+    int rc = serve_say_data(s, id, (struct str){text, length}, err);
+
     llmos_free(text);
     return rc;
 }
@@ -688,7 +697,7 @@ static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
     char *json;
     int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
 
-    return rc < 0 ? rc : say_data(s, id, json, length, err);
+    return rc < 0 ? rc : say_text(s, id, json, length, err);
 }
 
 static int render(struct serve *s, const struct message *m, struct llmos_error *err)
@@ -701,7 +710,7 @@ static int render(struct serve *s, const struct message *m, struct llmos_error *
     if (!s->model)
         return fail(err, LLMOS_EINVAL, "this engine was not started to render");
     rc = llmos_chat_render(llmos_model_tokenizer(s->model), json.at, json.len, &text, &length, err);
-    return rc < 0 ? rc : say_data(s, m->id, text, length, err);
+    return rc < 0 ? rc : say_text(s, m->id, text, length, err);
 }
 
 /* The request has the engine for itself until it is over. */
@@ -745,6 +754,40 @@ static int pack(struct serve *s, uint64_t id, struct llmos_error *err)
     return rc;
 }
 
+static int evaluate(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    uint64_t id = m->id;
+    int rc;
+
+    if (s->purpose != PURPOSE_EVALUATE)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to evaluate");
+    rc = begin_alone(s, id, err);
+    if (rc < 0)
+        return rc;
+    rc = examiner_run(s, id, &m->evaluate, err);
+    s->alone_id = 0;
+    return rc;
+}
+
+static int quantize(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    struct quantizer_job job = {.has_importance = m->quantize.has_importance,
+                                .requantize = m->quantize.requantize};
+    uint64_t id = m->id;
+    int rc;
+
+    if (s->purpose != PURPOSE_QUANTIZE)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to quantise");
+    rc = mix_by_name(&job.mix, m->quantize.type, err);
+    if (rc == 0)
+        rc = begin_alone(s, id, err);
+    if (rc < 0)
+        return rc;
+    rc = quantizer_run(s, id, &job, err);
+    s->alone_id = 0;
+    return rc;
+}
+
 /* Negative: of this request, except LLMOS_ECLOSED. */
 static int dispatch(struct serve *s, const struct message *m, struct llmos_error *err)
 {
@@ -764,6 +807,10 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
         return bench(s, m, err);
     case MESSAGE_PACK:
         return pack(s, m->id, err);
+    case MESSAGE_QUANTIZE:
+        return quantize(s, m, err);
+    case MESSAGE_EVALUATE:
+        return evaluate(s, m, err);
     default:
         return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
     }
@@ -939,7 +986,7 @@ static void use_packed(struct serve *s, int fd)
 static int load(struct serve *s, int packed_fd, const struct message_setup *setup,
                 struct llmos_error *err)
 {
-    bool has_weights = setup->purpose == PURPOSE_RUN || setup->purpose == PURPOSE_PACK;
+    bool has_weights = setup->purpose != PURPOSE_TOKENIZE;
     int rc = has_weights ? llmos_model_open_fd(&s->model, s->model_fd, err)
                          : llmos_model_open_vocabulary_fd(&s->model, s->model_fd, err);
 
@@ -947,16 +994,17 @@ static int load(struct serve *s, int packed_fd, const struct message_setup *setu
         return rc;
     s->has_space_prefix = find_space_prefix(llmos_model_tokenizer(s->model));
     rc = set_chat_format(s, setup->chat_format, err);
-    if (rc < 0 || setup->purpose != PURPOSE_RUN)
+    if (rc < 0 || setup->purpose == PURPOSE_TOKENIZE)
         return rc;
     if (setup->has_packed)
         use_packed(s, packed_fd);
     if (setup->draft_model) {
         rc = llmos_model_open_fd(&s->draft, s->draft_fd, err);
         if (rc < 0)
-            return fail_while(err, rc, "draft model");
+            return fail_while(err, rc,
+                              setup->purpose == PURPOSE_EVALUATE ? "base model" : "draft model");
     }
-    return create_context(s, setup, err);
+    return setup->purpose == PURPOSE_RUN ? create_context(s, setup, err) : 0;
 }
 
 int serve_init(struct serve *s, struct wire *wire, const struct serve_files *files,
@@ -969,9 +1017,12 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
                         .model_fd = files->model,
                         .draft_fd = files->draft,
                         .output_fd = files->output,
-                        .purpose = setup->purpose};
+                        .importance_fd = files->importance,
+                        .purpose = setup->purpose,
+                        .threads = setup->threads ? setup->threads : 1,
+                        .memory_left_bytes = setup->memory_max_bytes};
     s->waiting_end = &s->waiting;
-    if (setup->purpose != PURPOSE_INSPECT)
+    if (setup->purpose != PURPOSE_INSPECT && setup->purpose != PURPOSE_QUANTIZE)
         rc = load(s, files->packed, setup, err);
     s->load_us = (clock_ns() - start) / 1000;
     return rc;

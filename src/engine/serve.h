@@ -20,13 +20,14 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd, draft_fd, output_fd;
+    int model_fd, draft_fd, output_fd, importance_fd;
     uint8_t purpose, packing;
+    uint32_t threads;           /* as SETUP says */
     uint64_t load_us;           /* from SETUP to READY */
     llmos_model *model;         /* NULL when only inspecting */
     llmos_model *draft;         /* NULL: there is none */
     llmos_context *context;     /* NULL unless answering */
-    uint64_t memory_left_bytes; /* that it does not take */
+    uint64_t memory_left_bytes; /* that it does not take; without one as SETUP says, 0: no limit */
     uint32_t context_tokens, sessions_max;
     bool has_space_prefix; /* the tokenizer writes a space in front of a text */
 
@@ -43,14 +44,15 @@ struct serve {
     int32_t *tokens; /* scratch: context_tokens + 1 */
     struct message_stats stats;
     uint64_t stats_sent_ns;
-    uint64_t alone_id; /* of the BENCH or PACK that runs; 0: none */
+    uint64_t alone_id; /* of the request that has the engine for itself; 0: none */
     bool alone_is_canceled;
 };
 
 /* What the engine finds open.  SETUP says whether a draft model and packed weights are there; an
- * output is there for PURPOSE_PACK. */
+ * output is there for PURPOSE_PACK, PURPOSE_QUANTIZE and EVALUATE_IMPORTANCE, importance data if
+ * QUANTIZE says so. */
 struct serve_files {
-    int model, draft, packed, output;
+    int model, draft, packed, output, importance;
 };
 
 /* The model and the context, as SETUP wants; everything is released by serve_fini, also after a
@@ -62,7 +64,10 @@ void serve_fini(struct serve *s);
 /* Says READY, then answers until the host is gone (0) or breaks the rules. */
 int serve_run(struct serve *s, struct llmos_error *err);
 
-/* Takes all messages that are there.  For bench.c and packer.c, which compute for long. */
+/* Answers with bytes, in as many DATA frames as they need. */
+int serve_say_data(struct serve *s, uint64_t id, struct str bytes, struct llmos_error *err);
+
+/* Takes all messages that are there.  For requests that compute for long. */
 int serve_hear(struct serve *s, int timeout_ms, struct llmos_error *err);
 
 #endif

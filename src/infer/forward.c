@@ -836,6 +836,26 @@ static void keep_wanted_rows(struct forward *f)
     plan_attention(f);
 }
 
+/* What the products of a stage are made of, for the observer. */
+static void show_inputs(struct forward *f)
+{
+    const struct stage *s = f->stage_now;
+    size_t inner = weight(f, f->layer_now, &s->linear[0])->shape[0];
+
+    for (size_t t = 0; t < f->n; t++) {
+        const float *x = row_of(f, s->source, t);
+
+        if (s->norm) {
+            const struct tensor *w = weight(f, f->layer_now, s->norm);
+
+            f->backend->rmsnorm(x, w->data, inner, f->h->rms_eps, normed_of(f, 0));
+            x = normed_of(f, 0);
+        }
+        for (size_t i = 0; i < s->linear_count; i++)
+            f->observer(f->observer_arg, weight(f, f->layer_now, &s->linear[i]), x);
+    }
+}
+
 static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
 {
     f->stage_now = s;
@@ -849,6 +869,8 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
             pool_run(f->pool, rows_part, f);
         break;
     case STAGE_LINEAR:
+        if (f->observer)
+            show_inputs(f);
         if (f->n > f->private_rows)
             pool_run(f->pool, prepare_part, f);
         pool_run(f->pool, linear_part, f);

@@ -99,6 +99,11 @@ struct forward {
     float *partials; /* of blocks that are shared: [kv head][tile][block] */
     size_t partials_max;
 
+    /* Called, if it is set, with every vector that a matrix is multiplied with, by the thread that
+     * drives the run. */
+    void (*observer)(void *arg, const struct tensor *w, const float *x);
+    void *observer_arg;
+
     /* the run in progress */
     struct forward_row *rows;
     size_t n;

@@ -309,13 +309,6 @@ static int place_tensor(const struct gguf *g, const unsigned char *bytes, struct
 
 /* ---- order: overlaps, duplicates, lookups ---- */
 
-static bool str_before(struct str a, struct str b)
-{
-    int c = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);
-
-    return c != 0 ? c < 0 : a.len < b.len;
-}
-
 static bool value_before(const void *g, uint32_t a, uint32_t b)
 {
     const struct gguf_value *v = ((const struct gguf *)g)->values;

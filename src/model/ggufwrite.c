@@ -109,6 +109,45 @@ void ggufwrite_put_i32(struct ggufwrite *w, int32_t v)
     buf_put_u32(&w->values, (uint32_t)v);
 }
 
+static void put_array(struct buf *b, const struct gguf_array *a)
+{
+    uint64_t bytes = a->count * gguf_type_bytes(a->type);
+
+    if (a->type == GGUF_STRING && a->count > 0) {
+        struct str last = gguf_array_str(a, a->count - 1);
+
+        bytes = (uint64_t)((const unsigned char *)last.at + last.len - a->at);
+    }
+    buf_put_u32(b, a->type);
+    buf_put_u64(b, a->count);
+    buf_put(b, a->at, bytes);
+}
+
+static void put_scalar(struct buf *b, const struct gguf_value *v)
+{
+    uint64_t bits = v->u; /* little-endian, as are all our machines: the lower bytes first */
+    float f = (float)v->f;
+
+    if (v->type == GGUF_F32)
+        buf_put_f32(b, f);
+    else
+        buf_put(b, &bits, gguf_type_bytes(v->type));
+}
+
+void ggufwrite_value(struct ggufwrite *w, const struct gguf_value *v)
+{
+    assert(w->elements_left == 0);
+    put_str(&w->values, v->key);
+    buf_put_u32(&w->values, v->type);
+    w->value_count++;
+    if (v->type == GGUF_STRING)
+        put_str(&w->values, v->s);
+    else if (v->type == GGUF_ARRAY)
+        put_array(&w->values, &v->a);
+    else
+        put_scalar(&w->values, v);
+}
+
 void ggufwrite_tensor(struct ggufwrite *w, const char *name, enum dtype type, const uint64_t *shape,
                       unsigned n_dims)
 {
@@ -214,7 +253,7 @@ int ggufwrite_values(struct ggufwrite *w, const float *x, size_t n, struct llmos
         size_t part = n < 2048 ? n : 2048;
         int rc;
 
-        type->from_f32(x, blocks, part);
+        type->from_f32(x, NULL, blocks, part);
         rc = ggufwrite_blocks(w, blocks, part / type->block * type->block_bytes, err);
         if (rc < 0)
             return rc;

@@ -39,6 +39,8 @@ void ggufwrite_f32(struct ggufwrite *w, const char *key, float v);
 void ggufwrite_bool(struct ggufwrite *w, const char *key, bool v);
 void ggufwrite_str(struct ggufwrite *w, const char *key, struct str v);
 void ggufwrite_array(struct ggufwrite *w, const char *key, enum gguf_type type, uint64_t count);
+/* A value of another file, as it is there. */
+void ggufwrite_value(struct ggufwrite *w, const struct gguf_value *v);
 void ggufwrite_put_str(struct ggufwrite *w, struct str v);
 void ggufwrite_put_f32(struct ggufwrite *w, float v);
 void ggufwrite_put_u8(struct ggufwrite *w, uint8_t v);

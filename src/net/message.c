@@ -201,6 +201,18 @@ static void put_payload(struct buf *b, const struct message *m)
         buf_put_u32(b, m->bench.sequences);
         buf_put_u8(b, m->bench.want_limits);
         break;
+    case MESSAGE_QUANTIZE:
+        put_name(b, m->quantize.type, MESSAGE_NAME_BYTES_MAX);
+        buf_put_u8(b, m->quantize.has_importance);
+        buf_put_u8(b, m->quantize.requantize);
+        break;
+    case MESSAGE_EVALUATE:
+        buf_put_u8(b, m->evaluate.kind);
+        buf_put_u32(b, m->evaluate.chunk_tokens);
+        buf_put_u32(b, m->evaluate.chunks_max);
+        put_name(b, m->evaluate.name, MESSAGE_NAME_BYTES_MAX);
+        buf_put_str(b, m->evaluate.text);
+        break;
     case MESSAGE_READY:
         put_ready(b, &m->ready);
         break;
@@ -357,7 +369,7 @@ static const int32_t *get_tokens(struct parse *p, uint32_t count)
 
 static void get_setup(struct parse *p, struct message_setup *m)
 {
-    m->purpose = get_u8(p, "purpose", PURPOSE_PACK);
+    m->purpose = get_u8(p, "purpose", PURPOSE_EVALUATE);
     m->has_packed = get_bool(p, "has_packed");
     m->threads = get_u32(p, "threads", THREADS_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
@@ -532,6 +544,18 @@ static void get_payload(struct parse *p, struct message *m)
         m->bench.sequences = get_u32(p, "sequences", SESSIONS_MAX);
         m->bench.want_limits = get_bool(p, "want_limits");
         break;
+    case MESSAGE_QUANTIZE:
+        m->quantize.type = get_str(p, "type", MESSAGE_NAME_BYTES_MAX);
+        m->quantize.has_importance = get_bool(p, "has_importance");
+        m->quantize.requantize = get_bool(p, "requantize");
+        break;
+    case MESSAGE_EVALUATE:
+        m->evaluate.kind = get_u8(p, "kind", EVALUATE_IMPORTANCE);
+        m->evaluate.chunk_tokens = get_u32(p, "chunk_tokens", TOKENS_MAX);
+        m->evaluate.chunks_max = get_u32(p, "chunks_max", UINT32_MAX);
+        m->evaluate.name = get_str(p, "name", MESSAGE_NAME_BYTES_MAX);
+        m->evaluate.text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
+        break;
     case MESSAGE_READY:
         get_ready(p, &m->ready);
         break;
@@ -574,10 +598,11 @@ static void get_payload(struct parse *p, struct message *m)
 static const char *type_name(uint16_t type, bool from_engine)
 {
     static const char *const host[] = {
-        [MESSAGE_SETUP] = "SETUP",     [MESSAGE_GENERATE] = "GENERATE",
-        [MESSAGE_CANCEL] = "CANCEL",   [MESSAGE_TOKENIZE] = "TOKENIZE",
-        [MESSAGE_INSPECT] = "INSPECT", [MESSAGE_BENCH] = "BENCH",
-        [MESSAGE_PACK] = "PACK",       [MESSAGE_RENDER] = "RENDER",
+        [MESSAGE_SETUP] = "SETUP",       [MESSAGE_GENERATE] = "GENERATE",
+        [MESSAGE_CANCEL] = "CANCEL",     [MESSAGE_TOKENIZE] = "TOKENIZE",
+        [MESSAGE_INSPECT] = "INSPECT",   [MESSAGE_BENCH] = "BENCH",
+        [MESSAGE_PACK] = "PACK",         [MESSAGE_RENDER] = "RENDER",
+        [MESSAGE_QUANTIZE] = "QUANTIZE", [MESSAGE_EVALUATE] = "EVALUATE",
     };
     static const char *const engine[] = {
         [MESSAGE_READY] = "READY", [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",

@@ -27,13 +27,16 @@ enum message_type {
     MESSAGE_SETUP = 1, /* once, first */
     MESSAGE_GENERATE,
     MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
-                         ERROR (LLMOS_ECANCELED) if it was a BENCH or a PACK; nothing if it was
+                         ERROR (LLMOS_ECANCELED) if it was one of those that need the engine for
+                         themselves (BENCH, PACK, QUANTIZE, EVALUATE); nothing if it was
                          over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
     MESSAGE_PACK,     /* no payload; answered by PROGRESS frames and PACKED */
     MESSAGE_RENDER,   /* answered by DATA frames: a conversation as the chat template writes it */
+    MESSAGE_QUANTIZE, /* answered by PROGRESS and DATA frames: JSON */
+    MESSAGE_EVALUATE, /* answered by PROGRESS and DATA frames: JSON */
     /* engine to host */
     MESSAGE_READY = 64, /* once: the model is loaded */
     MESSAGE_TEXT,
@@ -46,7 +49,14 @@ enum message_type {
     MESSAGE_PACKED,
 };
 
-enum message_purpose { PURPOSE_RUN, PURPOSE_TOKENIZE, PURPOSE_INSPECT, PURPOSE_PACK };
+enum message_purpose {
+    PURPOSE_RUN,
+    PURPOSE_TOKENIZE,
+    PURPOSE_INSPECT,
+    PURPOSE_PACK,
+    PURPOSE_QUANTIZE, /* nothing is loaded: the file is read tensor by tensor */
+    PURPOSE_EVALUATE, /* the weights, and those of a base model if draft_model says so */
+};
 
 struct message_setup {
     uint8_t purpose; /* what must be loaded: all, the vocabulary, nothing, the weights */
@@ -103,6 +113,21 @@ struct message_bench {
     uint32_t prompt, generate; /* tokens, of each sequence */
     uint32_t depth, sequences; /* tokens before them; sequences side by side */
     bool want_limits;          /* measure what the machine can do, too */
+};
+
+struct message_quantize {
+    struct str type;     /* a mix: "Q4_K_M" */
+    bool has_importance; /* there is a file of them */
+    bool requantize;
+};
+
+/* IMPORTANCE: the sums go to the output file. */
+enum message_evaluation { EVALUATE_PERPLEXITY, EVALUATE_IMPORTANCE };
+
+struct message_evaluate {
+    uint8_t kind;
+    uint32_t chunk_tokens, chunks_max; /* 0: all of the text */
+    struct str name, text;             /* of the text */
 };
 
 /* DAMAGED: the file that was given is not of this model or not whole; the model runs without. */
@@ -189,6 +214,8 @@ struct message {
         struct message_tokenize tokenize;
         struct message_bench bench;
         struct message_render render;
+        struct message_quantize quantize;
+        struct message_evaluate evaluate;
         struct message_ready ready;
         struct message_text text;
         struct message_done done;

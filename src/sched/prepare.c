@@ -47,7 +47,8 @@ static int start(struct worker **w, const struct prepare_options *o, int model_f
     worker.model_path = NULL;
     worker.model_fd = model_fd;
     worker.packcache = NULL;
-    worker.output = &output;
+    worker.files = &output;
+    worker.file_count = 1;
     worker.is_background = o->is_background;
     worker.cpu_percent = o->is_background ? ONE_CORE : 0;
     worker.setup = (struct message_setup){

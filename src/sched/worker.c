@@ -28,7 +28,7 @@
 #define STALL_LOADING_MS 600000      /* a cold model of 100 GB comes from a disk */
 #define END_WAIT_MS      2000        /* from a closed socket to the end of the process */
 #define LIVE_MAX         65536
-#define DATA_BYTES_MAX   (64u << 20) /* of an INSPECT, BENCH or RENDER answer */
+#define DATA_BYTES_MAX   (64u << 20) /* of an answer in JSON */
 #define TOKEN_BYTES_MAX  4096 /* mean bytes of frames for one token: bounds an endless answer */
 #define STATS_BURST      200
 #define STATS_PER_SECOND 50 /* ten times what PROTOCOL.md allows */
@@ -173,8 +173,8 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
         return rc;
     v.model_fd = files.model;
     v.draft_fd = files.draft;
-    v.files = o->output ? o->output : &files.beside;
-    v.file_count = o->output || files.has_beside;
+    v.files = o->file_count ? o->files : &files.beside;
+    v.file_count = o->file_count ? o->file_count : files.has_beside;
     setup->has_packed = files.has_beside;
     setup->draft_model = files.draft >= 0;
     if (!setup->threads)
@@ -463,7 +463,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_RENDER ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_EVALUATE ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -547,11 +547,14 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         *is_over = m->tokens.last;
         break;
     case MESSAGE_DATA:
-        fits = l->type == MESSAGE_INSPECT || l->type == MESSAGE_BENCH || l->type == MESSAGE_RENDER;
+        fits = l->type == MESSAGE_INSPECT || l->type == MESSAGE_BENCH ||
+               l->type == MESSAGE_RENDER || l->type == MESSAGE_QUANTIZE ||
+               l->type == MESSAGE_EVALUATE;
         *is_over = m->data.last;
         break;
     case MESSAGE_PROGRESS:
-        fits = l->type == MESSAGE_BENCH || l->type == MESSAGE_PACK;
+        fits = l->type == MESSAGE_BENCH || l->type == MESSAGE_PACK || l->type == MESSAGE_QUANTIZE ||
+               l->type == MESSAGE_EVALUATE;
         break;
     case MESSAGE_PACKED:
         fits = l->type == MESSAGE_PACK;

@@ -22,7 +22,10 @@ struct worker_options {
     /* Packed weights of the model are used if they are there, and removed if the engine says that
      * they are damaged.  Outlives the worker; NULL: none. */
     struct packcache *packcache;
-    const struct vce_file *output; /* for PURPOSE_PACK: where they are written; else NULL */
+    /* Further files of the engine, under the numbers of launch.h: what it writes, importance data.
+     * They stay the caller's. */
+    const struct vce_file *files;
+    unsigned file_count;
     bool is_background;            /* launch.h */
     struct message_setup setup;    /* threads 0: one for every usable core */
     unsigned cpu_percent;          /* 0: no limit */

@@ -30,7 +30,8 @@
 #define VCE_DRAFT_FD  5
 /* 6 and 7 are used up by starting.  Further files, each under the number that says what it is: */
 #define VCE_PACKED_FD 8 /* packed weights of the model, to read */
-#define VCE_OUTPUT_FD 9 /* where packed weights are to be written */
+#define VCE_OUTPUT_FD 9 /* what is to be written: packed weights, a quantised model, ... */
+#define VCE_IMPORTANCE_FD 10 /* importance data for the quantiser, to read */
 
 #define VCE_FILE_FD_FIRST VCE_PACKED_FD
 #define VCE_FILE_FD_END   12

@@ -7,7 +7,7 @@ llmos=$LLMOS_BUILD/llmos
 tools=$LLMOS_BUILD/tests/e2e
 shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
 export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
-verbs='run chat inspect tokenize template ps stop bench pack'
+verbs='run chat inspect tokenize template ps stop bench pack quantize imatrix perplexity'
 cd "$work" || exit 1
 
 # What a sanitizer needs, the room does not give: such a build does without these layers.
@@ -15,7 +15,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     cat > llmos << END
 #!/bin/sh
 case \${1:-} in
-run | chat | inspect | tokenize | template | bench | pack)
+run | chat | inspect | tokenize | template | bench | pack | quantize | imatrix | perplexity)
     verb=\$1
     shift
     exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
@@ -434,6 +434,38 @@ isolation() { run "$llmos" run tiny.gguf --raw --isolation --max-tokens 1 hello;
 claim 'run --isolation names the layers, on standard error' isolation
 requires() { run "$llmos" run tiny.gguf --require-layer user --skip-layer user hello; [ "$code" = 1 ] && has "$work/err" user && [ ! -s "$work/out" ]; }
 claim 'a layer that is required and does not hold is a refusal' requires
+
+# ---- smaller numbers ----
+claim 'quantizing wants to know into what' refused "there is no type 'Q9'; there are Q4_K_M" quantize tiny.gguf q.gguf Q9
+quantizes() {
+    run "$llmos" quantize tiny.gguf q.gguf q4_0 --json
+    [ "$code" = 0 ] && [ "$("$tools/json_get" type < "$work/out")" = Q4_0 ] && [ -s q.gguf ] || return 1
+    run "$llmos" run q.gguf --raw --temperature 0 --max-tokens 4 'Once upon'
+    [ "$code" = 0 ]
+}
+claim 'quantize makes a model that runs' quantizes
+twice() { run "$llmos" quantize q.gguf r.gguf Q5_0; [ "$code" = 1 ] && has "$work/err" 'is q4_0 already' && [ ! -e r.gguf ]; }
+claim 'what has lost something is not quantized again unasked' twice
+itself() { cp tiny.gguf self.gguf; run "$llmos" quantize self.gguf ./self.gguf Q4_0; [ "$code" = 1 ] && has "$work/err" 'are the same file' && cmp -s tiny.gguf self.gguf; }
+claim 'quantize does not replace its source' itself
+leaves_nothing() { run "$llmos" quantize empty.gguf none.gguf Q4_0; [ "$code" = 1 ] && [ ! -e none.gguf ] && [ -z "$(ls -A . | grep part)" ]; }
+claim 'a model that cannot be read leaves no file behind' leaves_nothing
+i=0; while [ $i -lt 200 ]; do echo "Once upon a time there was a little girl, and she said hello to the big dog."; i=$((i + 1)); done > tale.txt
+weighs() {
+    run "$llmos" imatrix tiny.gguf tale.txt -o tiny.imatrix --context 64 --json
+    [ "$code" = 0 ] && [ "$("$tools/json_get" context < "$work/out")" = 64 ] && [ -s tiny.imatrix ] || return 1
+    run "$llmos" quantize tiny.gguf qi.gguf Q4_0 --imatrix tiny.imatrix
+    [ "$code" = 0 ] && has "$work/out" 'bits a weight' && ! cmp -s q.gguf qi.gguf
+}
+claim 'imatrix says what is important, and quantize heeds it' weighs
+predicts() {
+    run "$llmos" perplexity q.gguf tale.txt --context 64 --kl-base tiny.gguf --json
+    [ "$code" = 0 ] && [ "$("$tools/json_get" chunks < "$work/out")" -gt 10 ] || return 1
+    "$tools/json_get" kl_divergence < "$work/out" | grep -q '^[0-9]' && "$tools/json_get" perplexity < "$work/out" | grep -q '^[0-9]'
+}
+claim 'perplexity measures a model, and what it has lost' predicts
+too_short() { run "$llmos" perplexity tiny.gguf good; [ "$code" = 1 ] && has "$work/err" 'one chunk needs'; }
+claim 'a text that is too short for one chunk is told' too_short
 
 # ---- packed weights ----
 claim 'packing wants a model or a wish' refused 'a model file is missing; or --list, or --clean' pack

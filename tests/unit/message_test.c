@@ -23,8 +23,9 @@ static struct message example(uint16_t type)
     switch (type) {
     case MESSAGE_SETUP:
         m.id = 0;
-        m.setup = (struct message_setup){PURPOSE_PACK, true,          2, 3,    4,    5,          6,
-                                         1ull << 40,   STR("chatml"), 7, true, true, STR("q8_0")};
+        m.setup =
+            (struct message_setup){PURPOSE_EVALUATE, true,          2, 3,    4,    5,          6,
+                                   1ull << 40,       STR("chatml"), 7, true, true, STR("q8_0")};
         break;
     case MESSAGE_GENERATE:
         m.generate = (struct message_generate){.prompt_kind = PROMPT_TEXT,
@@ -57,6 +58,13 @@ static struct message example(uint16_t type)
         break;
     case MESSAGE_BENCH:
         m.bench = (struct message_bench){512, 128, 2048, 4, true};
+        break;
+    case MESSAGE_QUANTIZE:
+        m.quantize = (struct message_quantize){STR("Q4_K_M"), true, true};
+        break;
+    case MESSAGE_EVALUATE:
+        m.evaluate =
+            (struct message_evaluate){EVALUATE_IMPORTANCE, 512, 7, STR("a.txt"), STR("text")};
         break;
     case MESSAGE_READY:
         m.id = 0;
@@ -102,9 +110,9 @@ static struct message example(uint16_t type)
 
 static const uint16_t types[] = {
     MESSAGE_SETUP, MESSAGE_GENERATE, MESSAGE_CANCEL, MESSAGE_TOKENIZE, MESSAGE_INSPECT,
-    MESSAGE_BENCH, MESSAGE_PACK,     MESSAGE_RENDER, MESSAGE_READY,    MESSAGE_TEXT,
-    MESSAGE_DONE,  MESSAGE_ERROR,    MESSAGE_TOKENS, MESSAGE_DATA,     MESSAGE_PROGRESS,
-    MESSAGE_STATS, MESSAGE_PACKED};
+    MESSAGE_BENCH, MESSAGE_PACK,     MESSAGE_RENDER, MESSAGE_QUANTIZE, MESSAGE_EVALUATE,
+    MESSAGE_READY, MESSAGE_TEXT,     MESSAGE_DONE,   MESSAGE_ERROR,    MESSAGE_TOKENS,
+    MESSAGE_DATA,  MESSAGE_PROGRESS, MESSAGE_STATS,  MESSAGE_PACKED};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* The frame of the only message in b. */
@@ -285,7 +293,7 @@ TEST(message_of_the_wrong_side_is_refused)
         struct message m;
 
         arena_init(&arena, MESSAGE_ARENA_BYTES);
-        if (type < MESSAGE_SETUP || type > MESSAGE_RENDER) {
+        if (type < MESSAGE_SETUP || type > MESSAGE_EVALUATE) {
             CHECK_INT(message_parse(&m, &f, false, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which a host may not send");
         }
@@ -341,9 +349,9 @@ TEST(message_fields_out_of_range_are_named)
     struct llmos_error err;
     struct message m = example(MESSAGE_SETUP);
 
-    m.setup.purpose = 4;
+    m.setup.purpose = 6;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
-    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 4, at most 3 is allowed");
+    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 6, at most 5 is allowed");
     m = example(MESSAGE_READY);
     m.ready.packing = 3;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);

@@ -116,7 +116,7 @@ static void put_requests(struct buf *b)
 static int serve_once(const struct buf *requests, uint32_t wanted,
                       const struct message_setup *setup, uint32_t *over)
 {
-    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd, -1};
     struct host host = {.wanted = wanted};
     struct llmos_error err;
     struct serve s;
@@ -198,7 +198,7 @@ static void make_packed(void)
 /* What READY says of packed weights. */
 static int packing_with(bool has_packed)
 {
-    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd};
+    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd, -1};
     const struct message_setup setup = {.has_packed = has_packed, .context_tokens = 64};
     struct serve s;
     struct wire w;
