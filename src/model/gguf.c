@@ -615,6 +615,22 @@ int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type type,
     return 1;
 }
 
+int gguf_check_whole(const struct gguf *g, struct llmos_error *err)
+{
+    uint64_t part = 0, count = 1;
+    int rc = gguf_get_u64(g, "split.count", 0, UINT16_MAX, &count, err);
+
+    if (rc >= 0)
+        rc = gguf_get_u64(g, "split.no", 0, UINT16_MAX, &part, err);
+    if (rc < 0 || count <= 1)
+        return rc < 0 ? rc : 0;
+    return fail(err, LLMOS_EUNSUPPORTED,
+                "the file is part %" PRIu64 " of %" PRIu64
+                " of a model, and parts are not read as one; join them first "
+                "(llama-gguf-split --merge FIRST-PART WHOLE)",
+                part + 1, count);
+}
+
 struct str gguf_array_str(const struct gguf_array *a, uint64_t i)
 {
     const unsigned char *at = a->at + a->string_offsets[i];

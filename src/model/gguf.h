@@ -93,6 +93,10 @@ int gguf_get_str(const struct gguf *g, const char *key, struct str *out, struct 
 int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type type,
                    struct gguf_array *out, struct llmos_error *err);
 
+/* 0, or LLMOS_EUNSUPPORTED: the file is one of several parts of a model, which are not read as one
+ * yet; the text says how to join them. */
+int gguf_check_whole(const struct gguf *g, struct llmos_error *err);
+
 struct str gguf_array_str(const struct gguf_array *a, uint64_t i);
 float gguf_array_f32(const struct gguf_array *a, uint64_t i);
 int32_t gguf_array_i32(const struct gguf_array *a, uint64_t i); /* also for u32 and bool */

@@ -23,6 +23,8 @@ static int load(struct llmos_model *m, int fd, struct llmos_error *err)
     if (rc == 0)
         rc = gguf_parse(&m->gguf, m->map.at, m->map.len, err);
     if (rc == 0 && !m->vocabulary_only)
+        rc = gguf_check_whole(&m->gguf, err);
+    if (rc == 0 && !m->vocabulary_only)
         rc = load_weights(m, err);
     if (rc == 0)
         rc = vocab_create(&m->tokenizer, &m->gguf, err);

@@ -322,7 +322,10 @@ int quantize_write(int fd, const struct gguf *g, const struct quantize_options *
                    struct llmos_error *err)
 {
     struct job j = {.g = g, .options = options, .err = err};
-    int rc;
+    int rc = gguf_check_whole(g, err);
+
+    if (rc < 0)
+        return rc;
 
     j.model = (struct mix_model){.layers = number_of(g, "block_count"),
                                  .heads = number_of(g, "attention.head_count"),

@@ -120,15 +120,15 @@ static void change_type(unsigned char *bytes, size_t n, const char *tensor, uint
 
 TEST(model_of_a_type_that_we_cannot_compute_says_so)
 {
-    const struct synth_options o = {1, 256, 4, 2, 256, 320, 64, DTYPE_Q4_K, 1, false, false, false};
+    const struct synth_options o = {1, 256, 4, 2, 256, 320, 64, DTYPE_F32, 1, false, false, false};
     struct llmos_error err = {0};
     size_t n;
     unsigned char *bytes = modelfile_bytes(modelfile_synth(&o), &n);
 
-    change_type(bytes, n, "token_embd.weight", 10);
+    change_type(bytes, n, "token_embd.weight", 9);
     CHECK(!modelfile_open(bytes, n, &err));
     CHECK_INT(err.code, LLMOS_EUNSUPPORTED);
-    CHECK_CONTAINS(err.text, "tensor 'token_embd.weight' has type q2_K, which this version cannot "
+    CHECK_CONTAINS(err.text, "tensor 'token_embd.weight' has type q8_1, which this version cannot "
                              "compute with; it can: f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_K "
                              "q6_K");
     free(bytes);
@@ -274,7 +274,7 @@ TEST(model_inspection_tells_everything_as_json)
 
 TEST(model_inspection_shows_files_that_cannot_be_run)
 {
-    const struct synth_options o = {1, 256, 4, 2, 256, 320, 64, DTYPE_Q4_K, 1, false, false, false};
+    const struct synth_options o = {1, 256, 4, 2, 256, 320, 64, DTYPE_F32, 1, false, false, false};
     size_t n;
     unsigned char *synth = modelfile_bytes(modelfile_synth(&o), &n);
     struct llmos_error err = {0};
@@ -282,14 +282,14 @@ TEST(model_inspection_shows_files_that_cannot_be_run)
     json_t *j;
     const json_t *tensor;
 
-    change_type(synth, n, "token_embd.weight", 10);
+    change_type(synth, n, "token_embd.weight", 9);
     j = inspect(synth, n);
     CHECK(json_is_false(at(j, "runnable", NULL)));
-    CHECK_CONTAINS(json_string_value(at(j, "reason", NULL)), "has type q2_K");
-    CHECK_STR(json_string_value(at(j, "hyperparameters", "file_type")), "q4_K");
+    CHECK_CONTAINS(json_string_value(at(j, "reason", NULL)), "has type q8_1");
+    CHECK_STR(json_string_value(at(j, "hyperparameters", "file_type")), "f32");
     tensor = json_array_get(at(j, "tensors", NULL), 0);
-    CHECK_STR(json_string_value(json_object_get(tensor, "type")), "q2_K");
-    CHECK_INT(json_integer_value(json_object_get(tensor, "bytes")), 320 * 84);
+    CHECK_STR(json_string_value(json_object_get(tensor, "type")), "q8_1");
+    CHECK_INT(json_integer_value(json_object_get(tensor, "bytes")), 320 * 8 * 36);
     json_decref(j);
     free(synth);
     buf_init(&bytes, 1 << 24);

@@ -236,6 +236,34 @@ TEST(what_cannot_be_made_is_told)
     source_free(&from);
 }
 
+/* A part would lose the keys that say so. */
+TEST(a_part_of_a_model_is_no_model)
+{
+    int fd = modelfile_fd("", 0);
+    struct llmos_error err = {0};
+    struct ggufwrite w;
+    struct source s;
+
+    ggufwrite_init(&w, fd);
+    ggufwrite_u32(&w, "split.no", 1);
+    ggufwrite_u32(&w, "split.count", 3);
+    ggufwrite_tensor(&w, "a.weight", DTYPE_F32, (uint64_t[]){32, 2}, 2);
+    CHECK_INT(ggufwrite_begin(&w, NULL), 0);
+    CHECK_INT(ggufwrite_values(&w, (float[64]){1}, 64, NULL), 0);
+    CHECK_INT(ggufwrite_end(&w, NULL), 0);
+    ggufwrite_fini(&w);
+    s.bytes = modelfile_bytes(fd, &s.n);
+    CHECK_INT(gguf_parse(&s.g, s.bytes, s.n, NULL), 0);
+    fd = modelfile_fd("", 0);
+    CHECK_INT(quantize(&s.g, (struct quantize_options){.done = NULL}, "Q4_0", 1, fd, &err),
+              LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "the file is part 2 of 3 of a model");
+    CHECK(!modelfile_open(s.bytes, s.n, &err));
+    CHECK_CONTAINS(err.text, "join them first");
+    close(fd);
+    source_free(&s);
+}
+
 TEST(quantize_survives_every_failed_allocation)
 {
     const struct synth_options options = MODELFILE_SMALL;
