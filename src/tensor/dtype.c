@@ -271,7 +271,7 @@ static void q4_0_from_row(const float *x, const float *importance, void *blocks,
         b.d = scale_from(x, importance, -8);
         nibbles_from_row(x, f16_to_f32(b.d), 8, 15, 0, b.q, NULL);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 
@@ -293,7 +293,7 @@ static void q4_1_from_row(const float *x, const float *importance, void *blocks,
         range(x, importance, 15, &b.d, &b.m);
         nibbles_from_row(x, f16_to_f32(b.d), 0, 15, f16_to_f32(b.m), b.q, NULL);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 
@@ -315,7 +315,7 @@ static void q5_0_from_row(const float *x, const float *importance, void *blocks,
         b.d = scale_from(x, importance, -16);
         nibbles_from_row(x, f16_to_f32(b.d), 16, 31, 0, b.q, b.high);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 
@@ -337,7 +337,7 @@ static void q5_1_from_row(const float *x, const float *importance, void *blocks,
         range(x, importance, 31, &b.d, &b.m);
         nibbles_from_row(x, f16_to_f32(b.d), 0, 31, f16_to_f32(b.m), b.q, b.high);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 
@@ -380,7 +380,7 @@ static void iq4_nl_from_row(const float *x, const float *importance, void *block
         for (size_t j = 0; j < Q_BLOCK && d != 0 && isfinite(d); j++)
             b.q[j % 16] |= (uint8_t)(fit_level(&levels, x[j] / d) << (j < 16 ? 0 : 4));
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 
@@ -461,7 +461,7 @@ static void mxfp4_from_row(const float *x, const float *importance, void *blocks
         for (size_t j = 0; j < Q_BLOCK && b.e != MXFP4_NAN; j++)
             b.q[j % 16] |= (uint8_t)(mxfp4_code(x[j] / d) << (j < 16 ? 0 : 4));
         memcpy(at, &b, sizeof(b));
-        importance += importance ? Q_BLOCK : 0;
+        importance = importance ? importance + Q_BLOCK : NULL;
     }
 }
 

@@ -272,7 +272,7 @@ static void from_row(const struct kind *k, const float *x, const float *importan
         to_codes(k, x, importance, &c);
         memset(at, 0, k->block_bytes);
         k->pack(&c, at);
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 

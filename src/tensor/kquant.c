@@ -352,7 +352,7 @@ void q2_k_from_row(const float *x, const float *importance, void *blocks, size_t
             b.scales[j] = (uint8_t)(c.scale[j] | c.min[j] << 4);
         put_twos(c.q, b.q);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 
@@ -378,7 +378,7 @@ void q3_k_from_row(const float *x, const float *importance, void *blocks, size_t
         for (size_t i = 0; i < K_BLOCK; i++)
             b.high[i % 32] |= (uint8_t)(c.q[i] >> 2 << i / 32);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 
@@ -409,7 +409,7 @@ void q4_k_from_row(const float *x, const float *importance, void *blocks, size_t
             put_q4_k_scale(b.scales, j, (unsigned)c.scale[j], (unsigned)c.min[j]);
         put_fours(c.q, b.q);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 
@@ -430,7 +430,7 @@ void q5_k_from_row(const float *x, const float *importance, void *blocks, size_t
         for (size_t i = 0; i < K_BLOCK; i++)
             b.high[i % 32] |= (uint8_t)(c.q[i] >> 4 << i / 32);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 
@@ -457,7 +457,7 @@ void q6_k_from_row(const float *x, const float *importance, void *blocks, size_t
         for (size_t i = 0; i < K_BLOCK; i++)
             put_q6_k(&b, i, c.q[i]);
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
 
@@ -480,6 +480,6 @@ void iq4_xs_from_row(const float *x, const float *importance, void *blocks, size
         for (size_t i = 0; i < K_BLOCK; i++)
             b.q[i / 32 * 16 + i % 16] |= (uint8_t)(c.q[i] << (i % 32 < 16 ? 0 : 4));
         memcpy(at, &b, sizeof(b));
-        importance += importance ? K_BLOCK : 0;
+        importance = importance ? importance + K_BLOCK : NULL;
     }
 }
