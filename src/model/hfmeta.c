@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hfmeta.c - see hfmeta.h */
+#include "model/hfmeta.h"
+
+#include "model/hparams.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#define LABELS_MAX      4096
+#define ROPE_PATHS(key) "rope_scaling." key "|rope_parameters." key
+
+int hfmeta_read(struct hfmeta *m, const struct hffolder *f, struct llmos_error *err)
+{
+    uint32_t pad = 0;
+    int rc;
+
+    *m = (struct hfmeta){.heads = 0};
+    rc = hffolder_u32(f, "num_attention_heads|n_head", 1, HPARAMS_HEADS_MAX, &m->heads, err);
+    m->heads_kv = m->heads;
+    if (rc >= 0)
+        rc = hffolder_u32(f, "num_key_value_heads", 1, HPARAMS_HEADS_MAX, &m->heads_kv, err);
+    if (rc >= 0)
+        rc = hffolder_u32(f, "num_hidden_layers|n_layer|n_layers|num_layers", 1, HPARAMS_LAYERS_MAX,
+                          &m->layers, err);
+    if (rc >= 0)
+        rc = hffolder_u32(f, "hidden_size|n_embd", 1, HPARAMS_WIDTH_MAX, &m->width, err);
+    if (rc >= 0)
+        rc = hffolder_u32(f, "vocab_size", 1, HPARAMS_VOCAB_MAX, &m->vocab, err);
+    if (rc < 0)
+        return rc;
+    if (!m->heads || !m->layers || !m->width)
+        return fail(err, LLMOS_EFORMAT,
+                    "'%s' does not say how many layers, heads or columns the model has",
+                    HFFOLDER_CONFIG);
+    m->head_dim = m->width / m->heads;
+    rc = hffolder_u32(f, "head_dim", 1, HPARAMS_HEAD_DIM_MAX, &m->head_dim, err);
+    if (rc >= 0 && f->arch->prefix[0] == 'r') {
+        rc = hffolder_u32(f, "pad_token_id", 0, 64, &pad, err);
+        m->position_offset = rc == 1 ? pad + 1 : 0;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- keys by table ---- */
+
+static int put_f32(struct ggufwrite *w, const struct hfkey *k, const char *key, struct jdoc_ref v,
+                   struct llmos_error *err)
+{
+    double x = k->fallback;
+
+    if (jdoc_at(v) && !jdoc_number(v, &x))
+        return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' is %s, not a number",
+                    (int)strcspn(k->from, "|"), k->from, HFFOLDER_CONFIG, jdoc_type_name(v));
+    ggufwrite_f32(w, key, (float)x);
+    return 0;
+}
+
+static int put_u32(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+                   const struct hfkey *k, const char *key, struct llmos_error *err)
+{
+    uint32_t n = k->kind == HFKEY_HEAD_DIM ? m->head_dim : (uint32_t)k->fallback;
+    int rc = k->from ? hffolder_u32(f, k->from, 0, HPARAMS_CONTEXT_MAX, &n, err) : 0;
+
+    if (rc < 0)
+        return rc;
+    if (k->kind == HFKEY_CONTEXT && n > m->position_offset)
+        n -= m->position_offset;
+    ggufwrite_u32(w, key, n);
+    return 0;
+}
+
+static int put_key(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+                   const struct hfkey *k, struct llmos_error *err)
+{
+    struct jdoc_ref v = k->from ? hffolder_config(f, k->from) : JDOC_ABSENT;
+    char key[128];
+
+    if (!jdoc_at(v) && k->kind != HFKEY_HEAD_DIM && k->fallback == 0) {
+        if (!k->is_needed)
+            return 0;
+        return fail(err, LLMOS_EFORMAT, "'%s' lacks '%.*s'", HFFOLDER_CONFIG,
+                    (int)strcspn(k->from, "|"), k->from);
+    }
+    snprintf(key, sizeof(key), "%s.%s", f->arch->gguf, k->to);
+    return k->kind == HFKEY_F32 ? put_f32(w, k, key, v, err) : put_u32(w, f, m, k, key, err);
+}
+
+/* A key of an earlier set is not put again by a later one. */
+static bool is_put(const struct hfarch *a, unsigned set, const char *to)
+{
+    for (unsigned s = 0; s < set; s++)
+        for (const struct hfkey *k = a->keys[s]; k && k->to; k++)
+            if (strcmp(k->to, to) == 0)
+                return true;
+    return false;
+}
+
+static int put_keys(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+                    struct llmos_error *err)
+{
+    const struct hfarch *a = f->arch;
+    int rc = 0;
+
+    for (unsigned set = 0; set < HFARCH_SETS && rc == 0; set++)
+        for (const struct hfkey *k = a->keys[set]; k && k->to && rc == 0; k++)
+            if (!is_put(a, set, k->to))
+                rc = put_key(w, f, m, k, err);
+    return rc;
+}
+
+/* ---- rotation ---- */
+
+static struct str rope_kind(const struct hffolder *f)
+{
+    return jdoc_text(hffolder_config(f, ROPE_PATHS("rope_type") "|" ROPE_PATHS("type")));
+}
+
+/* A number of the rotation within [min, max]. */
+static int rope_number(const struct hffolder *f, const char *paths, double min, double max,
+                       double *out, struct llmos_error *err)
+{
+    struct jdoc_ref v = hffolder_config(f, paths);
+    double x = *out;
+
+    if (jdoc_at(v) && (!jdoc_number(v, &x) || x < min || x > max))
+        return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' is no number from %g to %g",
+                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, min, max);
+    *out = x;
+    return 0;
+}
+
+static int put_scaled(struct ggufwrite *w, const struct hffolder *f, const char *kind,
+                      struct llmos_error *err)
+{
+    double factor = 1, original = 0;
+    char key[96];
+    int rc = rope_number(f, ROPE_PATHS("factor"), 1e-3, 1e6, &factor, err);
+
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("original_max_position_embeddings"), 1, HPARAMS_CONTEXT_MAX,
+                         &original, err);
+    if (rc < 0)
+        return rc;
+    snprintf(key, sizeof(key), "%s.rope.scaling.type", f->arch->gguf);
+    ggufwrite_str(w, key, str_of(kind));
+    snprintf(key, sizeof(key), "%s.rope.scaling.factor", f->arch->gguf);
+    ggufwrite_f32(w, key, (float)factor);
+    if (original > 0) {
+        snprintf(key, sizeof(key), "%s.rope.scaling.original_context_length", f->arch->gguf);
+        ggufwrite_u32(w, key, (uint32_t)original);
+    }
+    return 0;
+}
+
+/* Long texts of Phi-3 rotate by other factors, and attention is sharpened by one number. */
+static int put_longrope(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    uint32_t context = 0, original = 0;
+    double scale, attn = 1;
+    char key[96];
+    int rc = hffolder_u32(f, "max_position_embeddings", 1, HPARAMS_CONTEXT_MAX, &context, err);
+
+    if (rc >= 0)
+        rc = hffolder_u32(f,
+                          "original_max_position_embeddings|rope_parameters.original_max_position_"
+                          "embeddings",
+                          2, HPARAMS_CONTEXT_MAX, &original, err);
+    if (rc < 0)
+        return rc;
+    if (!original)
+        return fail(err, LLMOS_EFORMAT, "'%s' lacks 'original_max_position_embeddings'",
+                    HFFOLDER_CONFIG);
+    scale = (double)context / original;
+    if (scale > 1)
+        attn = sqrt(1 + log(scale) / log((double)original));
+    snprintf(key, sizeof(key), "%s.rope.scaling.attn_factor", f->arch->gguf);
+    ggufwrite_f32(w, key, (float)attn);
+    return 0;
+}
+
+static int put_rope(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    struct str kind = rope_kind(f);
+
+    if (!kind.at || str_is(kind, "default") || str_is(kind, "llama3"))
+        return 0;
+    if (str_is(kind, "linear") || str_is(kind, "yarn"))
+        return put_scaled(w, f, str_is(kind, "yarn") ? "yarn" : "linear", err);
+    if (str_is(kind, "longrope") || str_is(kind, "su"))
+        return put_longrope(w, f, err);
+    return fail(err, LLMOS_EUNSUPPORTED,
+                "rotation is scaled by '%.*s'; this version knows: default linear yarn llama3 "
+                "longrope",
+                (int)(kind.len < 40 ? kind.len : 40), kind.at);
+}
+
+/* Llama 3: waves longer than the old context are slowed by `factor`, short ones stay, and between
+ * them it changes smoothly (its configuration_llama.py, "llama3"). */
+static int llama3_factors(const struct hffolder *f, const struct hfmeta *m, float *out,
+                          struct llmos_error *err)
+{
+    double base = 10000, factor = 8, low = 1, high = 4, context = 8192;
+    int rc = rope_number(f, "rope_theta|rope_parameters.rope_theta", 1, 1e15, &base, err);
+
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("factor"), 1e-3, 1e6, &factor, err);
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("low_freq_factor"), 1e-3, 1e6, &low, err);
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("high_freq_factor"), 1e-3, 1e6, &high, err);
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("original_max_position_embeddings"), 1, HPARAMS_CONTEXT_MAX,
+                         &context, err);
+    if (rc < 0)
+        return rc;
+    if (!(high > low) || m->head_dim / 2 > HFMETA_FACTORS_MAX)
+        return fail(err, LLMOS_EFORMAT, "'%s': high_freq_factor is not above low_freq_factor",
+                    HFFOLDER_CONFIG);
+    for (uint32_t i = 0; i < m->head_dim / 2; i++) {
+        double length = 2 * M_PI * pow(base, 2.0 * i / m->head_dim);
+        double smooth = (context / length - low) / (high - low);
+
+        if (length < context / high)
+            out[i] = 1;
+        else if (length > context / low)
+            out[i] = (float)factor;
+        else
+            out[i] = (float)(1 / ((1 - smooth) / factor + smooth));
+    }
+    return (int)(m->head_dim / 2);
+}
+
+static int list_factors(const struct hffolder *f, const struct hfmeta *m, const char *paths,
+                        float *out, struct llmos_error *err)
+{
+    struct jdoc_ref list = hffolder_config(f, paths);
+    uint32_t n = 0;
+
+    if (jdoc_count(list) != m->head_dim / 2 || m->head_dim / 2 > HFMETA_FACTORS_MAX ||
+        !jdoc_is(list, JDOC_ARRAY))
+        return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' has not %" PRIu32 " factors",
+                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, m->head_dim / 2);
+    for (struct jdoc_ref v = jdoc_first(list, NULL); jdoc_at(v); v = jdoc_next(list, v, NULL)) {
+        double x;
+
+        if (!jdoc_number(v, &x))
+            return fail(err, LLMOS_EFORMAT, "a factor in '%.*s' is no number",
+                        (int)strcspn(paths, "|"), paths);
+        out[n++] = (float)x;
+    }
+    return (int)n;
+}
+
+int hfmeta_factors(const struct hffolder *f, const struct hfmeta *m, unsigned which, float *out,
+                   const char **tensor, struct llmos_error *err)
+{
+    static const char *const tensors[HFMETA_FACTORS] = {
+        "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
+    struct str kind = rope_kind(f);
+    bool is_long = str_is(kind, "longrope") || str_is(kind, "su");
+
+    *tensor = tensors[which];
+    if (!kind.at)
+        return 0;
+    if (which == 0)
+        return str_is(kind, "llama3") ? llama3_factors(f, m, out, err) : 0;
+    if (!is_long)
+        return 0;
+    return which == 1 ? list_factors(f, m, ROPE_PATHS("long_factor"), out, err)
+                      : list_factors(f, m, ROPE_PATHS("short_factor"), out, err);
+}
+
+/* ---- the rest ---- */
+
+/* How the vectors of a text's tokens become one, as llama.cpp numbers it. */
+static uint32_t pooling_of(const struct hffolder *f)
+{
+    struct jdoc_ref p = jdoc_root(&f->pooling);
+
+    if (f->arch->is_classifier)
+        return 4;
+    if (jdoc_true(jdoc_get(p, "pooling_mode_mean_tokens")))
+        return 1;
+    return jdoc_true(jdoc_get(p, "pooling_mode_cls_token")) ? 2 : 0;
+}
+
+static int put_labels(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    struct jdoc_ref labels = hffolder_config(f, "id2label");
+    char key[96], id[16];
+
+    if (!hffolder_tensor(f, "classifier.weight") &&
+        !hffolder_tensor(f, "classifier.out_proj.weight"))
+        return 0;
+    if (!jdoc_is(labels, JDOC_OBJECT))
+        return 0;
+    if (jdoc_count(labels) > LABELS_MAX)
+        return fail(err, LLMOS_ELIMIT, "%" PRIu32 " labels, at most %d are accepted",
+                    jdoc_count(labels), LABELS_MAX);
+    snprintf(key, sizeof(key), "%s.classifier.output_labels", f->arch->gguf);
+    ggufwrite_array(w, key, GGUF_STRING, jdoc_count(labels));
+    for (uint32_t i = 0; i < jdoc_count(labels); i++) {
+        struct str label;
+
+        snprintf(id, sizeof(id), "%" PRIu32, i);
+        label = jdoc_text(jdoc_get(labels, id));
+        if (!label.at)
+            return fail(err, LLMOS_EFORMAT, "'id2label' in '%s' has no label %" PRIu32,
+                        HFFOLDER_CONFIG, i);
+        ggufwrite_put_str(w, label);
+    }
+    return 0;
+}
+
+static int put_encoder(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    char key[96];
+
+    if (!f->arch->is_encoder)
+        return 0;
+    snprintf(key, sizeof(key), "%s.attention.causal", f->arch->gguf);
+    ggufwrite_bool(w, key, false);
+    if (pooling_of(f)) {
+        snprintf(key, sizeof(key), "%s.pooling_type", f->arch->gguf);
+        ggufwrite_u32(w, key, pooling_of(f));
+    }
+    return put_labels(w, f, err);
+}
+
+static void put_sampling(struct ggufwrite *w, const struct hffolder *f)
+{
+    static const struct {
+        const char *from, *to;
+    } floats[] = {{"temperature", "general.sampling.temp"},
+                  {"top_p", "general.sampling.top_p"},
+                  {"min_p", "general.sampling.min_p"},
+                  {"repetition_penalty", "general.sampling.penalty_repeat"}};
+    struct jdoc_ref root = jdoc_root(&f->generation);
+    int64_t top_k;
+    double x;
+
+    if (jdoc_integer(jdoc_get(root, "top_k"), &top_k) && top_k >= 0 && top_k <= INT32_MAX)
+        ggufwrite_u32(w, "general.sampling.top_k", (uint32_t)top_k);
+    for (size_t i = 0; i < sizeof(floats) / sizeof(floats[0]); i++)
+        if (jdoc_number(jdoc_get(root, floats[i].from), &x) && x >= 0 && x <= 1000)
+            ggufwrite_f32(w, floats[i].to, (float)x);
+}
+
+int hfmeta_put(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+               struct str name, uint32_t file_type, struct llmos_error *err)
+{
+    char key[96];
+    int rc;
+
+    ggufwrite_str(w, "general.architecture", str_of(f->arch->gguf));
+    ggufwrite_str(w, "general.type", STR("model"));
+    ggufwrite_str(w, "general.name", name);
+    ggufwrite_u32(w, "general.file_type", file_type);
+    ggufwrite_u32(w, "general.quantization_version", 2);
+    put_sampling(w, f);
+    rc = put_keys(w, f, m, err);
+    /* GPT-2 writes it only where it is not four times the width. */
+    if (rc == 0 && !jdoc_at(hffolder_config(f, "intermediate_size|n_inner"))) {
+        snprintf(key, sizeof(key), "%s.feed_forward_length", f->arch->gguf);
+        ggufwrite_u32(w, key, 4 * m->width);
+    }
+    if (rc == 0)
+        rc = put_rope(w, f, err);
+    return rc == 0 ? put_encoder(w, f, err) : rc;
+}
