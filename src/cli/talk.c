@@ -5,11 +5,14 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/near.h"
+#include "cli/converted.h"
 #include "cli/halt.h"
 #include "cli/prepared.h"
 #include "cli/table.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define TURN_MS          50   /* how late a Ctrl-C or a frame of the spinner may be */
 #define PATIENCE_SECONDS 10.0 /* a step of a large model may take seconds */
@@ -203,6 +206,33 @@ static int start_packed(struct talk *t, struct worker_options *w, struct llmos_e
     return start(t, w, err);
 }
 
+static int start_model(struct talk *t, struct worker_options *w, const struct talk_options *o,
+                       struct llmos_error *err)
+{
+    if (w->setup.purpose == PURPOSE_RUN && !(o->pack && strcmp(o->pack, "off") == 0))
+        return start_packed(t, w, err);
+    return start(t, w, err);
+}
+
+/* A folder is converted first; should what was kept of it be damaged, once more. */
+static int start_folder(struct talk *t, const char *folder, struct worker_options *w,
+                        const struct talk_options *o, struct llmos_error *err)
+{
+    char made[PATH_MAX];
+    int rc = 0;
+
+    for (unsigned tries = 0; tries < 2; tries++) {
+        w->model_path = converted_find(folder, w, made, sizeof(made), err);
+        if (!w->model_path)
+            return err->code;
+        rc = start_model(t, w, o, err);
+        if (rc != LLMOS_EFORMAT || w->model_path == folder || unlink(made) < 0)
+            break;
+        talk_end(t);
+    }
+    return rc;
+}
+
 int talk_start(struct talk *t, const char *model_path, enum message_purpose purpose,
                const struct talk_options *o, struct llmos_error *err)
 {
@@ -215,10 +245,7 @@ int talk_start(struct talk *t, const char *model_path, enum message_purpose purp
     if (rc < 0)
         return rc;
     w.setup.purpose = (uint8_t)purpose;
-    if (purpose == PURPOSE_RUN && !(o->pack && strcmp(o->pack, "off") == 0))
-        rc = start_packed(t, &w, err);
-    else
-        rc = start(t, &w, err);
+    rc = start_folder(t, model_path, &w, o, err);
     if (t->worker)
         tell_isolation(t, o, w.skip_layers);
     return rc;

@@ -2,8 +2,9 @@
 /* engine_main.c - llmos-engine: one model in an empty room, asked over one socket.
  *
  * Descriptor 3 is the socket, 4 the model, 5 a draft model if there is one, 8 packed weights to
- * read, 9 what is to be written, 10 importance data; nothing else is ever opened.  Ends with 0 when
- * the host closes the socket, with 1 when it cannot go on, which it has then told the host. */
+ * read, 9 what is to be written, 10 importance data, 12 and on the files of a folder; nothing else
+ * is ever opened.  Ends with 0 when the host closes the socket, with 1 when it cannot go on, which
+ * it has then told the host. */
 #include "engine/serve.h"
 #include "vce/launch.h"
 #include "vce/seal.h"
@@ -38,8 +39,8 @@ static int hear_setup(struct wire *w, struct message *m, struct llmos_error *err
 
 static int live(struct wire *w, struct llmos_error *err)
 {
-    static const struct serve_files files = {VCE_MODEL_FD, VCE_DRAFT_FD, VCE_PACKED_FD,
-                                             VCE_OUTPUT_FD, VCE_IMPORTANCE_FD};
+    static const struct serve_files files = {VCE_MODEL_FD,  VCE_DRAFT_FD,      VCE_PACKED_FD,
+                                             VCE_OUTPUT_FD, VCE_IMPORTANCE_FD, VCE_FOLDER_FD};
     struct serve s;
     struct message m;
     int rc = hear_setup(w, &m, err);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/bench.h"
+#include "engine/converter.h"
 #include "engine/examiner.h"
 #include "engine/packer.h"
 #include "engine/quantizer.h"
@@ -788,6 +789,21 @@ static int quantize(struct serve *s, const struct message *m, struct llmos_error
     return rc;
 }
 
+static int convert(struct serve *s, const struct message *m, struct llmos_error *err)
+{
+    uint64_t id = m->id; /* the message goes with the next one that is heard */
+    int rc;
+
+    if (s->purpose != PURPOSE_CONVERT)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to convert");
+    rc = begin_alone(s, id, err);
+    if (rc < 0)
+        return rc;
+    rc = converter_run(s, id, &m->convert, err);
+    s->alone_id = 0;
+    return rc;
+}
+
 /* Negative: of this request, except LLMOS_ECLOSED. */
 static int dispatch(struct serve *s, const struct message *m, struct llmos_error *err)
 {
@@ -811,6 +827,8 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
         return quantize(s, m, err);
     case MESSAGE_EVALUATE:
         return evaluate(s, m, err);
+    case MESSAGE_CONVERT:
+        return convert(s, m, err);
     default:
         return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
     }
@@ -1018,11 +1036,13 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
                         .draft_fd = files->draft,
                         .output_fd = files->output,
                         .importance_fd = files->importance,
+                        .folder_fd = files->folder,
                         .purpose = setup->purpose,
                         .threads = setup->threads ? setup->threads : 1,
                         .memory_left_bytes = setup->memory_max_bytes};
     s->waiting_end = &s->waiting;
-    if (setup->purpose != PURPOSE_INSPECT && setup->purpose != PURPOSE_QUANTIZE)
+    if (setup->purpose != PURPOSE_INSPECT && setup->purpose != PURPOSE_QUANTIZE &&
+        setup->purpose != PURPOSE_CONVERT)
         rc = load(s, files->packed, setup, err);
     s->load_us = (clock_ns() - start) / 1000;
     return rc;

@@ -20,7 +20,7 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd, draft_fd, output_fd, importance_fd;
+    int model_fd, draft_fd, output_fd, importance_fd, folder_fd;
     uint8_t purpose, packing;
     uint32_t threads;           /* as SETUP says */
     uint64_t load_us;           /* from SETUP to READY */
@@ -48,11 +48,11 @@ struct serve {
     bool alone_is_canceled;
 };
 
-/* What the engine finds open.  SETUP says whether a draft model and packed weights are there; an
- * output is there for PURPOSE_PACK, PURPOSE_QUANTIZE and EVALUATE_IMPORTANCE, importance data if
- * QUANTIZE says so. */
+/* What the engine finds open; of a folder the first file, the others stand behind it.  SETUP says
+ * whether a draft model and packed weights are there; an output is there for PURPOSE_PACK,
+ * PURPOSE_QUANTIZE and EVALUATE_IMPORTANCE, importance data if QUANTIZE says so. */
 struct serve_files {
-    int model, draft, packed, output, importance;
+    int model, draft, packed, output, importance, folder;
 };
 
 /* The model and the context, as SETUP wants; everything is released by serve_fini, also after a

@@ -94,6 +94,16 @@ static void put_generate(struct buf *b, const struct message_generate *m)
     put_name(b, m->grammar, MESSAGE_GRAMMAR_BYTES_MAX);
 }
 
+static void put_convert(struct buf *b, const struct message_convert *m)
+{
+    put_name(b, m->type, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->name, MESSAGE_NAME_BYTES_MAX);
+    need(b, m->count <= MESSAGE_FILES_MAX);
+    buf_put_u32(b, m->count);
+    for (uint32_t i = 0; i < m->count && !b->bad; i++)
+        put_name(b, m->files[i], MESSAGE_NAME_BYTES_MAX);
+}
+
 static void put_ready(struct buf *b, const struct message_ready *m)
 {
     put_name(b, m->architecture, MESSAGE_NAME_BYTES_MAX);
@@ -212,6 +222,9 @@ static void put_payload(struct buf *b, const struct message *m)
         buf_put_u32(b, m->evaluate.chunks_max);
         put_name(b, m->evaluate.name, MESSAGE_NAME_BYTES_MAX);
         buf_put_str(b, m->evaluate.text);
+        break;
+    case MESSAGE_CONVERT:
+        put_convert(b, &m->convert);
         break;
     case MESSAGE_READY:
         put_ready(b, &m->ready);
@@ -369,7 +382,7 @@ static const int32_t *get_tokens(struct parse *p, uint32_t count)
 
 static void get_setup(struct parse *p, struct message_setup *m)
 {
-    m->purpose = get_u8(p, "purpose", PURPOSE_EVALUATE);
+    m->purpose = get_u8(p, "purpose", PURPOSE_CONVERT);
     m->has_packed = get_bool(p, "has_packed");
     m->threads = get_u32(p, "threads", THREADS_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
@@ -432,6 +445,16 @@ static void get_generate(struct parse *p, struct message_generate *m)
         m->bias[i].bias = get_f32(p, "bias");
     }
     m->grammar = get_str(p, "grammar", MESSAGE_GRAMMAR_BYTES_MAX);
+}
+
+static void get_convert(struct parse *p, struct message_convert *m)
+{
+    m->type = get_str(p, "type", MESSAGE_NAME_BYTES_MAX);
+    m->name = get_str(p, "name", MESSAGE_NAME_BYTES_MAX);
+    m->count = get_count(p, "file_count", MESSAGE_FILES_MAX, 4);
+    m->files = get_array(p, "names of files", m->count, sizeof(*m->files));
+    for (uint32_t i = 0; p->rc == 0 && i < m->count; i++)
+        m->files[i] = get_str(p, "file", MESSAGE_NAME_BYTES_MAX);
 }
 
 static void get_ready(struct parse *p, struct message_ready *m)
@@ -556,6 +579,9 @@ static void get_payload(struct parse *p, struct message *m)
         m->evaluate.name = get_str(p, "name", MESSAGE_NAME_BYTES_MAX);
         m->evaluate.text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
         break;
+    case MESSAGE_CONVERT:
+        get_convert(p, &m->convert);
+        break;
     case MESSAGE_READY:
         get_ready(p, &m->ready);
         break;
@@ -603,6 +629,7 @@ static const char *type_name(uint16_t type, bool from_engine)
         [MESSAGE_INSPECT] = "INSPECT",   [MESSAGE_BENCH] = "BENCH",
         [MESSAGE_PACK] = "PACK",         [MESSAGE_RENDER] = "RENDER",
         [MESSAGE_QUANTIZE] = "QUANTIZE", [MESSAGE_EVALUATE] = "EVALUATE",
+        [MESSAGE_CONVERT] = "CONVERT",
     };
     static const char *const engine[] = {
         [MESSAGE_READY] = "READY", [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",

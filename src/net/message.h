@@ -20,6 +20,7 @@
 #define MESSAGE_NAME_BYTES_MAX    256  /* names and roles; who sends a longer one cuts it */
 #define MESSAGE_ERROR_BYTES_MAX   1024
 #define MESSAGE_GRAMMAR_BYTES_MAX (1u << 20)
+#define MESSAGE_FILES_MAX         144         /* of a folder */
 #define MESSAGE_ARENA_BYTES       (32u << 20) /* more than any parse asks of its arena */
 
 enum message_type {
@@ -28,8 +29,8 @@ enum message_type {
     MESSAGE_GENERATE,
     MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
                          ERROR (LLMOS_ECANCELED) if it was one of those that need the engine for
-                         themselves (BENCH, PACK, QUANTIZE, EVALUATE); nothing if it was
-                         over */
+                         themselves (BENCH, PACK, QUANTIZE, EVALUATE, CONVERT); nothing if
+                         it was over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */
@@ -37,6 +38,7 @@ enum message_type {
     MESSAGE_RENDER,   /* answered by DATA frames: a conversation as the chat template writes it */
     MESSAGE_QUANTIZE, /* answered by PROGRESS and DATA frames: JSON */
     MESSAGE_EVALUATE, /* answered by PROGRESS and DATA frames: JSON */
+    MESSAGE_CONVERT,  /* answered by PROGRESS frames and PACKED */
     /* engine to host */
     MESSAGE_READY = 64, /* once: the model is loaded */
     MESSAGE_TEXT,
@@ -56,10 +58,12 @@ enum message_purpose {
     PURPOSE_PACK,
     PURPOSE_QUANTIZE, /* nothing is loaded: the file is read tensor by tensor */
     PURPOSE_EVALUATE, /* the weights, and those of a base model if draft_model says so */
+    PURPOSE_CONVERT,  /* there is no model yet */
 };
 
 struct message_setup {
-    uint8_t purpose; /* what must be loaded: all, the vocabulary, nothing, the weights */
+    uint8_t purpose; /* what must be loaded: all, the vocabulary, nothing, the weights,
+                        nothing */
     bool has_packed; /* there is a file of packed weights: use it */
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
@@ -130,6 +134,13 @@ struct message_evaluate {
     struct str name, text;             /* of the text */
 };
 
+/* A folder's files, whose descriptors stand one behind the other, become a model file. */
+struct message_convert {
+    struct str type, name; /* of matrices: "auto", ...; of the model, for people */
+    uint32_t count;
+    struct str *files; /* their names; in the arena of the parse */
+};
+
 /* DAMAGED: the file that was given is not of this model or not whole; the model runs without. */
 enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
 
@@ -188,6 +199,7 @@ struct message_data {
     bool last;
 };
 
+/* Of a PACK or CONVERT. */
 struct message_packed {
     bool helps;     /* false: nothing was written, this processor reads the model as it is */
     uint64_t bytes; /* of the file */
@@ -216,6 +228,7 @@ struct message {
         struct message_render render;
         struct message_quantize quantize;
         struct message_evaluate evaluate;
+        struct message_convert convert;
         struct message_ready ready;
         struct message_text text;
         struct message_done done;

@@ -236,6 +236,19 @@ static int digest(int fd, uint64_t total, modelhash_progress progress, void *arg
     return rc;
 }
 
+int modelhash_text(struct str text, struct modelhash *hash, struct llmos_error *err)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+
+    if (EVP_Digest(text.at, text.len, sum, &n, EVP_sha256(), NULL) != 1 ||
+        n != (MODELHASH_HEX_SIZE - 1) / 2)
+        return fail(err, LLMOS_EINTERNAL, "SHA-256 is not to be had");
+    for (unsigned i = 0; i < n; i++)
+        snprintf(hash->hex + 2 * i, 3, "%02x", sum[i]);
+    return 0;
+}
+
 int modelhash_make(const struct cachefolder *f, int fd, const char *name,
                    modelhash_progress progress, void *arg, struct modelhash *hash,
                    struct llmos_error *err)

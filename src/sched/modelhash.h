@@ -7,6 +7,7 @@
 #ifndef SCHED_MODELHASH_H
 #define SCHED_MODELHASH_H
 
+#include "base/str.h"
 #include "sched/cachefolder.h"
 
 #define MODELHASH_HEX_SIZE  65
@@ -28,6 +29,9 @@ int modelhash_find(const struct cachefolder *f, int fd, struct modelhash *hash);
 int modelhash_make(const struct cachefolder *f, int fd, const char *name,
                    modelhash_progress progress, void *arg, struct modelhash *hash,
                    struct llmos_error *err);
+
+/* Of a short text: names and hashes of several files make one for all of them. */
+int modelhash_text(struct str text, struct modelhash *hash, struct llmos_error *err);
 
 /* The name under which a hash was seen last; false: it is not known. */
 bool modelhash_name(const struct cachefolder *f, const struct modelhash *hash,

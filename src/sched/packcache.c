@@ -19,14 +19,23 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define ENTRY    ".pack"
 #define UNMADE   ".part"
 #define USELESS  ".none"
 #define MIB      ((uint64_t)1 << 20)
 #define NONE_MAX 1024 /* marks that are kept: empty files */
 #define TRIES    8    /* whoever has the lock before us may rename or remove what we have opened */
 
+#define CONVERTED_VERSION 1 /* another one where conversion gives something else */
+
+/* By enum packcache_kind. */
+static const struct kind {
+    const char *folder, *ending, *what;
+} kinds[] = {{"packed", ".pack", "cache of packed weights"},
+             {"converted", ".gguf", "cache of converted models"}};
+
 struct packcache {
+    const struct kind *kind;
+    char path[PATH_MAX + 16];
     struct cachefolder folder;
     uint64_t bytes_max;
 };
@@ -36,11 +45,15 @@ const struct cachefolder *packcache_folder(const struct packcache *c)
     return &c->folder;
 }
 
-static void name_of(const struct modelhash *model, const char *ending,
+static void name_of(const struct packcache *c, const struct modelhash *model, const char *ending,
                     char out[CACHEFOLDER_NAME_SIZE])
 {
     bool is_mark = strcmp(ending, USELESS) == 0;
 
+    if (c->kind == &kinds[PACKCACHE_CONVERTED]) {
+        snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%d%s", model->hex, CONVERTED_VERSION, ending);
+        return;
+    }
     snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%d-%d%s%s%s", model->hex, PACKED_VERSION, PACKED_GROUP,
              is_mark ? "-" : "", is_mark ? backend_best()->name : "", ending);
 }
@@ -48,7 +61,7 @@ static void name_of(const struct modelhash *model, const char *ending,
 int packcache_open(struct packcache **cache, const struct packcache_options *o,
                    struct llmos_error *err)
 {
-    char base[PATH_MAX], path[PATH_MAX + 8];
+    char base[PATH_MAX];
     struct cachefolder outer;
     struct packcache *c;
     int rc = 0;
@@ -59,19 +72,21 @@ int packcache_open(struct packcache **cache, const struct packcache_options *o,
         rc = fail(err, LLMOS_ELIMIT, "the name of the cache's folder is too long");
     if (rc < 0)
         return rc;
-    snprintf(path, sizeof(path), "%s/packed", base);
     c = mem_zalloc(1, sizeof(*c));
     if (!c)
         return fail(err, LLMOS_ENOMEM, "no memory for the cache");
+    c->kind = &kinds[o->kind];
+    snprintf(c->path, sizeof(c->path), "%s/%s", base, c->kind->folder);
     /* Who may write to the outer one could exchange the inner one. */
     rc = cachefolder_open(&outer, base, o->is_shared, err);
     if (rc == 0) {
         cachefolder_close(&outer);
-        rc = cachefolder_open(&c->folder, path, o->is_shared, err);
+        rc = cachefolder_open(&c->folder, c->path, o->is_shared, err);
     }
     if (rc < 0) {
+        rc = fail_while(err, rc, "%s", c->kind->what);
         mem_free(c);
-        return fail_while(err, rc, "cache of packed weights");
+        return rc;
     }
     c->bytes_max = o->bytes_max ? o->bytes_max : PACKCACHE_BYTES_MAX;
     *cache = c;
@@ -91,8 +106,8 @@ int packcache_get(const struct packcache *c, const struct modelhash *model, stru
     char name[CACHEFOLDER_NAME_SIZE], mark[CACHEFOLDER_NAME_SIZE];
     int fd;
 
-    name_of(model, ENTRY, name);
-    name_of(model, USELESS, mark);
+    name_of(c, model, c->kind->ending, name);
+    name_of(c, model, USELESS, mark);
     if (faccessat(c->folder.fd, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return fail(err, LLMOS_EUNSUPPORTED, "packed weights are of no use on this processor");
     fd = cachefolder_open_file(&c->folder, name, err);
@@ -101,11 +116,22 @@ int packcache_get(const struct packcache *c, const struct modelhash *model, stru
     return fd;
 }
 
+int packcache_path(const struct packcache *c, const struct modelhash *model, char *path,
+                   size_t size, struct llmos_error *err)
+{
+    char name[CACHEFOLDER_NAME_SIZE];
+
+    name_of(c, model, c->kind->ending, name);
+    if (snprintf(path, size, "%s/%s", c->path, name) >= (int)size)
+        return fail(err, LLMOS_ELIMIT, "the name of the cache's folder is too long");
+    return 0;
+}
+
 void packcache_remove(const struct packcache *c, const struct modelhash *model)
 {
     char name[CACHEFOLDER_NAME_SIZE];
 
-    name_of(model, ENTRY, name);
+    name_of(c, model, c->kind->ending, name);
     unlinkat(c->folder.fd, name, 0);
 }
 
@@ -163,7 +189,7 @@ static int make_room(const struct packcache *c, uint64_t wanted, const char *spa
     CLEANUP(free) struct cachefile *files = NULL;
     uint64_t used = 0;
     size_t count;
-    int rc = cachefolder_list(&c->folder, ENTRY, &files, &count, err);
+    int rc = cachefolder_list(&c->folder, c->kind->ending, &files, &count, err);
 
     for (size_t i = 0; rc == 0 && i < count; i++)
         used += files[i].bytes;
@@ -232,8 +258,8 @@ int packcache_begin(const struct packcache *c, const struct modelhash *model, ui
     int there;
     int rc;
 
-    name_of(model, ENTRY, name);
-    name_of(model, UNMADE, unmade);
+    name_of(c, model, c->kind->ending, name);
+    name_of(c, model, UNMADE, unmade);
     remove_unmade(c);
     remove_marks(c);
     fd = open_locked(c, unmade, err);
@@ -261,7 +287,7 @@ void packcache_drop(const struct packcache *c, struct packcache_entry *e)
 {
     char unmade[CACHEFOLDER_NAME_SIZE];
 
-    name_of(&e->model, UNMADE, unmade);
+    name_of(c, &e->model, UNMADE, unmade);
     unlinkat(c->folder.fd, unmade, 0);
     cleanup_fd(&e->fd);
     e->fd = -1;
@@ -273,8 +299,8 @@ int packcache_keep(const struct packcache *c, struct packcache_entry *e, struct 
     uint64_t limit;
     int rc;
 
-    name_of(&e->model, ENTRY, name);
-    name_of(&e->model, UNMADE, unmade);
+    name_of(c, &e->model, c->kind->ending, name);
+    name_of(c, &e->model, UNMADE, unmade);
     rc = cachefolder_keep(&c->folder, unmade, name, e->fd, err);
     if (rc < 0) {
         packcache_drop(c, e);
@@ -293,7 +319,7 @@ int packcache_mark_useless(const struct packcache *c, struct packcache_entry *e,
     int fd;
 
     packcache_drop(c, e);
-    name_of(&e->model, USELESS, mark);
+    name_of(c, &e->model, USELESS, mark);
     fd = openat(c->folder.fd, mark, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
                 c->folder.is_shared ? 0644 : 0600);
     if (fd < 0)
@@ -310,7 +336,7 @@ int packcache_list(const struct packcache *c, struct packcache_item **items, siz
     CLEANUP(free) struct cachefile *files = NULL;
     struct packcache_item *list;
     size_t n;
-    int rc = cachefolder_list(&c->folder, ENTRY, &files, &n, err);
+    int rc = cachefolder_list(&c->folder, c->kind->ending, &files, &n, err);
 
     if (rc < 0)
         return rc;

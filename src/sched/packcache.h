@@ -15,7 +15,11 @@
 
 #define PACKCACHE_BYTES_MAX (32ull << 30)
 
+/* What is kept: packed weights, or models converted from folders of another format. */
+enum packcache_kind { PACKCACHE_PACKED, PACKCACHE_CONVERTED };
+
 struct packcache_options {
+    enum packcache_kind kind;
     const char *folder; /* NULL: path_cache() */
     uint64_t bytes_max; /* 0: PACKCACHE_BYTES_MAX; never more than half of what would be free */
     bool is_shared;     /* others may read what is made here */
@@ -33,6 +37,10 @@ const struct cachefolder *packcache_folder(const struct packcache *c);
  * are none; LLMOS_EUNSUPPORTED: they would be of no use on this processor. */
 int packcache_get(const struct packcache *c, const struct modelhash *model,
                   struct llmos_error *err);
+
+/* Its path, for those who open by name; it need not be there. */
+int packcache_path(const struct packcache *c, const struct modelhash *model, char *path,
+                   size_t size, struct llmos_error *err);
 
 /* Of a damaged entry.  No error if it is gone already. */
 void packcache_remove(const struct packcache *c, const struct modelhash *model);

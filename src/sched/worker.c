@@ -134,6 +134,8 @@ static void find_packed(struct worker *w, struct packcache *c, struct files *f)
 static int open_files(struct worker *w, const struct worker_options *o, struct files *f,
                       struct llmos_error *err)
 {
+    if (!o->model_path && o->model_fd < 0)
+        return 0;
     f->model = o->model_path ? file_open_regular(o->model_path, err)
                              : fcntl(o->model_fd, F_DUPFD_CLOEXEC, 0);
     if (f->model < 0)
@@ -463,7 +465,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_EVALUATE ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_CONVERT ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -554,10 +556,10 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         break;
     case MESSAGE_PROGRESS:
         fits = l->type == MESSAGE_BENCH || l->type == MESSAGE_PACK || l->type == MESSAGE_QUANTIZE ||
-               l->type == MESSAGE_EVALUATE;
+               l->type == MESSAGE_EVALUATE || l->type == MESSAGE_CONVERT;
         break;
     case MESSAGE_PACKED:
-        fits = l->type == MESSAGE_PACK;
+        fits = l->type == MESSAGE_PACK || l->type == MESSAGE_CONVERT;
         *is_over = true;
         break;
     default: /* ERROR fits every request */

@@ -17,18 +17,18 @@ struct worker;
 struct worker_options {
     const char *name;       /* of the model, for cgroup and host name; cleaned as needed */
     const char *model_path; /* a regular file */
-    int model_fd;           /* if model_path is NULL; stays the caller's */
+    int model_fd;           /* if model_path is NULL; stays the caller's; -1: there is none */
     const char *draft_path; /* of a draft model; NULL: none.  Decides setup.draft_model */
     /* Packed weights of the model are used if they are there, and removed if the engine says that
      * they are damaged.  Outlives the worker; NULL: none. */
     struct packcache *packcache;
-    /* Further files of the engine, under the numbers of launch.h: what it writes, importance data.
-     * They stay the caller's. */
+    /* Further files of the engine, under the numbers of launch.h: what it writes, and what it reads
+     * beside a model.  They stay the caller's. */
     const struct vce_file *files;
     unsigned file_count;
-    bool is_background;            /* launch.h */
-    struct message_setup setup;    /* threads 0: one for every usable core */
-    unsigned cpu_percent;          /* 0: no limit */
+    bool is_background;         /* launch.h */
+    struct message_setup setup; /* threads 0: one for every usable core */
+    unsigned cpu_percent;       /* 0: no limit */
     /* What the engine may allocate for caches and scratch; the weights, which are mapped, do not
      * count.  0: three quarters of what is free. */
     uint64_t memory_max_bytes;

@@ -27,7 +27,8 @@
 #define CONTROL_FD       6 /* these two as in vce_main.c */
 #define ENGINE_FD        7
 #define FILES_MAX        (VCE_FILE_FD_END - VCE_FILE_FD_FIRST)
-#define SAFE_FD          16 /* sources are moved up here, so that no target overwrites a source */
+#define SAFE_FD \
+    VCE_FILE_FD_END /* sources are moved up here, so that no target overwrites a source */
 
 /* --- the thread that starts programs ------------------------------------------------------- *
  * The kernel ends an engine when the thread that started it ends (PR_SET_PDEATHSIG), not the

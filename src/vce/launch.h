@@ -30,11 +30,14 @@
 #define VCE_DRAFT_FD  5
 /* 6 and 7 are used up by starting.  Further files, each under the number that says what it is: */
 #define VCE_PACKED_FD 8 /* packed weights of the model, to read */
-#define VCE_OUTPUT_FD 9 /* what is to be written: packed weights, a quantised model, ... */
+#define VCE_OUTPUT_FD \
+    9 /* what is to be written: packed weights, a quantised or converted model, ... */
 #define VCE_IMPORTANCE_FD 10 /* importance data for the quantiser, to read */
+#define VCE_FOLDER_FD     12 /* the files of a folder, one behind the other */
 
-#define VCE_FILE_FD_FIRST VCE_PACKED_FD
-#define VCE_FILE_FD_END   12
+#define VCE_FOLDER_FILES_MAX 144 /* 128 shards and what stands beside them */
+#define VCE_FILE_FD_FIRST    VCE_PACKED_FD
+#define VCE_FILE_FD_END      (VCE_FOLDER_FD + VCE_FOLDER_FILES_MAX)
 
 /* name, what it promises (shown by llmos ps --isolation) */
 #define VCE_LAYERS(X)                                                                              \

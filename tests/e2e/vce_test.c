@@ -1098,7 +1098,7 @@ TEST(vce_hands_on_only_files_of_the_right_kind_under_the_right_number)
     files[0].as = VCE_MODEL_FD;
     expect_refusal(&o, LLMOS_EINVAL, "cannot be descriptor 4");
     files[0].as = VCE_FILE_FD_END;
-    expect_refusal(&o, LLMOS_EINVAL, "cannot be descriptor 12");
+    expect_refusal(&o, LLMOS_EINVAL, "cannot be descriptor 156");
     files[0].as = VCE_OUTPUT_FD;
     files[1] = files[0];
     o.file_count = 2;

@@ -18,6 +18,7 @@ static struct message_token_logprobs logprobs[2] = {
 static struct message example(uint16_t type)
 {
     static __typeof__(*((struct message_generate *)0)->bias) bias[2] = {{3, -100.0f}, {4, 2.5f}};
+    static struct str files[2] = {{"config.json", 11}, {"a.safetensors", 13}};
     struct message m = {.type = type, .id = 42};
 
     switch (type) {
@@ -66,6 +67,9 @@ static struct message example(uint16_t type)
         m.evaluate =
             (struct message_evaluate){EVALUATE_IMPORTANCE, 512, 7, STR("a.txt"), STR("text")};
         break;
+    case MESSAGE_CONVERT:
+        m.convert = (struct message_convert){STR("auto"), STR("phi"), 2, files};
+        break;
     case MESSAGE_READY:
         m.id = 0;
         m.ready = (struct message_ready){STR("llama"), STR("stories"),
@@ -109,10 +113,10 @@ static struct message example(uint16_t type)
 }
 
 static const uint16_t types[] = {
-    MESSAGE_SETUP, MESSAGE_GENERATE, MESSAGE_CANCEL, MESSAGE_TOKENIZE, MESSAGE_INSPECT,
-    MESSAGE_BENCH, MESSAGE_PACK,     MESSAGE_RENDER, MESSAGE_QUANTIZE, MESSAGE_EVALUATE,
-    MESSAGE_READY, MESSAGE_TEXT,     MESSAGE_DONE,   MESSAGE_ERROR,    MESSAGE_TOKENS,
-    MESSAGE_DATA,  MESSAGE_PROGRESS, MESSAGE_STATS,  MESSAGE_PACKED};
+    MESSAGE_SETUP,   MESSAGE_GENERATE, MESSAGE_CANCEL,   MESSAGE_TOKENIZE, MESSAGE_INSPECT,
+    MESSAGE_BENCH,   MESSAGE_PACK,     MESSAGE_RENDER,   MESSAGE_QUANTIZE, MESSAGE_EVALUATE,
+    MESSAGE_CONVERT, MESSAGE_READY,    MESSAGE_TEXT,     MESSAGE_DONE,     MESSAGE_ERROR,
+    MESSAGE_TOKENS,  MESSAGE_DATA,     MESSAGE_PROGRESS, MESSAGE_STATS,    MESSAGE_PACKED};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* The frame of the only message in b. */
@@ -293,7 +297,7 @@ TEST(message_of_the_wrong_side_is_refused)
         struct message m;
 
         arena_init(&arena, MESSAGE_ARENA_BYTES);
-        if (type < MESSAGE_SETUP || type > MESSAGE_EVALUATE) {
+        if (type < MESSAGE_SETUP || type > MESSAGE_CONVERT) {
             CHECK_INT(message_parse(&m, &f, false, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which a host may not send");
         }
@@ -349,9 +353,9 @@ TEST(message_fields_out_of_range_are_named)
     struct llmos_error err;
     struct message m = example(MESSAGE_SETUP);
 
-    m.setup.purpose = 6;
+    m.setup.purpose = 7;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
-    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 6, at most 5 is allowed");
+    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 7, at most 6 is allowed");
     m = example(MESSAGE_READY);
     m.ready.packing = 3;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
