@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""hf_folders.py OUT - one tiny random Hugging Face folder for each architecture, by transformers.
+"""hf_folders.py OUT [NAME ...|reference] - one tiny random Hugging Face folder for each architecture, by transformers.
 
 What they are for: tools/hf_compare.py compares what `llmos convert` makes of them with what the
 converter of llama.cpp makes.  Needs torch, transformers and tokenizers.
@@ -136,8 +136,37 @@ def make(out, name):
     transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(folder)
 
 
+def make_reference(out):
+    """The folder of tests/data/hf-llama, and what transformers computes of it: the tokens of a
+    prompt, and behind it the most likely token with its log-probability, again and again."""
+    torch.manual_seed(7)
+    t, special = pieces()
+    values = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+                  num_key_value_heads=1, max_position_embeddings=64, vocab_size=t.get_vocab_size(),
+                  bos_token_id=1, eos_token_id=2)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape) * (0.3 if "norm" not in name else 0.1))
+            if "norm" in name:
+                parameter.add_(1)
+    model.save_pretrained(out)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(out)
+    tokens = t.encode("the and than").ids
+    with open(os.path.join(out, "expected.txt"), "w") as f:
+        print(len(tokens), *tokens, file=f)
+        for _ in range(12):
+            with torch.no_grad():
+                p = torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1].double(), dim=-1)
+            best = int(p.argmax())
+            print(best, "%.6f" % p[best], file=f)
+            tokens.append(best)
+
+
 def main():
     out = sys.argv[1]
+    if sys.argv[2:] == ["reference"]:
+        return make_reference(out)
     for name in sys.argv[2:] or FOLDERS:
         try:
             make(out, name)

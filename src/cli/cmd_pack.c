@@ -3,6 +3,7 @@
 #include "base/jsontext.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/converted.h"
 #include "cli/halt.h"
 #include "cli/prepared.h"
 #include "cli/table.h"
@@ -64,13 +65,15 @@ static int pack_one(struct packcache *c, const struct pack *o, const char *path,
                     struct llmos_error *err)
 {
     struct worker_options w;
-    char name[256];
+    char name[256], made[PATH_MAX];
     int rc = talk_fill(&w, &o->room, path, name, sizeof(name), err);
 
     if (rc == 0 && !backend_best()->reads_packed)
         return PREPARE_USELESS;
-    if (rc == 0)
-        rc = prepared_make(c, &w, err);
+    if (rc == 0) {
+        w.model_path = converted_find(path, &w, made, sizeof(made), err);
+        rc = w.model_path ? prepared_make(c, &w, err) : err->code;
+    }
     return rc < 0 ? fail_while(err, rc, "model '%s'", path) : rc;
 }
 

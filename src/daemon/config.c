@@ -7,6 +7,7 @@
 #include "base/near.h"
 #include "base/opt.h"
 #include "base/utf8.h"
+#include "sched/hfopen.h"
 
 #include <cyaml/cyaml.h>
 #include <stdio.h>
@@ -699,11 +700,13 @@ int config_check(const struct config *c, struct llmos_error *err)
         return fail(err, LLMOS_EINVAL,
                     "there is no model to serve; give --model NAME=PATH or 'models' in llmos.yaml");
     for (unsigned i = 0; i < c->model_count; i++) {
-        int fd = file_open_regular(c->models[i].model_path, err);
+        bool is_folder = hfopen_is_folder(c->models[i].model_path); /* folders.h looks into it */
+        int fd = is_folder ? -1 : file_open_regular(c->models[i].model_path, err);
 
-        if (fd < 0)
+        if (fd < 0 && !is_folder)
             return fail_while(err, fd, "model '%s'", c->models[i].name);
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         fd = c->models[i].draft_path ? file_open_regular(c->models[i].draft_path, err) : -1;
         if (fd < 0 && c->models[i].draft_path)
             return fail_while(err, fd, "draft model of '%s'", c->models[i].name);

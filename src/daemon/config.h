@@ -52,7 +52,8 @@ int config_add_model(struct config *c, const char *text, struct llmos_error *err
 /* "error", "warn", "info" or "debug". */
 int config_log_level(const char *name, enum log_level *level, struct llmos_error *err);
 
-/* What no single key can say: at least one model, and that each file can be opened. */
+/* What no single key can say: at least one model, and that each file can be opened (or is a
+ * folder). */
 int config_check(const struct config *c, struct llmos_error *err);
 
 #endif

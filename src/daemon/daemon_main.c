@@ -5,6 +5,7 @@
 #include "base/opt.h"
 #include "base/paths.h"
 #include "daemon/config.h"
+#include "daemon/folders.h"
 #include "daemon/preparer.h"
 #include "daemon/route.h"
 #include "tensor/backend.h"
@@ -332,7 +333,7 @@ static int run(struct daemon *d)
     log_set_level(d->config.log);
     d->routes.start_ns = clock_ns();
     d->routes.started_at = (int64_t)time(NULL);
-    if (listen_all(d, &err) == 0) {
+    if (folders_convert(&d->config, &err) == 0 && listen_all(d, &err) == 0) {
         catch_signals(d->routes.server);
         if (add_models(d, &err) == 0) {
             code = serve(d);

@@ -261,7 +261,7 @@ static int find_or_make(struct converting *c, struct packcache *cache, char *pat
 int convert_to_cache(const struct convert_options *o, char *path, size_t size,
                      struct llmos_error *err)
 {
-    const struct packcache_options place = {.kind = PACKCACHE_CONVERTED};
+    const struct packcache_options usual = {.kind = PACKCACHE_CONVERTED};
     struct converting *c = mem_zalloc(1, sizeof(*c));
     struct packcache *cache = NULL;
     int rc;
@@ -272,7 +272,7 @@ int convert_to_cache(const struct convert_options *o, char *path, size_t size,
     name_folder(c);
     rc = hfopen_open(&c->folder, o->folder, err);
     if (rc == 0)
-        rc = packcache_open(&cache, &place, err);
+        rc = packcache_open(&cache, o->place ? o->place : &usual, err);
     if (rc == 0)
         rc = find_or_make(c, cache, path, size, err);
     packcache_close(cache);

@@ -14,7 +14,8 @@ enum convert_step { CONVERT_READING, CONVERT_WRITING };
 
 struct convert_options {
     const char *folder;
-    const char *type; /* of matrices, NULL: "auto"; HFCONVERT_TYPES */
+    const char *type;                      /* of matrices, NULL: "auto"; HFCONVERT_TYPES */
+    const struct packcache_options *place; /* of convert_to_cache; NULL: the usual one */
     /* Of the VCE: name, layers, programs, memory.  The rest is filled in here. */
     const struct worker_options *worker;
     /* Called several times a second; a negative value (LLMOS_ECANCELED) ends the work.  May be

@@ -7,7 +7,7 @@ llmos=$LLMOS_BUILD/llmos
 tools=$LLMOS_BUILD/tests/e2e
 shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
 export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
-verbs='run chat inspect tokenize template ps stop bench pack quantize imatrix perplexity'
+verbs='run chat inspect tokenize template ps stop bench pack quantize imatrix perplexity convert'
 cd "$work" || exit 1
 
 # What a sanitizer needs, the room does not give: such a build does without these layers.
@@ -15,7 +15,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     cat > llmos << END
 #!/bin/sh
 case \${1:-} in
-run | chat | inspect | tokenize | template | bench | pack | quantize | imatrix | perplexity)
+run | chat | inspect | tokenize | template | bench | pack | quantize | imatrix | perplexity | convert)
     verb=\$1
     shift
     exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
@@ -137,7 +137,7 @@ broken() { # FILE TEXT: every verb says it, with exit code 1
         [ "$code" = 1 ] && has "$work/err" "$2" && [ ! -s "$work/out" ] || return 1
     done
 }
-claim 'a folder is no model' broken folder "cannot open 'folder': it is a directory"
+claim 'an empty folder is no model' broken folder "folder 'folder': no folder of Hugging Face: it has neither"
 claim 'a pipe is no model, and nobody waits for its other end' broken pipe "cannot open 'pipe': it is a pipe"
 claim 'a device is no model' broken /dev/random 'it is a character device'
 claim 'links that go round are no model' broken loop "cannot open 'loop': Too many levels of symbolic links"
@@ -569,6 +569,44 @@ raised() {
 }
 "$llmos" inspect tiny.gguf --json > trained
 claim 'who asks for more tokens than the model was trained with gets them, aloud' raised
+
+# ---- a folder of Hugging Face ----
+hf=$LLMOS_SOURCE/tests/data/hf-llama
+export LLMOS_CACHE="$work/cache"
+converts() {
+    run "$llmos" convert "$hf" hf.gguf; [ "$code" = 0 ] && [ ! -s "$work/out" ] || return 1
+    run "$llmos" run hf.gguf 'the and than' --temperature 0 --max-tokens 12 --seed 1; [ "$code" = 0 ] || return 1
+    cp "$work/out" from-file
+    run "$llmos" run "$hf" 'the and than' --temperature 0 --max-tokens 12 --seed 1
+    [ "$code" = 0 ] && cmp -s from-file "$work/out" && [ "$(ls cache/converted/*.gguf | wc -l)" = 1 ]
+}
+claim 'a folder runs as the file that convert makes of it' converts
+kept() {
+    ls -i cache/converted/*.gguf > first
+    run "$llmos" inspect "$hf"; [ "$code" = 0 ] && has "$work/out" llama.block_count || return 1
+    ls -i cache/converted/*.gguf > second; cmp -s first second
+}
+claim 'what was converted is found again' kept
+torn() {
+    file=$(ls cache/converted/*.gguf); head -c 20000 "$file" > torn; cat torn > "$file"
+    run "$llmos" run "$hf" 'the and than' --temperature 0 --max-tokens 12 --seed 1
+    [ "$code" = 0 ] && cmp -s from-file "$work/out"
+}
+claim 'a damaged one is made again' torn
+smaller() { run "$llmos" convert --type f16 "$hf" half.gguf; [ "$code" = 0 ] && [ "$(wc -c < half.gguf)" -lt "$(wc -c < hf.gguf)" ]; }
+claim 'convert makes smaller types' smaller
+pickled() {
+    mkdir -p pickle; cp "$hf/config.json" pickle; : > pickle/pytorch_model.bin
+    run "$llmos" convert pickle x.gguf; [ "$code" = 1 ] && has "$work/err" 'runs the code that is in it' && [ ! -e x.gguf ]
+}
+claim 'a pickle is refused and nothing is left' pickled
+cut() {
+    mkdir -p cut; cp "$hf"/*.json cut; head -c 30000 "$hf/model.safetensors" > cut/model.safetensors
+    run "$llmos" run cut hello; [ "$code" = 1 ] && has "$work/err" "folder 'cut'" && has "$work/err" 'there are' || return 1
+    ls -- *.part cache/converted/*.part 2> /dev/null && return 1
+    true
+}
+claim 'a folder that lies is refused with a sentence, and nothing is left' cut
 
 # ---- a daemon ----
 no_daemon() { run "$llmos" ps; [ "$code" = 1 ] && has "$work/err" "no daemon listens at '$LLMOS_SOCKET'; start one with: llmos serve"; }

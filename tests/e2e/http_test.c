@@ -536,7 +536,7 @@ TEST(http_says_why_it_does_not_start)
     HOST_SPAWN("tests/e2e/rogue", "--model=x=/nonexistent.gguf");
     check_start_fails("/nonexistent.gguf", 1);
     HOST_SPAWN("tests/e2e/rogue", "--model=x=/tmp");
-    check_start_fails("a directory", 1);
+    check_start_fails("no folder of Hugging Face", 1);
     HOST_SPAWN("tests/e2e/rogue", "--log=info");
     check_start_fails("no model to serve", 1);
     HOST_SPAWN("tests/e2e/rogue", "--modle=x");
