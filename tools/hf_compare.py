@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -92,11 +93,16 @@ def same(a, b):
 
 
 def main():
+    if sys.argv[1] == "--convert":
+        return convert(*sys.argv[2:6])
     script, folder, ours = sys.argv[1:4]
     our_keys, our_tensors = load(ours)
     with tempfile.TemporaryDirectory() as d:
         out = os.path.join(d, "peer.gguf")
-        convert(script, as_it_knows(folder, os.path.join(d, "folder")), out, our_keys.get("tokenizer.ggml.pre"))
+        # In a process of its own: it brings a gguf package of its own age.
+        subprocess.run([sys.executable, __file__, "--convert", script,
+                        as_it_knows(folder, os.path.join(d, "folder")), out,
+                        our_keys.get("tokenizer.ggml.pre") or "default"], check=True)
         keys, tensors = load(out)
     for k in sorted(set(keys) | set(our_keys)):
         if k.startswith(OURS_ONLY):
