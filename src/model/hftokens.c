@@ -430,6 +430,16 @@ static int decode_base64(struct reading *r, struct str text, struct str *out)
     return 0;
 }
 
+/* Whether several spaces are one: they are cut at, or replaced. */
+static bool joins_spaces(struct jdoc_ref root)
+{
+    struct jdoc_ref cut =
+        find_part(jdoc_get(root, "pre_tokenizer"), "pretokenizers", "WhitespaceSplit");
+    struct jdoc_ref replace = find_part(jdoc_get(root, "normalizer"), "normalizers", "Replace");
+
+    return jdoc_at(cut) || str_is(jdoc_text(jdoc_path(replace, "pattern.Regex")), " {2,}");
+}
+
 static int read_unigram(struct reading *r, struct jdoc_ref root)
 {
     struct jdoc_ref model = jdoc_get(root, "model"), list = jdoc_get(model, "vocab");
@@ -442,8 +452,8 @@ static int read_unigram(struct reading *r, struct jdoc_ref root)
     r->t->model = "t5";
     r->t->pre = "default";
     r->t->has_scores = true;
-    r->t->remove_spaces = HFTOKENS_YES;
     read_prefix(r->t, root);
+    r->t->remove_spaces = answer(joins_spaces(root));
     jdoc_integer(jdoc_get(model, "unk_id"), &unknown);
     if (rc == 0 && (!jdoc_is(list, JDOC_ARRAY) || jdoc_count(list) == 0))
         rc = fail(r->err, LLMOS_EFORMAT, "the vocabulary is not an array of pairs");

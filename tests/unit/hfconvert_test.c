@@ -195,7 +195,8 @@ TEST(hfconvert_says_what_is_wrong_with_the_tokenizer)
     refuses("tokenizer.json", VOCAB("{\"a\": 1}", "[7]"), "no pair");
     refuses("tokenizer.json",
             "{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
-            "\"Split\", \"pattern\": {\"Regex\": \"(x+x+)+y\"}}, {\"type\": \"ByteLevel\"}]}, "
+            "\"Split\", \"pattern\": {\"Regex\": \"(x+x+)+y\"}}, {\"type\": \"ByteLevel\", "
+            "\"use_regex\": false}]}, "
             "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1}, \"merges\": []}}",
             "(x+x+)+y");
 }
@@ -257,13 +258,14 @@ TEST(hfconvert_refuses_tensors_without_a_place)
     refuses_tensor("model.layers.0.mlp.up_proj.bias", "[0]", 0, "has no values");
 }
 
-TEST(hfconvert_survives_every_failed_allocation)
+static void survives(const char *name, struct str text)
 {
     unsigned long n = 0;
     bool has_failed;
     int rc;
 
     begin();
+    hffixture_set(&folder, name, text);
     do {
         const struct hfconvert_options o = {.type = DTYPE_F16, .name = STR("tiny")};
         int fd = memfd_create("out", MFD_CLOEXEC);
@@ -277,6 +279,45 @@ TEST(hfconvert_survives_every_failed_allocation)
     } while (has_failed);
     CHECK_INT(rc, 0);
     hffixture_fini(&folder);
+}
+
+TEST(hfconvert_survives_every_failed_allocation)
+{
+    survives("tokenizer.json", STR(HFFIXTURE_TOKENIZER));
+    survives("tokenizer.json",
+             STR("{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
+                 "\"vocab\": {\"a\": 1, \"b\": 2, \"ab\": 3}, \"merges\": [[\"a\", \"b\"]]}}"));
+    survives("tokenizer.json",
+             STR("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": "
+                 "\"AAAA\"}, \"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", -1.5]]}}"));
+    survives("tokenizer.json", STR("{\"model\": {\"type\": \"WordPiece\", \"vocab\": "
+                                   "{\"[UNK]\": 0, \"a\": 1, \"##b\": 2}}}"));
+    survives("tokenizer.model", STR("\x0a\x05\x0a\x03"
+                                    "abc"
+                                    "\x12\x02\x18\x02"));
     free(bytes);
     bytes = NULL;
+}
+
+/* Spaces that are marked, a word that goes on, a mark in brackets. */
+TEST(hfconvert_writes_wordpiece_as_llama_cpp_does)
+{
+    struct gguf_array tokens;
+    struct str model;
+    bool yes = false;
+
+    begin();
+    hffixture_set(&folder, "tokenizer.json", (struct str){NULL, 0});
+    hffixture_set(&folder, "vocab.txt", STR("[UNK]\na\n##b\n"));
+    CHECK_INT(convert(HFTENSORS_AUTO), 0);
+    CHECK(gguf_get_str(&file, "tokenizer.ggml.model", &model, &err) == 1 && str_is(model, "bert"));
+    CHECK(gguf_get_array(&file, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, &err) == 1);
+    CHECK(str_is(gguf_array_str(&tokens, 0), "[UNK]"));
+    CHECK(str_is(gguf_array_str(&tokens, 1), "\xe2\x96\x81"
+                                             "a"));
+    CHECK(str_is(gguf_array_str(&tokens, 2), "b"));
+    CHECK(str_is(gguf_array_str(&tokens, 3), "[PAD3]"));
+    CHECK(gguf_get_bool(&file, "tokenizer.ggml.normalizer.lowercase", &yes, &err) == 1 && yes);
+    gguf_fini(&file);
+    hffixture_fini(&folder);
 }
