@@ -148,13 +148,6 @@ void ggufwrite_value(struct ggufwrite *w, const struct gguf_value *v)
         put_scalar(&w->values, v);
 }
 
-void ggufwrite_put_u8s(struct ggufwrite *w, struct str v)
-{
-    assert(w->elements_left >= v.len);
-    w->elements_left -= v.len;
-    buf_put(&w->values, v.at, v.len);
-}
-
 void ggufwrite_tensor(struct ggufwrite *w, const char *name, enum dtype type, const uint64_t *shape,
                       unsigned n_dims)
 {

@@ -45,7 +45,6 @@ void ggufwrite_put_str(struct ggufwrite *w, struct str v);
 void ggufwrite_put_f32(struct ggufwrite *w, float v);
 void ggufwrite_put_u8(struct ggufwrite *w, uint8_t v);
 void ggufwrite_put_i32(struct ggufwrite *w, int32_t v);
-void ggufwrite_put_u8s(struct ggufwrite *w, struct str v); /* v.len elements at once */
 
 /* shape[0] is a multiple of the type's block. */
 void ggufwrite_tensor(struct ggufwrite *w, const char *name, enum dtype type, const uint64_t *shape,

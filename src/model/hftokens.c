@@ -334,7 +334,8 @@ static int read_bpe_bytes(struct reading *r, struct jdoc_ref root)
     int rc;
 
     r->t->model = "gpt2";
-    r->t->pre = pretoken_name(jdoc_get(root, "pre_tokenizer"), r->err);
+    r->t->pre = pretoken_name(jdoc_get(root, "pre_tokenizer"),
+                              jdoc_true(jdoc_get(model, "ignore_merges")), r->err);
     if (!r->t->pre)
         return LLMOS_EUNSUPPORTED;
     rc = read_vocab(r, jdoc_get(model, "vocab"), 0);
@@ -923,6 +924,8 @@ void hftokens_put(struct ggufwrite *w, const struct hftokens *t)
             ggufwrite_u32(w, keys[i], (uint32_t)t->ids[i]);
     put_answer(w, "tokenizer.ggml.add_bos_token", t->add_bos);
     put_answer(w, "tokenizer.ggml.add_eos_token", t->add_eos);
+    if (strcmp(t->model, "bert") == 0) /* its end is a separator */
+        put_answer(w, "tokenizer.ggml.add_sep_token", t->add_eos);
     put_answer(w, "tokenizer.ggml.add_space_prefix", t->add_space_prefix);
     put_answer(w, "tokenizer.ggml.remove_extra_whitespaces", t->remove_spaces);
     put_answer(w, "tokenizer.ggml.normalizer.lowercase", t->lowercase);
@@ -930,7 +933,8 @@ void hftokens_put(struct ggufwrite *w, const struct hftokens *t)
         ggufwrite_u32(w, "tokenizer.ggml.token_type_count", t->type_count);
     if (t->charsmap.len) {
         ggufwrite_array(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, t->charsmap.len);
-        ggufwrite_put_u8s(w, t->charsmap);
+        for (size_t i = 0; i < t->charsmap.len; i++)
+            ggufwrite_put_u8(w, (uint8_t)t->charsmap.at[i]);
     }
     if (t->chat_template.at)
         ggufwrite_str(w, "tokenizer.chat_template", t->chat_template);

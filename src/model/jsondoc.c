@@ -203,7 +203,7 @@ static int take_string(struct parser *p)
 {
     struct jdoc_value v = {.type = JDOC_STRING};
     bool has_escapes;
-    size_t length;
+    size_t length = 0;
     int rc;
 
     p->at++;

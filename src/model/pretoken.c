@@ -2,79 +2,62 @@
 /* pretoken.c - see pretoken.h */
 #include "model/pretoken.h"
 
-/* clang-format off */
-#define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define SPACES "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define WORDS "[^\\r\\n\\p{L}\\p{N}]?"
+#include "model/pretokenizer.h"
 
-static const struct {
-    const char *expression, *name;
-} known[] = {
-    {CONTRACTION "|" WORDS "\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES, "llama-bpe"},
-    {CONTRACTION "|" WORDS "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES, "qwen2"},
-    {WORDS UPPER "*" LOWER "+" CONTRACTION "?|" WORDS UPPER "+" LOWER "*" CONTRACTION "?"
-     "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES, "gpt-4o"},
-    {WORDS UPPER "*" LOWER "+|" WORDS UPPER "+" LOWER "*"
-     "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES, "tekken"},
-    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", "gpt-2"},
-};
-/* clang-format on */
-
-/* What the parts of a pre-tokenizer ask for. */
-struct wishes {
-    struct str expression;
-    unsigned splits, others;
-    bool has_bytes, bytes_split, has_digits;
+/* The steps of a pre-tokenizer, as expressions. */
+struct steps {
+    struct str at[SPLITTER_STEPS_MAX];
+    size_t count;
+    bool is_unknown; /* one that no expression stands for */
 };
 
-static void hear(struct wishes *w, struct jdoc_ref part)
+static void add(struct steps *s, struct str expression)
+{
+    if (s->count == SPLITTER_STEPS_MAX || !expression.at)
+        s->is_unknown = true;
+    else
+        s->at[s->count++] = expression;
+}
+
+static void add_step(struct steps *s, struct jdoc_ref part)
 {
     struct str type = jdoc_text(jdoc_get(part, "type"));
     struct jdoc_ref use = jdoc_get(part, "use_regex");
 
-    if (str_is(type, "Split")) {
-        w->expression = jdoc_text(jdoc_path(part, "pattern.Regex"));
-        w->splits++;
-    } else if (str_is(type, "ByteLevel")) {
-        w->has_bytes = true;
-        w->bytes_split = !jdoc_at(use) || jdoc_true(use);
-    } else if (str_is(type, "Digits") && jdoc_true(jdoc_get(part, "individual_digits"))) {
-        w->has_digits = true;
-    } else {
-        w->others++;
-    }
+    if (str_is(type, "Split"))
+        add(s, jdoc_text(jdoc_path(part, "pattern.Regex")));
+    else if (str_is(type, "Digits"))
+        add(s, jdoc_true(jdoc_get(part, "individual_digits")) ? STR(PRETOKENIZER_DIGIT)
+                                                              : STR(PRETOKENIZER_DIGITS));
+    else if (str_is(type, "Punctuation"))
+        add(s, STR(PRETOKENIZER_PUNCTUATION));
+    else if (!str_is(type, "ByteLevel"))
+        s->is_unknown = true;
+    else if (!jdoc_at(use) || jdoc_true(use))
+        add(s, STR(PRETOKENIZER_BYTE_LEVEL));
 }
 
-static const char *name_of(const struct wishes *w)
-{
-    if (!w->has_bytes || w->others || w->splits > 1)
-        return NULL;
-    if (w->splits == 0)
-        return !w->bytes_split ? NULL : w->has_digits ? "starcoder" : "gpt-2";
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (w->expression.at && str_is(w->expression, known[i].expression) && !w->has_digits)
-            return known[i].name;
-    return NULL;
-}
-
-const char *pretoken_name(struct jdoc_ref pre, struct llmos_error *err)
+const char *pretoken_name(struct jdoc_ref pre, bool ignore_merges, struct llmos_error *err)
 {
     struct jdoc_ref list = jdoc_get(pre, "pretokenizers");
-    struct wishes w = {.splits = 0};
-    const char *name;
+    const struct pretokenizer *known = NULL;
+    struct steps s = {.count = 0};
+    struct str last;
 
     if (str_is(jdoc_text(jdoc_get(pre, "type")), "Sequence"))
         for (struct jdoc_ref v = jdoc_first(list, NULL); jdoc_at(v); v = jdoc_next(list, v, NULL))
-            hear(&w, v);
+            add_step(&s, v);
     else
-        hear(&w, pre);
-    name = name_of(&w);
-    if (!name)
-        fail(err, LLMOS_EUNSUPPORTED,
-             "the pre-tokenizer of 'tokenizer.json' is not one that this version knows%s%.*s",
-             w.expression.at ? ": " : "", (int)(w.expression.len < 120 ? w.expression.len : 120),
-             w.expression.at ? w.expression.at : "");
-    return name;
+        add_step(&s, pre);
+    if (!s.is_unknown && s.count)
+        known = pretokenizer_by_expressions(s.at, s.count, ignore_merges);
+    if (known)
+        return known->name;
+    last = s.count ? s.at[s.count - 1] : STR("");
+    fail(
+        err, LLMOS_EUNSUPPORTED,
+        "the pre-tokenizer of 'tokenizer.json' is not one that this version knows: %zu steps%s%.*s",
+        s.count, s.count ? ", the last of them " : "", (int)(last.len < 120 ? last.len : 120),
+        last.at);
+    return NULL;
 }
