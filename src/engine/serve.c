@@ -683,8 +683,8 @@ int serve_say_data(struct serve *s, uint64_t id, struct str bytes, struct llmos_
 }
 
 /* Frees the text. */
-static int say_text(struct serve *s, uint64_t id, char *text, size_t length,
-                    struct llmos_error *err)
+static int give_text(struct serve *s, uint64_t id, char *text, size_t length,
+                     struct llmos_error *err)
 {
     int rc = serve_say_data(s, id, (struct str){text, length}, err);
 
@@ -698,7 +698,7 @@ static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
     char *json;
     int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
 
-    return rc < 0 ? rc : say_text(s, id, json, length, err);
+    return rc < 0 ? rc : give_text(s, id, json, length, err);
 }
 
 static int render(struct serve *s, const struct message *m, struct llmos_error *err)
@@ -711,7 +711,7 @@ static int render(struct serve *s, const struct message *m, struct llmos_error *
     if (!s->model)
         return fail(err, LLMOS_EINVAL, "this engine was not started to render");
     rc = llmos_chat_render(llmos_model_tokenizer(s->model), json.at, json.len, &text, &length, err);
-    return rc < 0 ? rc : say_text(s, m->id, text, length, err);
+    return rc < 0 ? rc : give_text(s, m->id, text, length, err);
 }
 
 /* The request has the engine for itself until it is over. */
