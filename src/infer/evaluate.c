@@ -170,7 +170,7 @@ double evaluate_surprise(const float *logits, size_t n_vocab, int32_t token)
     double most = -HUGE_VAL, sum = 0;
 
     for (size_t i = 0; i < n_vocab; i++)
-        most = fmax(most, (double)logits[i]);
+        most = (double)logits[i] > most ? (double)logits[i] : most;
     for (size_t i = 0; i < n_vocab; i++)
         sum += exp((double)logits[i] - most);
     return log(sum) + most - (double)logits[token];

@@ -183,6 +183,7 @@ static void write_keys(struct ggufwrite *w, const struct synth_options *o)
 #define POOL_VALUES (1u << 20)
 #define POOLS_MAX   12
 #define SMALL       (1u << 16) /* a tensor of so many values gets its own */
+#define FEW         (1u << 12) /* likewise, and fresh in a pool, of types that search long */
 
 struct pool_of {
     enum dtype type;
@@ -219,9 +220,16 @@ static void fill(struct weaver *v, float *x, size_t n, float width)
         x[i] = ((float)(next_random(v) >> 40) * 0x1p-23f - 1.0f) * width;
 }
 
+/* Quantisers of these take up to 20 us a value. */
+static bool searches(enum dtype type)
+{
+    return dtype_info(type)->block > 1 && !dtype_is_integer(type);
+}
+
 /* NULL: no memory. */
 static const unsigned char *pool_of(struct weaver *v, enum dtype type, float width)
 {
+    size_t fresh = searches(type) ? FEW : POOL_VALUES;
     struct pool_of *p = v->pools;
 
     while (p < v->pools + v->pool_count && (p->type != type || p->width != width))
@@ -233,8 +241,10 @@ static const unsigned char *pool_of(struct weaver *v, enum dtype type, float wid
     if (!p->blocks)
         return NULL;
     v->pool_count++;
-    fill(v, v->values, POOL_VALUES, width);
-    dtype_info(type)->from_f32(v->values, NULL, p->blocks, POOL_VALUES);
+    fill(v, v->values, fresh, width);
+    dtype_info(type)->from_f32(v->values, NULL, p->blocks, fresh);
+    for (size_t i = fresh; i < POOL_VALUES; i += fresh)
+        memcpy(p->blocks + dtype_row_bytes(type, i), p->blocks, dtype_row_bytes(type, fresh));
     return p->blocks;
 }
 
@@ -299,7 +309,7 @@ static void weave(struct weaver *v, const char *name, uint32_t layer, uint64_t i
         v->bytes_total += dtype_row_bytes(type, inner) * rows;
         return;
     }
-    if (n > SMALL && gain > 0) {
+    if (gain > 0 && n > (searches(type) ? FEW : SMALL)) {
         v->rc = write_from_pool(v, type, width, inner, rows);
         return;
     }

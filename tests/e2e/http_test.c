@@ -165,7 +165,7 @@ TEST(http_names_the_field_that_is_wrong)
         {CHATS, CHAT("good", ",\"temprature\":1"), "did you mean 'temperature'?", 400, ""},
         {CHATS, CHAT("good", ",\"tools\":[{\"type\":\"function\"}]"), "\"param\":\"tools\"", 400,
          "unsupported_parameter"},
-        {CHATS, CHAT("good", ",\"response_format\":{\"type\":\"json_object\"}"), "response_format",
+        {CHATS, CHAT("good", ",\"response_format\":{\"type\":\"xml\"}"), "response_format.type",
          400, "unsupported_parameter"},
         {CHATS, CHAT("good", ",\"temperature\":NaN"), "line 1 column", 400, ""},
         {CHATS, CHAT("good", ",\"temperature\":1,\"temperature\":2"), "duplicate", 400, ""},

@@ -108,8 +108,8 @@ TEST(synth_lists_the_shapes_and_types_there_are)
 
     CHECK_INT(synth_shape(&o, "7b", &err), LLMOS_EINVAL);
     CHECK_STR(err.text, "there is no shape '7b'; there are tiny, 135m, 0.5b, 1b");
-    CHECK_INT(synth_type(&o, "q3_k", &err), LLMOS_EINVAL);
-    CHECK(strstr(err.text, "there is no type 'q3_k'; there are q4_k_m, f32, f16"));
+    CHECK_INT(synth_type(&o, "q3_x", &err), LLMOS_EINVAL);
+    CHECK(strstr(err.text, "there is no type 'q3_x'; there are q4_k_m, f32, f16"));
     CHECK_INT(synth_type(&o, "q8_0", NULL), 0);
     CHECK(o.type == DTYPE_Q8_0 && !o.k_mix);
     CHECK_INT(synth_type(&o, "q6_k", NULL), 0);
