@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "model/jinja_letter.h"
+#include "model/unicode.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,30 +297,6 @@ struct jinja_value jinja_split_lines(struct jinja_store *s, struct jinja_str tex
 
 /* ---- letters ---- */
 
-static size_t put_utf8(char *out, uint32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* One character in another case: who said it said all that it becomes. */
 static void put_letter(struct jinja_build *b, struct jinja_str text, size_t at,
                        enum letter_form form)
@@ -330,7 +307,7 @@ static void put_letter(struct jinja_build *b, struct jinja_str text, size_t at,
     unsigned char said[sizeof(out)];
 
     for (size_t i = 0; i < count; i++)
-        n += put_utf8(out + n, forms[i]);
+        n += unicode_put(forms[i], out + n);
     memset(said, text.said && text.said[at], n);
     jinja_put(b, (struct jinja_str){out, text.said ? said : NULL, n});
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/sortindex.h"
+#include "model/unicode.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -95,17 +96,6 @@ static int hex4(const struct parser *p, size_t at)
     return v;
 }
 
-static size_t put_utf8(char *to, uint32_t c)
-{
-    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-
-    for (size_t i = n - 1; i > 0; i--, c >>= 6)
-        to[i] = (char)(0x80 | (c & 0x3f));
-    to[0] = (char)(first[n] | c);
-    return n;
-}
-
 /* Behind "\u"; the bytes written, at most 4, which is less than was read; 0 if it is wrong. */
 static size_t take_unicode(struct parser *p, char *to)
 {
@@ -115,14 +105,14 @@ static size_t take_unicode(struct parser *p, char *to)
         return 0;
     p->at += 4;
     if (high < 0xd800 || high >= 0xe000)
-        return put_utf8(to, (uint32_t)high);
+        return unicode_put((uint32_t)high, to);
     if (p->text.len - p->at < 6 || p->text.at[p->at] != '\\' || p->text.at[p->at + 1] != 'u')
         return 0;
     low = hex4(p, p->at + 2);
     if (low < 0xdc00 || low >= 0xe000)
         return 0;
     p->at += 6;
-    return put_utf8(to, 0x10000 + (((uint32_t)high - 0xd800) << 10) + ((uint32_t)low - 0xdc00));
+    return unicode_put(0x10000 + (((uint32_t)high - 0xd800) << 10) + ((uint32_t)low - 0xdc00), to);
 }
 
 /* Behind the backslash. */
