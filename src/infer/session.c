@@ -60,6 +60,8 @@ struct llmos_session {
     struct lookup lookup;
     struct twin twin;
     struct draft_odds odds[DRAFT_SOURCES];
+    const int32_t *replay; /* what it says, of the benchmark; NULL: what it samples */
+    uint32_t replay_from, replay_count;
 };
 
 /* What a step does with one session. */
@@ -492,6 +494,7 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
     s->mark = 0;
     s->grammar = NULL;
     s->matcher = NULL;
+    s->replay = NULL;
     s->sampling = *o;
     if (o->bias_count)
         memcpy(s->bias, o->bias, o->bias_count * sizeof(*o->bias));
@@ -555,6 +558,7 @@ static void leave_grammar(struct llmos_session *s)
         grammars_give(&s->context->grammars, s->grammar);
     s->grammar = NULL;
     s->matcher = NULL;
+    s->replay = NULL;
 }
 
 /* All or none. */
@@ -1022,6 +1026,8 @@ static int sample_one(const llmos_context *c, struct turn *t, uint32_t more,
         return LLMOS_ENOMEM;
     rc = sampler_pick(&s->sampling, forward_logits(&c->forward, t->logits_at + more), c->n_vocab,
                       &history, s->matcher, &t->rng, scratch, out);
+    if (s->replay && s->count + more - s->replay_from < s->replay_count)
+        out->token = s->replay[s->count + more - s->replay_from];
     if (rc == 0 && s->matcher && !matcher_accept(s->matcher, (uint32_t)out->token))
         return matcher_failure(s->matcher) < 0 ? matcher_failure(s->matcher) : LLMOS_ENOTFOUND;
     return rc;
@@ -1178,6 +1184,13 @@ void context_limits(llmos_context *c, size_t memory_max_bytes, struct limits *li
 void context_guess_always(llmos_context *c)
 {
     c->guesses_always = true;
+}
+
+void session_replay(llmos_session *s, const int32_t *tokens, uint32_t count)
+{
+    s->replay = tokens;
+    s->replay_from = s->count;
+    s->replay_count = count;
 }
 
 bool context_is_sound(const llmos_context *c, struct llmos_error *why)

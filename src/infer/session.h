@@ -17,4 +17,8 @@ void context_limits(llmos_context *context, size_t memory_max_bytes, struct limi
  * session says must not depend on it, and what pays depends on the machine. */
 void context_guess_always(llmos_context *context);
 
+/* From now on the session says these tokens, which stay the caller's, whatever it samples, and
+ * behind the last what it samples: how fast a text would be said that this model would not say. */
+void session_replay(llmos_session *session, const int32_t *tokens, uint32_t count);
+
 #endif

@@ -7,6 +7,7 @@
 clients=$LLMOS_BUILD/bench/clients
 first_token=$LLMOS_BUILD/bench/first_token
 memory=$LLMOS_BUILD/bench/memory
+speculation=$LLMOS_BUILD/bench/speculation
 get=$LLMOS_BUILD/tests/e2e/json_get
 cd "$work" || exit 1
 "$LLMOS_BUILD/tests/e2e/synth_model" tiny tiny.gguf || exit 1
@@ -39,7 +40,7 @@ measures() {
         [ "$($get "servers.$server.tokens" < out)" = 72 ] &&
             [ "$($get "servers.$server.cached_prompt_tokens" < out)" = 0 ] &&
             [ "$($get "servers.$server.counted_by" < out)" = server ] || return 1
-        for figure in tokens_per_second first_token_ms_median first_token_ms_p95 between_chunks_ms_p95; do
+        for figure in tokens_per_second first_token_ms_median first_token_ms_p95; do
             $get "servers.$server.$figure" < out | awk '{exit !($1 > 0)}' || return 1
         done
     done
@@ -86,6 +87,16 @@ claim 'first_token tells the first byte from the end' waits
 claim 'a program that fails is told with its complaint' \
     fails "command 'echo x; echo why >&2; exit 3': it ends with exit code 3: why" "$first_token" 'echo x; echo why >&2; exit 3'
 claim 'a program that prints nothing has no first token' fails 'it prints nothing' "$first_token" true
+
+# ---- a text that was not its own idea ----
+guesses() {
+    printf 'one two three four five six seven eight nine ten\n' > before.txt
+    run "$speculation" tiny.gguf before.txt before.txt -r 1 --json
+    [ "$code" = 0 ] && awk -v all="$($get answer_tokens < out)" -v right="$($get accepted_tokens < out)" \
+        'BEGIN {exit !(right > all / 4 && right < all)}'
+}
+claim 'a text that quotes is guessed' guesses
+claim 'speculation says what is wrong with a text' fails "nothing.txt" "$speculation" tiny.gguf nothing.txt before.txt
 
 # ---- many engines ----
 counts() {
