@@ -94,6 +94,24 @@ int file_write_all(int fd, const void *bytes, size_t n)
     return 0;
 }
 
+int file_write_at(int fd, const void *bytes, size_t n, uint64_t at)
+{
+    const char *from = bytes;
+
+    while (n > 0) {
+        ssize_t done = pwrite(fd, from, n, (off_t)at);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -1;
+        from += done;
+        at += (uint64_t)done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
 int file_replace(const char *path, struct str bytes, struct llmos_error *err)
 {
     CLEANUP(fd) int fd = -1;

@@ -21,6 +21,8 @@ int file_replace(const char *path, struct str bytes, struct llmos_error *err);
 
 /* All of n bytes, continuing after signals and short writes.  -1 and errno on failure. */
 int file_write_all(int fd, const void *bytes, size_t n);
+/* The same behind `at` bytes; the descriptor's own offset is neither used nor moved. */
+int file_write_at(int fd, const void *bytes, size_t n, uint64_t at);
 
 /* A regular file mapped read-only.  The file may shrink under us (another process truncates it):
  * the reader then gets SIGBUS, which ends only the VCE that mapped it. */

@@ -2,14 +2,12 @@
 /* ggufwrite.c - see ggufwrite.h */
 #include "model/ggufwrite.h"
 
-#include "base/file.h"
 #include "base/mem.h"
 
 #include <assert.h>
 
 #define ALIGNMENT        32
 #define HEADER_BYTES_MAX (1u << 30) /* a vocabulary of 4 million tokens has 100 MB */
-#define OUT_BYTES        (1u << 20)
 
 struct ggufwrite_plan {
     enum dtype type;
@@ -18,11 +16,11 @@ struct ggufwrite_plan {
 
 void ggufwrite_init(struct ggufwrite *w, int fd)
 {
-    *w = (struct ggufwrite){.fd = fd};
+    *w = (struct ggufwrite){0};
     buf_init(&w->values, HEADER_BYTES_MAX);
     buf_init(&w->tensors, HEADER_BYTES_MAX);
     buf_init(&w->plan, HEADER_BYTES_MAX);
-    buf_init(&w->out, 4 * OUT_BYTES);
+    pieces_init(&w->out, fd, NULL, NULL);
 }
 
 void ggufwrite_fini(struct ggufwrite *w)
@@ -30,7 +28,7 @@ void ggufwrite_fini(struct ggufwrite *w)
     buf_fini(&w->values);
     buf_fini(&w->tensors);
     buf_fini(&w->plan);
-    buf_fini(&w->out);
+    pieces_fini(&w->out);
 }
 
 /* ---- the header ---- */
@@ -169,23 +167,16 @@ void ggufwrite_tensor(struct ggufwrite *w, const char *name, enum dtype type, co
 
 /* ---- the data ---- */
 
-static int flush(struct ggufwrite *w, struct llmos_error *err)
+static int put(struct ggufwrite *w, const void *bytes, size_t n, struct llmos_error *err)
 {
-    int rc = buf_check(&w->out, "a part of the model file", err);
+    int rc = pieces_put(&w->out, bytes, n, err);
 
-    if (rc < 0)
-        return rc;
-    if (file_write_all(w->fd, buf_str(&w->out).at, w->out.len) < 0)
-        return fail_errno(err, "cannot write the model file");
-    buf_clear(&w->out);
-    return 0;
+    return rc < 0 ? fail_while(err, rc, "cannot write the model file") : 0;
 }
 
-static void pad(struct ggufwrite *w, uint64_t written)
+static int pad(struct ggufwrite *w, uint64_t written, struct llmos_error *err)
 {
-    static const char zeros[ALIGNMENT];
-
-    buf_put(&w->out, zeros, (ALIGNMENT - written % ALIGNMENT) % ALIGNMENT);
+    return put(w, NULL, (ALIGNMENT - written % ALIGNMENT) % ALIGNMENT, err);
 }
 
 static const struct ggufwrite_plan *plan_at(const struct ggufwrite *w, uint64_t i)
@@ -193,9 +184,24 @@ static const struct ggufwrite_plan *plan_at(const struct ggufwrite *w, uint64_t 
     return (const struct ggufwrite_plan *)(const void *)w->plan.at + i;
 }
 
+static int put_header(struct ggufwrite *w, struct llmos_error *err)
+{
+    const struct {
+        char magic[4];
+        uint32_t version;
+        uint64_t tensors, values;
+    } head = {"GGUF", 3, w->tensor_count, w->value_count};
+    int rc = put(w, &head, sizeof(head), err);
+
+    if (rc == 0)
+        rc = put(w, buf_str(&w->values).at, w->values.len, err);
+    if (rc == 0)
+        rc = put(w, buf_str(&w->tensors).at, w->tensors.len, err);
+    return rc == 0 ? pad(w, pieces_length(&w->out), err) : rc;
+}
+
 int ggufwrite_begin(struct ggufwrite *w, struct llmos_error *err)
 {
-    uint64_t bytes = 4 + 4 + 8 + 8 + w->values.len + w->tensors.len;
     int rc;
 
     assert(w->elements_left == 0);
@@ -204,42 +210,25 @@ int ggufwrite_begin(struct ggufwrite *w, struct llmos_error *err)
         rc = buf_check(&w->tensors, "the table of tensors", err);
     if (rc == 0)
         rc = buf_check(&w->plan, "the table of tensors", err);
-    buf_puts(&w->out, "GGUF");
-    buf_put_u32(&w->out, 3);
-    buf_put_u64(&w->out, w->tensor_count);
-    buf_put_u64(&w->out, w->value_count);
     if (rc == 0)
-        rc = flush(w, err);
-    if (rc < 0)
-        return rc;
-    if (file_write_all(w->fd, buf_str(&w->values).at, w->values.len) < 0 ||
-        file_write_all(w->fd, buf_str(&w->tensors).at, w->tensors.len) < 0)
-        return fail_errno(err, "cannot write the model file");
-    pad(w, bytes);
-    w->bytes_left = w->tensor_count ? plan_at(w, 0)->bytes : 0;
-    return 0;
+        rc = put_header(w, err);
+    if (rc == 0)
+        w->bytes_left = w->tensor_count ? plan_at(w, 0)->bytes : 0;
+    return rc;
 }
 
 int ggufwrite_blocks(struct ggufwrite *w, const void *blocks, size_t bytes, struct llmos_error *err)
 {
-    assert(w->current < w->tensor_count && bytes <= w->bytes_left);
-    if (bytes > OUT_BYTES) { /* larger than the buffer: not through it */
-        int rc = flush(w, err);
+    int rc = put(w, blocks, bytes, err);
 
-        if (rc < 0)
-            return rc;
-        if (file_write_all(w->fd, blocks, bytes) < 0)
-            return fail_errno(err, "cannot write the model file");
-    } else {
-        buf_put(&w->out, blocks, bytes);
-    }
+    assert(w->current < w->tensor_count && bytes <= w->bytes_left);
     w->bytes_left -= bytes;
-    if (w->bytes_left == 0) {
-        pad(w, plan_at(w, w->current)->bytes);
+    if (rc == 0 && w->bytes_left == 0) {
+        rc = pad(w, plan_at(w, w->current)->bytes, err);
         w->current++;
         w->bytes_left = w->current < w->tensor_count ? plan_at(w, w->current)->bytes : 0;
     }
-    return w->out.len >= OUT_BYTES || w->out.bad ? flush(w, err) : 0;
+    return rc;
 }
 
 int ggufwrite_values(struct ggufwrite *w, const float *x, size_t n, struct llmos_error *err)
@@ -265,6 +254,8 @@ int ggufwrite_values(struct ggufwrite *w, const float *x, size_t n, struct llmos
 
 int ggufwrite_end(struct ggufwrite *w, struct llmos_error *err)
 {
+    int rc = pieces_end(&w->out, err);
+
     assert(w->current == w->tensor_count);
-    return flush(w, err);
+    return rc < 0 ? fail_while(err, rc, "cannot write the model file") : 0;
 }

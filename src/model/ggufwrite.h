@@ -18,17 +18,17 @@
 #define MODEL_GGUFWRITE_H
 
 #include "base/buf.h"
+#include "base/pieces.h"
 #include "model/gguf.h"
 
 struct ggufwrite {
-    int fd;
     uint64_t value_count, tensor_count;
     uint64_t elements_left;       /* of the array that is being put */
     uint64_t offset;              /* of the next tensor in the data section */
     struct buf values, tensors;   /* as they will stand in the file */
     struct buf plan;              /* struct ggufwrite_plan of each tensor */
     uint64_t current, bytes_left; /* the tensor whose values come next, and what it lacks */
-    struct buf out;               /* written when full */
+    struct pieces out;
 };
 
 void ggufwrite_init(struct ggufwrite *w, int fd);

@@ -2,7 +2,9 @@
 /* packfile.c - see packfile.h */
 #include "model/packfile.h"
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "base/pieces.h"
 #include "model/loaded.h"
 #include "tensor/backend.h"
 #include "tensor/packed.h"
@@ -11,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PIECE_BYTES  (2u << 20) /* of one write: a large page */
 #define MATRIX_ALIGN 4096u
 #define LANES        8
 
@@ -185,73 +186,28 @@ static uint64_t checksum_end(const struct checksum *s)
 /* --- writing --- */
 
 struct writer {
-    int fd;
-    char *piece;
-    size_t used;
-    uint64_t at; /* where the piece will stand */
+    struct pieces out;
     struct checksum sum;
     struct header *header;
     packfile_progress progress;
     void *arg;
 };
 
-static int put_at(int fd, const void *bytes, size_t n, uint64_t at, struct llmos_error *err)
+static int piece_written(void *arg, const char *piece, size_t n, uint64_t at,
+                         struct llmos_error *err)
 {
-    for (size_t done = 0; done < n;) {
-        ssize_t rc = pwrite(fd, (const char *)bytes + done, n - done, (off_t)(at + done));
+    struct writer *w = arg;
+    size_t skip = at == 0 ? sizeof(struct header) : 0;
 
-        if (rc < 0 && errno == EINTR)
-            continue;
-        if (rc <= 0)
-            return fail_errno(err, "cannot write packed weights");
-        done += (size_t)rc;
-    }
-    return 0;
-}
-
-static int flush(struct writer *w, struct llmos_error *err)
-{
-    size_t skip = w->at == 0 ? sizeof(struct header) : 0;
-    int rc = put_at(w->fd, w->piece, w->used, w->at, err);
-
-    if (rc < 0)
-        return rc;
-    checksum_add(&w->sum, w->piece + skip, w->used - skip);
-    w->at += w->used;
-    w->used = 0;
-    if (w->progress && w->progress(w->arg, w->at, w->header->file_bytes) < 0)
+    checksum_add(&w->sum, piece + skip, n - skip);
+    if (w->progress && w->progress(w->arg, at + n, w->header->file_bytes) < 0)
         return fail(err, LLMOS_ECANCELED, "packing was canceled");
-    return 0;
-}
-
-/* Appends n bytes; zeros where `bytes` is NULL. */
-static int put(struct writer *w, const void *bytes, size_t n, struct llmos_error *err)
-{
-    const char *from = bytes;
-
-    while (n > 0) {
-        size_t some = n < PIECE_BYTES - w->used ? n : PIECE_BYTES - w->used;
-
-        if (from)
-            memcpy(w->piece + w->used, from, some);
-        else
-            memset(w->piece + w->used, 0, some);
-        from = from ? from + some : NULL;
-        w->used += some;
-        n -= some;
-        if (w->used == PIECE_BYTES) {
-            int rc = flush(w, err);
-
-            if (rc < 0)
-                return rc;
-        }
-    }
     return 0;
 }
 
 static int put_zeros_to(struct writer *w, uint64_t at, struct llmos_error *err)
 {
-    return put(w, NULL, (size_t)(at - w->at - w->used), err);
+    return pieces_put(&w->out, NULL, (size_t)(at - pieces_length(&w->out)), err);
 }
 
 static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_error *err)
@@ -262,7 +218,7 @@ static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_err
 
     for (size_t g = 0; rc == 0 && g < packed_groups(t->shape[1]); g++) {
         packed_write(t, g, g + 1, group);
-        rc = put(w, group, bytes, err);
+        rc = pieces_put(&w->out, group, bytes, err);
     }
     mem_free(group);
     return rc;
@@ -271,10 +227,10 @@ static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_err
 static int put_all(struct writer *w, const llmos_model *m, const struct plan *plan,
                    struct llmos_error *err)
 {
-    int rc = put(w, NULL, sizeof(struct header), err);
+    int rc = pieces_put(&w->out, NULL, sizeof(struct header), err);
 
     if (rc == 0)
-        rc = put(w, plan->rows, plan->bytes - sizeof(struct header), err);
+        rc = pieces_put(&w->out, plan->rows, plan->bytes - sizeof(struct header), err);
     for (size_t i = 0, k = 0; rc == 0 && matrix_at(m, i); i++) {
         if (!is_packable(*matrix_at(m, i)))
             continue;
@@ -285,17 +241,19 @@ static int put_all(struct writer *w, const llmos_model *m, const struct plan *pl
     if (rc == 0)
         rc = put_zeros_to(w, plan->header->file_bytes, err);
     if (rc == 0)
-        rc = flush(w, err);
+        rc = pieces_end(&w->out, err);
     if (rc < 0)
         return rc;
     plan->header->checksum = checksum_end(&w->sum);
-    return put_at(w->fd, plan->header, sizeof(struct header), 0, err);
+    if (file_write_at(w->out.fd, plan->header, sizeof(struct header), 0) < 0)
+        return fail_errno(err, "cannot write the header");
+    return 0;
 }
 
 int packfile_write(int fd, const llmos_model *m, packfile_progress progress, void *arg,
                    struct llmos_error *err)
 {
-    struct writer w = {.fd = fd, .progress = progress, .arg = arg};
+    struct writer w = {.progress = progress, .arg = arg};
     struct plan plan;
     int rc;
 
@@ -306,12 +264,11 @@ int packfile_write(int fd, const llmos_model *m, packfile_progress progress, voi
     if (rc < 0)
         return rc;
     w.header = plan.header;
-    w.piece = mem_aligned(PIECE_BYTES);
-    rc = w.piece ? put_all(&w, m, &plan, err)
-                 : fail(err, LLMOS_ENOMEM, "no memory for a piece of %u bytes", PIECE_BYTES);
-    mem_free(w.piece);
+    pieces_init(&w.out, fd, piece_written, &w);
+    rc = put_all(&w, m, &plan, err);
+    pieces_fini(&w.out);
     mem_free(plan.header);
-    return rc;
+    return rc < 0 ? fail_while(err, rc, "cannot write packed weights") : 0;
 }
 
 /* --- reading --- */
