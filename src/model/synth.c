@@ -223,7 +223,7 @@ static void fill(struct weaver *v, float *x, size_t n, float width)
 /* Quantisers of these take up to 20 us a value. */
 static bool searches(enum dtype type)
 {
-    return dtype_info(type)->block > 1 && !dtype_is_integer(type);
+    return type >= DTYPE_Q2_K;
 }
 
 /* NULL: no memory. */

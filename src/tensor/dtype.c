@@ -386,10 +386,10 @@ static void iq4_nl_from_row(const float *x, const float *importance, void *block
 
 /* Twice the values of E2M1, an exponent of two bits and one of fraction (OCP Microscaling Formats,
  * version 1.0, 5.3.3), so that they are integers. */
-static const int8_t mxfp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+const int8_t mxfp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 #define MXFP4_NAN 255
 
-static float mxfp4_scale(uint8_t e)
+float mxfp4_scale(uint8_t e)
 {
     return e == MXFP4_NAN ? NAN : ldexpf(1, e - 128);
 }

@@ -141,8 +141,11 @@ struct block_tq2_0 {
  * decoded to f32, a tile at a time. */
 static inline bool dtype_is_integer(enum dtype t)
 {
-    return t >= DTYPE_Q8_0 && t <= DTYPE_Q6_K;
+    return t >= DTYPE_Q8_0 && t <= DTYPE_MXFP4;
 }
+
+extern const int8_t iq4_levels[16], mxfp4_levels[16];
+float mxfp4_scale(uint8_t e); /* 2^(e - 128); NaN for 255 */
 
 const struct dtype_info *dtype_info(enum dtype t);
 int dtype_by_gguf_id(uint32_t id);   /* -1: a type that we do not know */

@@ -336,27 +336,63 @@ INLINE vec low_halves(__m256i v)
     return high_halves(_mm256_slli_epi32(v, 16));
 }
 
+/* 2^(e - 128); NaN for 255. */
+INLINE vec exponents(__m256i e)
+{
+    const __m256i one = _mm256_set1_epi32(1);
+    __m256i small =
+        _mm256_sllv_epi32(_mm256_set1_epi32(1 << 21), e); /* subnormal: 2^-128, 2^-127 */
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+
+    bits = _mm256_blendv_epi8(small, bits, _mm256_cmpgt_epi32(e, one));
+    bits = _mm256_blendv_epi8(bits, _mm256_set1_epi32(0x7fc00000),
+                              _mm256_cmpeq_epi32(e, _mm256_set1_epi32(255)));
+    return _mm256_castsi256_ps(bits);
+}
+
+/* a with what stands two bytes later. */
+INLINE __m256i two_bytes_on(__m256i a, __m256i b)
+{
+    return _mm256_or_si256(_mm256_srli_epi32(a, 16), _mm256_slli_epi32(b, 16));
+}
+
+/* Where d does not come first: the sixteen bytes that end with it. */
+INLINE void get_super_head(enum dtype type, const struct rows8 *rows, size_t offset, struct head *h)
+{
+    __m256i v[4];
+
+    transpose8(rows, offset + block_bytes(type) - 16, v);
+    h->d = type == DTYPE_Q2_K ? low_halves(v[3]) : high_halves(v[3]);
+    if (type == DTYPE_Q2_K)
+        h->m = v_mul(high_halves(v[3]), v_set1(VNNI ? 1.0f / 128 : 1.0f / 32));
+    if (type == DTYPE_Q2_K)
+        transpose8(rows, offset, h->scales);
+    if (type == DTYPE_Q6_K)
+        transpose8(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
+    for (unsigned i = 0; i < 3 && type == DTYPE_Q3_K; i++)
+        h->scales[i] = two_bytes_on(v[i], v[i + 1]);
+}
+
 INLINE void get_head(enum dtype type, const struct rows8 *rows, size_t offset, struct head *h)
 {
     __m256i v[4];
 
-    if (type == DTYPE_Q6_K) {
-        transpose8(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
-        transpose8(rows, offset + offsetof(struct block_q6_K, scale) + 2, v);
-        h->d = high_halves(v[3]);
+    if (has_halves(type)) {
+        get_super_head(type, rows, offset, h);
         return;
     }
     transpose8(rows, offset, v);
-    h->d = low_halves(v[0]);
+    h->d = type == DTYPE_MXFP4 ? exponents(_mm256_and_si256(v[0], _mm256_set1_epi32(255)))
+                               : low_halves(v[0]);
     if (has_offset(type))
         h->m = high_halves(v[0]);
     if (type == DTYPE_Q5_0)
-        h->high = _mm256_or_si256(_mm256_srli_epi32(v[0], 16), _mm256_slli_epi32(v[1], 16));
+        h->high = two_bytes_on(v[0], v[1]);
     if (type == DTYPE_Q5_1) {
         h->high = v[1];
         h->m = v_fma(v_set1(16), h->d, h->m); /* for the bias */
     }
-    if (type == DTYPE_Q4_K)
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_IQ4_XS)
         memcpy(h->scales, v, sizeof(v));
 }
 
@@ -367,30 +403,65 @@ INLINE __m256i bits(__m256i v, unsigned at, unsigned count, unsigned to)
     return _mm256_and_si256(v, _mm256_set1_epi32((int)(((1u << count) - 1) << to)));
 }
 
-/* A scale of q6_K, signed, as its sums are multiplied by it. */
-INLINE __m256i signed_byte(__m256i v, unsigned byte)
+/* A whole number as integer sums are multiplied by it. */
+INLINE __m256i factor(__m256i v)
 {
-    v = _mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * byte), 24);
     return VNNI ? v : _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa);
 }
 
-/* Of one 32-block: scale and offset; of q6_K what its halves are multiplied by before. */
+/* Of one 32-block: scale and offset; of types whose halves have their own, what the sums of these
+ * are multiplied by before, and (q2_K) their minima. */
 struct scales {
     vec d, m;
-    __m256i by[2];
+    __m256i by[2], minima[2];
 };
+
+/* Scale k of sixteen. */
+INLINE __m256i sixteenth_scale(enum dtype type, const struct head *h, unsigned k)
+{
+    const __m256i *s = h->scales;
+    __m256i scale;
+
+    if (type == DTYPE_Q6_K)
+        return factor(_mm256_srai_epi32(_mm256_slli_epi32(s[k / 4], 24 - 8 * (k % 4)), 24));
+    if (type == DTYPE_Q2_K)
+        return factor(bits(s[k / 4], k % 4 * 8, 4, 0));
+    scale = _mm256_or_si256(bits(s[k % 8 / 4], k % 4 * 8 + k / 8 * 4, 4, 0),
+                            bits(s[2], k % 4 * 8 + k / 4 * 2, 2, 4));
+    return factor(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
+}
+
+INLINE __m256i sixteenth_minimum(enum dtype type, const struct head *h, unsigned k)
+{
+    return type == DTYPE_Q2_K ? factor(bits(h->scales[k / 4], k % 4 * 8 + 4, 4, 0))
+                              : _mm256_setzero_si256();
+}
+
+INLINE vec iq4_xs_scales(const struct head *h, unsigned part)
+{
+    __m256i scale = _mm256_or_si256(bits(h->scales[1], 4 * part, 4, 0),
+                                    bits(h->scales[0], 16 + 2 * part, 2, 4));
+
+    return v_mul(h->d, _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32))));
+}
 
 INLINE struct scales get_scales(enum dtype type, const struct head *h, unsigned part)
 {
     const __m256i *s = h->scales;
     unsigned at = 8 * (part % 4);
     __m256i scale, min;
+    vec d, h_m;
 
-    if (type == DTYPE_Q6_K)
-        return (struct scales){.d = h->d,
-                               .by = {signed_byte(s[part / 2], part % 2 * 2),
-                                      signed_byte(s[part / 2], part % 2 * 2 + 1)}};
-    if (type != DTYPE_Q4_K)
+    if (has_halves(type))
+        return (struct scales){
+            .d = h->d,
+            .m = type == DTYPE_Q2_K ? h->m : v_zero(),
+            .by = {sixteenth_scale(type, h, 2 * part), sixteenth_scale(type, h, 2 * part + 1)},
+            .minima = {sixteenth_minimum(type, h, 2 * part),
+                       sixteenth_minimum(type, h, 2 * part + 1)}};
+    if (type == DTYPE_IQ4_XS)
+        return (struct scales){.d = iq4_xs_scales(h, part)};
+    if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
         return (struct scales){.d = h->d, .m = has_offset(type) ? h->m : v_zero()};
     if (part < 4) {
         scale = bits(s[1], at, 6, 0);
@@ -399,27 +470,34 @@ INLINE struct scales get_scales(enum dtype type, const struct head *h, unsigned 
         scale = _mm256_or_si256(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
         min = _mm256_or_si256(bits(s[3], at + 4, 4, 0), bits(s[2], at + 6, 2, 4));
     }
-    return (struct scales){.d = v_mul(h->d, _mm256_cvtepi32_ps(scale)),
-                           .m = v_mul(h->m, v_sub(v_zero(), _mm256_cvtepi32_ps(min)))};
+    d = v_mul(h->d, _mm256_cvtepi32_ps(scale));
+    h_m = v_mul(h->m, v_sub(v_zero(), _mm256_cvtepi32_ps(min)));
+    return (struct scales){.d = d, .m = type == DTYPE_Q5_K ? v_fma(v_set1(16), d, h_m) : h_m};
 }
 
 /* 32-blocks whose quants lie in the same bytes. */
 INLINE unsigned together(enum dtype type)
 {
-    return type == DTYPE_Q4_K ? 2 : type == DTYPE_Q6_K ? 4 : 1;
+    return type == DTYPE_Q4_K || type == DTYPE_Q5_K ? 2 : has_halves(type) ? 4 : 1;
 }
 
 #define TOGETHER_MAX 4
 
+/* Weights of 8 bits. */
+INLINE bool has_bytes(enum dtype type)
+{
+    return type == DTYPE_Q8_0 || levels_of(type);
+}
+
 /* Integer sums of an element, and registers of weights that go into each. */
 INLINE unsigned sums(enum dtype type)
 {
-    return type == DTYPE_Q6_K || (type == DTYPE_Q8_0 && !VNNI) ? 2 : 1;
+    return has_halves(type) || (has_bytes(type) && !VNNI) ? 2 : 1;
 }
 
 INLINE unsigned sum_groups(enum dtype type)
 {
-    return type == DTYPE_Q6_K ? 4 : 8;
+    return has_halves(type) ? 4 : 8;
 }
 
 #define W_MAX (VNNI ? 8 : 16) /* registers of a block */
@@ -460,18 +538,63 @@ INLINE void get_nibbles(const struct rows8 *rows, size_t offset, __m256i w[8])
     }
 }
 
+/* Bytes with 128 added, as sums want them: without VNNI as low nibbles and then high ones. */
+INLINE void put_bytes(const __m256i v[8], __m256i *w)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        w[i] = VNNI ? v[i] : byte_bits(v[i], 0, 4, 0);
+        if (!VNNI)
+            w[8 + i] = byte_bits(v[i], 4, 4, 0);
+    }
+}
+
 INLINE void get_q8_0(const struct rows8 *rows, size_t offset, __m256i *w)
 {
     __m256i v[8];
 
     transpose8(rows, offset, v);
     transpose8(rows, offset + 16, v + 4);
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 8; i++)
         v[i] = _mm256_xor_si256(v[i], _mm256_set1_epi8(-128));
-        w[i] = VNNI ? v[i] : byte_bits(v[i], 0, 4, 0);
-        if (!VNNI)
-            w[8 + i] = byte_bits(v[i], 4, 4, 0);
-    }
+    put_bytes(v, w);
+}
+
+/* Places in a list of levels, which stand for these. */
+INLINE void get_levels(enum dtype type, const struct rows8 *rows, size_t offset, __m256i *w)
+{
+    const __m256i list = _mm256_xor_si256(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels_of(type))),
+        _mm256_set1_epi8(-128));
+    __m256i v[8];
+
+    get_nibbles(rows, offset, v);
+    for (unsigned i = 0; i < 8; i++)
+        v[i] = _mm256_shuffle_epi8(list, v[i]);
+    put_bytes(v, w);
+}
+
+INLINE void get_q2_k(const struct rows8 *rows, size_t offset, __m256i w[][W_MAX])
+{
+    __m256i v[8];
+
+    transpose8(rows, offset, v);
+    transpose8(rows, offset + 16, v + 4);
+    for (unsigned k = 0; k < 4; k++)
+        for (unsigned i = 0; i < 8; i++)
+            w[k][i] = byte_bits(v[i], 2 * k, 2, 0);
+}
+
+/* Further bits of quants: of values 32 part + l of a block, bit `part` of byte l. */
+INLINE void add_high_bits(const struct rows8 *rows, size_t offset, unsigned part, unsigned count,
+                          unsigned to, __m256i w[][W_MAX])
+{
+    __m256i v[8];
+
+    transpose8(rows, offset, v);
+    transpose8(rows, offset + 16, v + 4);
+    for (unsigned k = 0; k < count; k++)
+        for (unsigned i = 0; i < 8; i++)
+            w[k][i] = _mm256_or_si256(w[k][i], byte_bits(v[i], part + k, 1, to));
 }
 
 INLINE void get_q4_k(const struct rows8 *rows, size_t offset, __m256i w[][W_MAX])
@@ -528,8 +651,28 @@ INLINE void get_quants(enum dtype type, const struct rows8 *rows, size_t offset,
         get_nibbles(rows, offset + 8, w[0]);
         add_fifth_bits(h->high, w[0]);
         break;
+    case DTYPE_IQ4_NL:
+        get_levels(type, rows, offset + 2, w[0]);
+        break;
+    case DTYPE_IQ4_XS:
+        get_levels(type, rows, offset + 8 + 16 * part, w[0]);
+        break;
+    case DTYPE_MXFP4:
+        get_levels(type, rows, offset + 1, w[0]);
+        break;
+    case DTYPE_Q2_K:
+        get_q2_k(rows, offset + 16 + 8 * part, w);
+        break;
+    case DTYPE_Q3_K:
+        get_q2_k(rows, offset + 32 + 8 * part, w);
+        add_high_bits(rows, offset, part, 4, 2, w);
+        break;
     case DTYPE_Q4_K:
         get_q4_k(rows, offset + 16 + 16 * part, w);
+        break;
+    case DTYPE_Q5_K:
+        get_q4_k(rows, offset + 48 + 16 * part, w);
+        add_high_bits(rows, offset + 16, part, 2, 4, w);
         break;
     default:
         get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
@@ -538,23 +681,31 @@ INLINE void get_quants(enum dtype type, const struct rows8 *rows, size_t offset,
 
 #if VNNI
 
+INLINE __m256i minus_128_half(const struct x_q8 *x, unsigned k)
+{
+    return _mm256_set1_epi32(k == 0 ? x->minus_128_low : x->minus_128_sum - x->minus_128_low);
+}
+
 /* What sum k of a block starts from: minus the bias times the sum of x, and that is 128 times as
  * large in x. */
 INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 {
-    int32_t sum;
-
     switch (type) {
     case DTYPE_Q8_0:
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+    case DTYPE_MXFP4:
         return _mm256_set1_epi32(x->minus_128_sum);
     case DTYPE_Q4_0:
         return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 4);
     case DTYPE_Q5_0:
     case DTYPE_Q5_1:
+    case DTYPE_Q5_K:
         return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 3);
+    case DTYPE_Q3_K:
+        return _mm256_srai_epi32(minus_128_half(x, k), 5);
     case DTYPE_Q6_K:
-        sum = k == 0 ? x->minus_128_low : x->minus_128_sum - x->minus_128_low;
-        return _mm256_srai_epi32(_mm256_set1_epi32(sum), 2);
+        return _mm256_srai_epi32(minus_128_half(x, k), 2);
     default:
         return _mm256_setzero_si256();
     }
@@ -572,7 +723,14 @@ INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 /* Sum k of a block, as a part of its whole sum. */
 INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
 {
-    return type == DTYPE_Q6_K ? _mm256_mullo_epi32(sum, s->by[k]) : sum;
+    return has_halves(type) ? _mm256_mullo_epi32(sum, s->by[k]) : sum;
+}
+
+/* Minima times the sums of x that they meet, which are 128 times as large and negative. */
+INLINE __m256i minima_sum(const struct scales *s, const struct x_q8 *x)
+{
+    return _mm256_add_epi32(_mm256_mullo_epi32(s->minima[0], minus_128_half(x, 0)),
+                            _mm256_mullo_epi32(s->minima[1], minus_128_half(x, 1)));
 }
 
 #define PREPARE prepare
@@ -587,19 +745,25 @@ INLINE __m256i two_halves(const int16_t pair[2])
     return _mm256_set1_epi32(v);
 }
 
+INLINE __m256i minus_32_half(const struct x_q8 *x, unsigned k)
+{
+    __m256i low = two_halves(x->minus_32_low), all = two_halves(x->minus_16_sum);
+
+    return k == 0 ? low : _mm256_sub_epi16(_mm256_add_epi16(all, all), low);
+}
+
 /* What sum k of a block starts from: minus the bias times the sum of x. */
 INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 {
+    const bool is_five = type == DTYPE_Q5_0 || type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
     __m256i all;
 
-    if (type == DTYPE_Q6_K && k == 0)
-        return two_halves(x->minus_32_low);
-    if (has_offset(type) ? type != DTYPE_Q5_1 : type == DTYPE_Q8_0 && k == 0)
+    if (has_offset(type) ? !is_five : has_bytes(type) && k == 0)
         return _mm256_setzero_si256();
+    if (has_halves(type))
+        return type == DTYPE_Q3_K ? _mm256_srai_epi16(minus_32_half(x, k), 3) : minus_32_half(x, k);
     all = two_halves(x->minus_16_sum);
-    if (type == DTYPE_Q6_K)
-        return _mm256_sub_epi16(_mm256_add_epi16(all, all), two_halves(x->minus_32_low));
-    return type == DTYPE_Q5_0 || type == DTYPE_Q5_1 ? all : _mm256_srai_epi16(all, 1);
+    return is_five ? all : _mm256_srai_epi16(all, 1);
 }
 
 INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
@@ -610,9 +774,16 @@ INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 /* Sum k of a block, as a part of its whole sum. */
 INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
 {
-    if (type == DTYPE_Q6_K)
+    if (has_halves(type))
         return _mm256_madd_epi16(sum, s->by[k]);
     return _mm256_madd_epi16(sum, _mm256_set1_epi16(k ? 16 : 1));
+}
+
+/* Minima times the sums of x that they meet, which are 32 times as large and negative. */
+INLINE __m256i minima_sum(const struct scales *s, const struct x_q8 *x)
+{
+    return _mm256_add_epi32(_mm256_madd_epi16(s->minima[0], minus_32_half(x, 0)),
+                            _mm256_madd_epi16(s->minima[1], minus_32_half(x, 1)));
 }
 
 /* Sums of x by their place in groups of four: what 16-bit sums start from. */
@@ -652,6 +823,8 @@ INLINE vec add_block(enum dtype type, const struct scales *s, const struct x_q8 
                      vec acc)
 {
     acc = v_fma(v_mul(_mm256_cvtepi32_ps(sum), s->d), v_set1(x->d), acc);
+    if (type == DTYPE_Q2_K)
+        return v_fma(v_mul(_mm256_cvtepi32_ps(minima_sum(s, x)), s->m), v_set1(x->d), acc);
     return has_offset(type) ? v_fma(s->m, v_set1(x->d_sum), acc) : acc;
 }
 
@@ -762,7 +935,7 @@ struct panel {
 INLINE void panel_fill(enum dtype type, const struct rows8 *rows, unsigned g, size_t b,
                        size_t count, struct panel *p)
 {
-    const unsigned per_block = type == DTYPE_Q8_0 ? W_MAX : 8;
+    const unsigned per_block = has_bytes(type) ? W_MAX : 8;
 
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
@@ -796,7 +969,7 @@ struct panel_x {
 INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
                        const struct panel_x *v, const struct rows8 rows[2], bool is_first)
 {
-    const unsigned per_block = type == DTYPE_Q8_0 ? W_MAX : 8;
+    const unsigned per_block = has_bytes(type) ? W_MAX : 8;
     vec acc[2][Q_TILE_T];
 
     for (unsigned t = 0; t < T; t++) {
@@ -905,14 +1078,24 @@ MATMUL(q5_0, DTYPE_Q5_0)
 MATMUL(q5_1, DTYPE_Q5_1)
 MATMUL(q4_k, DTYPE_Q4_K)
 MATMUL(q6_k, DTYPE_Q6_K)
+MATMUL(q2_k, DTYPE_Q2_K)
+MATMUL(q3_k, DTYPE_Q3_K)
+MATMUL(q5_k, DTYPE_Q5_K)
+MATMUL(iq4_nl, DTYPE_IQ4_NL)
+MATMUL(iq4_xs, DTYPE_IQ4_XS)
+MATMUL(mxfp4, DTYPE_MXFP4)
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
-        [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,
+        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
+        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
+        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
+        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
+        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
+        [DTYPE_MXFP4] = matmul_mxfp4,
     };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};

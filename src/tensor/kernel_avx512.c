@@ -290,29 +290,76 @@ INLINE vec high_halves(__m512i v)
     return low_halves(_mm512_srli_epi32(v, 16));
 }
 
+/* 2^(e - 128); NaN for 255. */
+INLINE vec exponents(__m512i e)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i small =
+        _mm512_sllv_epi32(_mm512_set1_epi32(1 << 21), e); /* subnormal: 2^-128, 2^-127 */
+    __m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(e, one), 23);
+
+    bits = _mm512_mask_mov_epi32(bits, _mm512_cmple_epi32_mask(e, one), small);
+    bits = _mm512_mask_mov_epi32(bits, _mm512_cmpeq_epi32_mask(e, _mm512_set1_epi32(255)),
+                                 _mm512_set1_epi32(0x7fc00000));
+    return _mm512_castsi512_ps(bits);
+}
+
+/* What the place of signed quants in their bytes multiplies them by: shifted up, they end at the
+ * highest bit. */
+INLINE float place(enum dtype type)
+{
+    const unsigned bits = packed_bits(type);
+
+    return has_offset(type) || levels_of(type) ? 1 : (float)(1u << (8 - bits));
+}
+
+INLINE vec placed(enum dtype type, vec d)
+{
+    return place(type) == 1 ? d : v_mul(d, v_set1(1 / place(type)));
+}
+
+/* a[i] with what stands two bytes later. */
+INLINE __m512i two_bytes_on(__m512i a, __m512i b)
+{
+    return _mm512_or_si512(_mm512_srli_epi32(a, 16), _mm512_slli_epi32(b, 16));
+}
+
+/* Where d does not come first: the sixteen bytes that end with it. */
+INLINE void get_super_head(enum dtype type, const struct rows16 *rows, size_t offset,
+                           struct head *h)
+{
+    __m512i v[4];
+
+    transpose16(rows, offset + block_bytes(type) - 16, v);
+    h->d = type == DTYPE_Q2_K ? low_halves(v[3]) : placed(type, high_halves(v[3]));
+    if (type == DTYPE_Q2_K)
+        h->m = v_mul(high_halves(v[3]), v_set1(1.0f / 128));
+    if (type == DTYPE_Q2_K)
+        transpose16(rows, offset, h->scales);
+    if (type == DTYPE_Q6_K)
+        transpose16(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
+    for (unsigned i = 0; i < 3 && type == DTYPE_Q3_K; i++)
+        h->scales[i] = two_bytes_on(v[i], v[i + 1]);
+}
+
 INLINE void get_head(enum dtype type, const struct rows16 *rows, size_t offset, struct head *h)
 {
     __m512i v[4];
 
-    if (type == DTYPE_Q6_K) {
-        transpose16(rows, offset + offsetof(struct block_q6_K, scale), h->scales);
-        transpose16(rows, offset + offsetof(struct block_q6_K, scale) + 2, v);
-        h->d = v_mul(high_halves(v[3]), v_set1(1.0f / 4));
+    if (has_halves(type)) {
+        get_super_head(type, rows, offset, h);
         return;
     }
     transpose16(rows, offset, v);
-    h->d = low_halves(v[0]);
+    h->d = type == DTYPE_MXFP4 ? exponents(_mm512_and_si512(v[0], _mm512_set1_epi32(255)))
+                               : placed(type, low_halves(v[0]));
     if (has_offset(type))
         h->m = high_halves(v[0]);
-    if (type == DTYPE_Q4_0)
-        h->d = v_mul(h->d, v_set1(1.0f / 16));
-    if (type == DTYPE_Q5_0) {
-        h->d = v_mul(h->d, v_set1(1.0f / 8));
-        h->high = _mm512_or_si512(_mm512_srli_epi32(v[0], 16), _mm512_slli_epi32(v[1], 16));
-    }
+    if (type == DTYPE_Q5_0)
+        h->high = two_bytes_on(v[0], v[1]);
     if (type == DTYPE_Q5_1)
         h->high = v[1];
-    if (type == DTYPE_Q4_K)
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_IQ4_XS)
         memcpy(h->scales, v, sizeof(v));
 }
 
@@ -328,10 +375,33 @@ INLINE vec signed_byte(__m512i v, unsigned byte)
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * byte), 24));
 }
 
-/* Of 32-block `part`: its scale, and its offset or (q6_K) the scale of its upper sixteen values. */
+/* Of 32-block `part`: its scale, and its offset or, where halves have their own, the scale of its
+ * upper sixteen values. */
 struct two {
     vec d, second;
 };
+
+INLINE vec sixteenth_scale(enum dtype type, const struct head *h, unsigned k)
+{
+    const __m512i *s = h->scales;
+    __m512i scale;
+
+    if (type == DTYPE_Q6_K)
+        return v_mul(h->d, signed_byte(s[k / 4], k % 4));
+    if (type == DTYPE_Q2_K)
+        return v_mul(h->d, _mm512_cvtepi32_ps(bits(s[k / 4], k % 4 * 8, 4, 0)));
+    scale = _mm512_or_si512(bits(s[k % 8 / 4], k % 4 * 8 + k / 8 * 4, 4, 0),
+                            bits(s[2], k % 4 * 8 + k / 4 * 2, 2, 4));
+    return v_mul(h->d, _mm512_cvtepi32_ps(_mm512_sub_epi32(scale, _mm512_set1_epi32(32))));
+}
+
+INLINE vec iq4_xs_scales(const struct head *h, unsigned part)
+{
+    __m512i scale = _mm512_or_si512(bits(h->scales[1], 4 * part, 4, 0),
+                                    bits(h->scales[0], 16 + 2 * part, 2, 4));
+
+    return v_mul(h->d, _mm512_cvtepi32_ps(_mm512_sub_epi32(scale, _mm512_set1_epi32(32))));
+}
 
 INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned part)
 {
@@ -339,10 +409,12 @@ INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned par
     unsigned at = 8 * (part % 4);
     __m512i scale, min;
 
-    if (type == DTYPE_Q6_K)
-        return (struct two){v_mul(h->d, signed_byte(s[part / 2], part % 2 * 2)),
-                            v_mul(h->d, signed_byte(s[part / 2], part % 2 * 2 + 1))};
-    if (type != DTYPE_Q4_K)
+    if (has_halves(type))
+        return (struct two){sixteenth_scale(type, h, 2 * part),
+                            sixteenth_scale(type, h, 2 * part + 1)};
+    if (type == DTYPE_IQ4_XS)
+        return (struct two){iq4_xs_scales(h, part), v_zero()};
+    if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
         return (struct two){h->d, has_offset(type) ? h->m : v_zero()};
     if (part < 4) {
         scale = bits(s[1], at, 6, 0);
@@ -355,10 +427,22 @@ INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned par
                         v_mul(h->m, v_sub(v_zero(), _mm512_cvtepi32_ps(min)))};
 }
 
+/* Of q2_K: what both halves of a block subtract, for 128 times the sum of x; and 0, so that others
+ * need not tell. */
+INLINE struct two get_minima(enum dtype type, const struct head *h, unsigned part)
+{
+    __m512i s = h->scales[part / 2];
+
+    if (type != DTYPE_Q2_K)
+        return (struct two){v_zero(), v_zero()};
+    return (struct two){v_mul(h->m, _mm512_cvtepi32_ps(bits(s, part % 2 * 16 + 4, 4, 0))),
+                        v_mul(h->m, _mm512_cvtepi32_ps(bits(s, part % 2 * 16 + 12, 4, 0)))};
+}
+
 /* 32-blocks whose quants lie in the same bytes. */
 INLINE unsigned together(enum dtype type)
 {
-    return type == DTYPE_Q4_K ? 2 : type == DTYPE_Q6_K ? 4 : 1;
+    return type == DTYPE_Q4_K || type == DTYPE_Q5_K ? 2 : has_halves(type) ? 4 : 1;
 }
 
 #define TOGETHER_MAX 4
@@ -427,6 +511,55 @@ INLINE void get_q6_k(const struct rows16 *rows, size_t low, size_t high, __m512i
     }
 }
 
+/* The fifth bits of two blocks of q5_K. */
+INLINE void add_high_bits(const struct rows16 *rows, size_t offset, unsigned part, __m512i w[][8])
+{
+    __m512i v[8];
+
+    transpose16(rows, offset, v);
+    transpose16(rows, offset + 16, v + 4);
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned i = 0; i < 8; i++)
+            w[k][i] = _mm512_or_si512(w[k][i], byte_bits(v[i], part + k, 1, 4));
+}
+
+INLINE void get_q2_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
+{
+    __m512i v[8];
+
+    transpose16(rows, offset, v);
+    transpose16(rows, offset + 16, v + 4);
+    for (unsigned k = 0; k < 4; k++)
+        for (unsigned i = 0; i < 8; i++)
+            w[k][i] = byte_bits(v[i], 2 * k, 2, 0);
+}
+
+INLINE void get_q3_k(const struct rows16 *rows, size_t low, size_t high, unsigned part,
+                     __m512i w[][8])
+{
+    for (unsigned at = 0; at < 2; at++) {
+        __m512i v[4], top[4];
+
+        transpose16(rows, low + 16 * at, v);
+        transpose16(rows, high + 16 * at, top);
+        for (unsigned k = 0; k < 4; k++)
+            for (unsigned i = 0; i < 4; i++)
+                w[k][4 * at + i] = _mm512_or_si512(byte_bits(v[i], 2 * k, 2, 5),
+                                                   byte_bits(top[i], part + k, 1, 7));
+    }
+}
+
+/* Places in the list of levels become these, with 128 added. */
+INLINE void look_up(enum dtype type, __m512i w[8])
+{
+    const __m512i list =
+        _mm512_xor_si512(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels_of(type))),
+                         _mm512_set1_epi8(-128));
+
+    for (unsigned i = 0; i < 8; i++)
+        w[i] = _mm512_shuffle_epi8(list, w[i]);
+}
+
 /* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of sixteen rows, unsigned. */
 INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset, unsigned part,
                        const struct head *h, __m512i w[][8])
@@ -452,12 +585,33 @@ INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset
         get_nibbles(rows, offset + 8, 0, w[0]);
         add_fifth_bits(h->high, 16, w[0]);
         break;
+    case DTYPE_IQ4_NL:
+        get_nibbles(rows, offset + 2, 0, w[0]);
+        break;
+    case DTYPE_IQ4_XS:
+        get_nibbles(rows, offset + 8 + 16 * part, 0, w[0]);
+        break;
+    case DTYPE_MXFP4:
+        get_nibbles(rows, offset + 1, 0, w[0]);
+        break;
+    case DTYPE_Q2_K:
+        get_q2_k(rows, offset + 16 + 8 * part, w);
+        break;
+    case DTYPE_Q3_K:
+        get_q3_k(rows, offset + 32 + 8 * part, offset, part, w);
+        break;
     case DTYPE_Q4_K:
         get_q4_k(rows, offset + 16 + 16 * part, w);
+        break;
+    case DTYPE_Q5_K:
+        get_q4_k(rows, offset + 48 + 16 * part, w);
+        add_high_bits(rows, offset + 16, part, w);
         break;
     default:
         get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
     }
+    if (levels_of(type))
+        look_up(type, w[0]);
 }
 
 /* What the integer sum of a block starts from. */
@@ -473,12 +627,39 @@ INLINE vec add_block(enum dtype type, struct two s, const struct x_q8 *x, __m512
     return has_offset(type) ? v_fma(s.second, v_set1(x->d_sum), acc) : acc;
 }
 
-/* The same where the halves of a block have scales of their own. */
-INLINE vec add_halves(struct two s, const struct x_q8 *x, __m512i low, __m512i high, vec acc)
+/* 128 times the sums of x over the first and the last sixteen values of a block, negative. */
+INLINE __m512i minus_128_low(const struct x_q8 *x)
+{
+    return _mm512_set1_epi32(x->minus_128_low);
+}
+
+INLINE __m512i minus_128_high(const struct x_q8 *x)
+{
+    return _mm512_set1_epi32(x->minus_128_sum - x->minus_128_low);
+}
+
+/* What the integer sum of half a block starts from. */
+INLINE __m512i low_correction(enum dtype type, const struct x_q8 *x)
+{
+    return has_offset(type) ? _mm512_setzero_si512() : minus_128_low(x);
+}
+
+INLINE __m512i high_correction(enum dtype type, const struct x_q8 *x)
+{
+    return has_offset(type) ? _mm512_setzero_si512() : minus_128_high(x);
+}
+
+/* The same where the halves of a block have scales of their own, s, and minima, m. */
+INLINE vec add_halves(enum dtype type, struct two s, struct two m, const struct x_q8 *x,
+                      __m512i low, __m512i high, vec acc)
 {
     vec v = v_mul(_mm512_cvtepi32_ps(low), s.d);
 
     v = v_fma(_mm512_cvtepi32_ps(high), s.second, v);
+    if (has_offset(type)) {
+        v = v_fma(_mm512_cvtepi32_ps(minus_128_low(x)), m.d, v);
+        v = v_fma(_mm512_cvtepi32_ps(minus_128_high(x)), m.second, v);
+    }
     return v_fma(v, v_set1(x->d), acc);
 }
 
@@ -504,15 +685,12 @@ INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_q8 *x, unsign
     return sum;
 }
 
-INLINE vec stream_block(enum dtype type, const __m512i w[8], struct two s, const struct x_q8 *x,
-                        vec acc)
+INLINE vec stream_block(enum dtype type, const __m512i w[8], struct two s, struct two m,
+                        const struct x_q8 *x, vec acc)
 {
-    if (type == DTYPE_Q6_K) {
-        __m512i low = _mm512_set1_epi32(x->minus_128_low);
-        __m512i high = _mm512_set1_epi32(x->minus_128_sum - x->minus_128_low);
-
-        return add_halves(s, x, dot16(low, w, x, 0), dot16(high, w, x, 4), acc);
-    }
+    if (has_halves(type))
+        return add_halves(type, s, m, x, dot16(low_correction(type, x), w, x, 0),
+                          dot16(high_correction(type, x), w, x, 4), acc);
     return add_block(type, s, x,
                      _mm512_add_epi32(dot16(correction(type, x), w, x, 0),
                                       dot16(_mm512_setzero_si512(), w, x, 4)),
@@ -542,11 +720,11 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
             get_quants(type, &rows, offset, part, &h, w);
 #pragma GCC unroll 4
             for (unsigned k = 0; k < together(type); k++, next += fetched) {
-                struct two s = get_scales(type, &h, part + k);
+                struct two s = get_scales(type, &h, part + k), m = get_minima(type, &h, part + k);
 
                 fetch(next, fetched);
                 for (unsigned t = 0; t < T; t++)
-                    acc[t] = stream_block(type, w[k], s,
+                    acc[t] = stream_block(type, w[k], s, m,
                                           x_block(j->x + t * j->x_bytes, b + part + k), acc[t]);
             }
         }
@@ -676,27 +854,27 @@ INLINE vec sixteen_halves(const char *p)
  * get_quants gives them. */
 INLINE void unpack(enum dtype type, const char *block, __m512i w[8])
 {
-    const unsigned to = type == DTYPE_Q4_0   ? 4
-                        : type == DTYPE_Q5_0 ? 3
-                        : type == DTYPE_Q6_K ? 2
-                                             : 0;
-    const size_t second = packed_unit(type).second;
+    const unsigned bits = packed_bits(type);
+    const unsigned to = has_offset(type) || levels_of(type) ? 0 : 8 - bits;
+    const char *twos = block + (bits & 4 ? 256 : 0), *ones = twos + (bits & 2 ? 128 : 0);
 
-    for (unsigned i = 0; i < 8 && type == DTYPE_Q8_0; i++)
+    for (unsigned i = 0; i < 8 && bits == 8; i++)
         w[i] = load64(block + 64 * i);
-    for (unsigned i = 0; i < 4 && type != DTYPE_Q8_0; i++) {
+    for (unsigned i = 0; i < 4 && (bits & 4); i++) {
         __m512i v = load64(block + 64 * i);
 
         w[i] = byte_bits(v, 0, 4, to);
         w[i + 4] = byte_bits(v, 4, 4, to);
     }
-    for (unsigned i = 0; i < 8; i++) {
-        if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1)
-            w[i] = _mm512_or_si512(w[i], byte_bits(load64(block + second), i, 1, to + 4));
-        if (type == DTYPE_Q6_K)
-            w[i] = _mm512_or_si512(w[i],
-                                   byte_bits(load64(block + second + i / 4 * 64), i % 4 * 2, 2, 6));
+    for (unsigned i = 0; i < 8 && (bits & 2); i++) {
+        __m512i v = byte_bits(load64(twos + i / 4 * 64), i % 4 * 2, 2, to + (bits & 4));
+
+        w[i] = bits & 4 ? _mm512_or_si512(w[i], v) : v;
     }
+    for (unsigned i = 0; i < 8 && (bits & 1); i++)
+        w[i] = _mm512_or_si512(w[i], byte_bits(load64(ones), i, 1, to + bits - 1));
+    if (levels_of(type))
+        look_up(type, w);
 }
 
 INLINE vec sixteen_bytes(const char *p, bool is_signed)
@@ -706,26 +884,54 @@ INLINE vec sixteen_bytes(const char *p, bool is_signed)
     return _mm512_cvtepi32_ps(is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v));
 }
 
+INLINE vec sixteen_nibbles(const char *p, unsigned at)
+{
+    __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
+
+    return _mm512_cvtepi32_ps(bits(v, at, 4, 0));
+}
+
+/* What get_minima gives of block k of a unit. */
+INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
+{
+    const char *small = unit + packed_unit(type).scales;
+    vec m;
+
+    if (type != DTYPE_Q2_K)
+        return (struct two){v_zero(), v_zero()};
+    m = v_mul(sixteen_halves(unit + 32), v_set1(1.0f / 128));
+    return (struct two){v_mul(m, sixteen_nibbles(small + 32 * k, 4)),
+                        v_mul(m, sixteen_nibbles(small + 32 * k + 16, 4))};
+}
+
 /* What get_scales gives of block k of a unit. */
 INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
 {
     const char *small = unit + packed_unit(type).scales;
     vec d;
 
-    if (type == DTYPE_Q6_K) {
-        d = v_mul(sixteen_halves(unit), v_set1(1.0f / 4));
+    if (type == DTYPE_Q2_K) {
+        d = sixteen_halves(unit);
+        return (struct two){v_mul(d, sixteen_nibbles(small + 32 * k, 0)),
+                            v_mul(d, sixteen_nibbles(small + 32 * k + 16, 0))};
+    }
+    if (has_halves(type)) {
+        d = placed(type, sixteen_halves(unit));
         return (struct two){v_mul(d, sixteen_bytes(small + 32 * k, true)),
                             v_mul(d, sixteen_bytes(small + 32 * k + 16, true))};
     }
-    if (type == DTYPE_Q4_K)
+    if (type == DTYPE_IQ4_XS)
+        return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, true)),
+                            v_zero()};
+    if (type == DTYPE_MXFP4)
+        return (struct two){
+            exponents(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(unit + 16 * k)))),
+            v_zero()};
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
         return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, false)),
                             v_mul(sixteen_halves(unit + 32),
                                   v_sub(v_zero(), sixteen_bytes(small + 128 + 16 * k, false)))};
-    d = sixteen_halves(unit + 32 * k);
-    if (type == DTYPE_Q4_0)
-        d = v_mul(d, v_set1(1.0f / 16));
-    if (type == DTYPE_Q5_0)
-        d = v_mul(d, v_set1(1.0f / 8));
+    d = placed(type, sixteen_halves(unit + 32 * k));
     return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
 }
 
@@ -754,14 +960,14 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
             fetch_page(unit, u.bytes);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
-            struct two s = unpack_scales(type, unit, k);
+            struct two s = unpack_scales(type, unit, k), m = unpack_minima(type, unit, k);
             __m512i w[8];
 
             if (b + k == blocks) /* an odd number of blocks */
                 break;
             unpack(type, unit + u.first + k * u.block, w);
             for (unsigned t = 0; t < T; t++)
-                acc[t] = stream_block(type, w, s, x_block(j->x + t * j->x_bytes, b + k), acc[t]);
+                acc[t] = stream_block(type, w, s, m, x_block(j->x + t * j->x_bytes, b + k), acc[t]);
         }
     }
     for (unsigned t = 0; t < T; t++)
@@ -772,6 +978,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 struct panel {
     __m512i w[PANEL][8][2];
     struct two scales[PANEL][2];
+    struct two minima[PANEL][2]; /* of q2_K; others do not touch them */
 };
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
@@ -793,6 +1000,8 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
                 for (unsigned v = 0; v < 8; v++)
                     p->w[i + part + k][v][g] = w[k][v];
                 p->scales[i + part + k][g] = get_scales(type, &h, part + k);
+                if (type == DTYPE_Q2_K)
+                    p->minima[i + part + k][g] = get_minima(type, &h, part + k);
             }
         }
     }
@@ -814,6 +1023,8 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = v[c];
             p->scales[i + k][g] = unpack_scales(type, unit, k);
+            if (type == DTYPE_Q2_K)
+                p->minima[i + k][g] = unpack_minima(type, unit, k);
         }
     }
 }
@@ -848,23 +1059,23 @@ INLINE void panel_block(const unsigned T, enum dtype type, const struct panel *p
                 add_block(type, p->scales[b][g], x_block(x + t * x_bytes, b), sum[g][t], acc[g][t]);
 }
 
-INLINE void panel_halves(const unsigned T, const struct panel *p, size_t b, const char *x,
-                         size_t x_bytes, vec acc[2][Q_TILE_T])
+INLINE void panel_halves(const unsigned T, enum dtype type, const struct panel *p, size_t b,
+                         const char *x, size_t x_bytes, vec acc[2][Q_TILE_T])
 {
     __m512i low[2][Q_TILE_T], high[2][Q_TILE_T];
 
     for (unsigned t = 0; t < T; t++) {
         const struct x_q8 *xb = x_block(x + t * x_bytes, b);
 
-        low[0][t] = low[1][t] = _mm512_set1_epi32(xb->minus_128_low);
-        high[0][t] = high[1][t] = _mm512_set1_epi32(xb->minus_128_sum - xb->minus_128_low);
+        low[0][t] = low[1][t] = low_correction(type, xb);
+        high[0][t] = high[1][t] = high_correction(type, xb);
     }
     panel_dots(T, p->w[b], x, x_bytes, b, 0, 4, low);
     panel_dots(T, p->w[b], x, x_bytes, b, 4, 8, high);
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
-            acc[g][t] = add_halves(p->scales[b][g], x_block(x + t * x_bytes, b), low[g][t],
-                                   high[g][t], acc[g][t]);
+            acc[g][t] = add_halves(type, p->scales[b][g], p->minima[b][g],
+                                   x_block(x + t * x_bytes, b), low[g][t], high[g][t], acc[g][t]);
 }
 
 /* Vectors and their results are far apart: those of the next tile are fetched, `ahead` vectors on.
@@ -892,8 +1103,8 @@ INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p,
     for (size_t b = 0; b < count; b++) {
         for (unsigned t = 0; t < T; t++)
             _mm_prefetch(x_block(v->x + (v->ahead + t) * v->x_bytes, b), _MM_HINT_T0);
-        if (type == DTYPE_Q6_K)
-            panel_halves(T, p, b, v->x, v->x_bytes, acc);
+        if (has_halves(type))
+            panel_halves(T, type, p, b, v->x, v->x_bytes, acc);
         else
             panel_block(T, type, p, b, v->x, v->x_bytes, acc);
     }
@@ -909,7 +1120,7 @@ INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
                            const struct quant_job *j, size_t b, size_t n,
                            const struct rows16 rows[2])
 {
-    const unsigned T = type == DTYPE_Q6_K ? H_TILE_T : Q_TILE_T;
+    const unsigned T = has_halves(type) ? H_TILE_T : Q_TILE_T;
     struct panel_x v = {.x_bytes = j->x_bytes, .out_stride = j->out_stride};
 
     for (size_t t = 0, size; t < n; t += size) {
@@ -950,9 +1161,9 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
     return p;
 }
 
-INLINE void panel_rows(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
-                       size_t n)
+INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
+    const bool is_packed = j->w->is_packed;
     struct panel_rows two = two_groups(j, r);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     size_t row_bytes = j->w->row_bytes;
@@ -978,28 +1189,40 @@ INLINE void panel_rows(enum dtype type, const bool is_packed, const struct quant
     } while (b < blocks);
 }
 
-/* The first n vectors, STREAM_T at most. */
-INLINE void stream_some(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
-                        size_t n)
+/* At most n vectors; how many. */
+INLINE size_t stream_some_packed(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-#define STREAM(T) (is_packed ? stream_packed(T, type, j, r) : stream_rows(T, type, j, r))
     if (n == 1)
-        STREAM(1);
+        stream_packed(1, type, j, r);
     else if (n == 2)
-        STREAM(2);
+        stream_packed(2, type, j, r);
     else if (n == 3)
-        STREAM(3);
+        stream_packed(3, type, j, r);
     else if (n == 4)
-        STREAM(4);
+        stream_packed(4, type, j, r);
     else if (n == 5)
-        STREAM(5);
+        stream_packed(5, type, j, r);
     else if (n == 6)
-        STREAM(6);
+        stream_packed(6, type, j, r);
     else if (n == 7)
-        STREAM(7);
+        stream_packed(7, type, j, r);
     else
-        STREAM(8);
-#undef STREAM
+        stream_packed(STREAM_T, type, j, r);
+    return n < STREAM_T ? n : STREAM_T;
+}
+
+/* The same of a layout that nobody uses for long: fewer cases, which take less time to compile. */
+INLINE size_t stream_some_plain(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    size_t some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
+
+    if (some == 1)
+        stream_rows(1, type, j, r);
+    else if (some == 2)
+        stream_rows(2, type, j, r);
+    else
+        stream_rows(4, type, j, r);
+    return some;
 }
 
 INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant_job *job, size_t r,
@@ -1008,15 +1231,20 @@ INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant
     struct quant_job j = *job;
 
     for (; r < j.row_end; r += rows) {
-        for (size_t t = 0; t < n; t += STREAM_T) {
+        for (size_t t = 0; t < n;) {
             j.x = job->x + t * j.x_bytes;
             j.out = job->out + t * j.out_stride;
-            stream_some(type, is_packed, &j, r, n - t);
+            t += is_packed ? stream_some_packed(type, &j, r, n - t)
+                           : stream_some_plain(type, &j, r, n - t);
         }
     }
 }
 
-INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t n)
+/* Two groups of rows from r on, of a type, times more vectors than are streamed. */
+typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
+
+INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
+                         size_t n)
 {
     size_t rows = j->w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
     size_t r = j->row_begin;
@@ -1028,29 +1256,35 @@ INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t n)
     }
     if (n > STREAM_T && rows == GROUP) {
         for (; r < j->row_end; r += 2 * GROUP)
-            panel_rows(type, false, j, r, n);
+            panels(j, r, n);
         return;
     }
     stream_all(type, false, j, r, rows, n);
 }
 
-INLINE void packed_matmul(enum dtype type, const struct quant_job *j, size_t n)
+INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
+                          size_t n)
 {
     size_t r = j->row_begin / GROUP * GROUP;
 
     if (n <= STREAM_T)
         stream_all(type, true, j, r, GROUP, n);
     for (; r < j->row_end && n > STREAM_T; r += 2 * GROUP)
-        panel_rows(type, true, j, r, n);
+        panels(j, r, n);
 }
 
-#define MATMUL(type, TYPE)                                         \
-    static void matmul_##type(const struct quant_job *j, size_t n) \
-    {                                                              \
-        if (j->w->is_packed)                                       \
-            packed_matmul(TYPE, j, n);                             \
-        else                                                       \
-            quant_matmul(TYPE, j, n);                              \
+#define MATMUL(type, TYPE)                                                                   \
+    static __attribute__((noinline)) void panels_##type(const struct quant_job *j, size_t r, \
+                                                        size_t n)                            \
+    {                                                                                        \
+        panel_rows(TYPE, j, r, n);                                                           \
+    }                                                                                        \
+    static void matmul_##type(const struct quant_job *j, size_t n)                           \
+    {                                                                                        \
+        if (j->w->is_packed)                                                                 \
+            packed_matmul(TYPE, panels_##type, j, n);                                        \
+        else                                                                                 \
+            quant_matmul(TYPE, panels_##type, j, n);                                         \
     }
 MATMUL(q8_0, DTYPE_Q8_0)
 MATMUL(q4_0, DTYPE_Q4_0)
@@ -1059,14 +1293,24 @@ MATMUL(q5_0, DTYPE_Q5_0)
 MATMUL(q5_1, DTYPE_Q5_1)
 MATMUL(q4_k, DTYPE_Q4_K)
 MATMUL(q6_k, DTYPE_Q6_K)
+MATMUL(q2_k, DTYPE_Q2_K)
+MATMUL(q3_k, DTYPE_Q3_K)
+MATMUL(q5_k, DTYPE_Q5_K)
+MATMUL(iq4_nl, DTYPE_IQ4_NL)
+MATMUL(iq4_xs, DTYPE_IQ4_XS)
+MATMUL(mxfp4, DTYPE_MXFP4)
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
-        [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,
+        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
+        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
+        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
+        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
+        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
+        [DTYPE_MXFP4] = matmul_mxfp4,
     };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_begin, row_end};

@@ -401,13 +401,31 @@ INLINE const struct x_q8 *x_block(const char *x, size_t b)
 /* Blocks of 32 weights in a block of the file: they have a scale each. */
 INLINE size_t parts(enum dtype type)
 {
-    return type == DTYPE_Q4_K || type == DTYPE_Q6_K ? K_BLOCK / Q_BLOCK : 1;
+    return type == DTYPE_Q4_K || type == DTYPE_Q6_K || type == DTYPE_Q2_K || type == DTYPE_Q3_K ||
+                   type == DTYPE_Q5_K || type == DTYPE_IQ4_XS
+               ? K_BLOCK / Q_BLOCK
+               : 1;
 }
 
-/* The offset that all weights of a block have, besides their scale. */
+/* The offset that weights have, besides their scale. */
 INLINE bool has_offset(enum dtype type)
 {
-    return type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K;
+    return type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K || type == DTYPE_Q5_K ||
+           type == DTYPE_Q2_K;
+}
+
+/* The halves of a block of 32 have scales (and offsets) of their own. */
+INLINE bool has_halves(enum dtype type)
+{
+    return type == DTYPE_Q6_K || type == DTYPE_Q3_K || type == DTYPE_Q2_K;
+}
+
+/* Quants are places in a list of sixteen levels; NULL: they are numbers. */
+INLINE const int8_t *levels_of(enum dtype type)
+{
+    return type == DTYPE_IQ4_NL || type == DTYPE_IQ4_XS ? iq4_levels
+           : type == DTYPE_MXFP4                        ? mxfp4_levels
+                                                        : NULL;
 }
 
 INLINE size_t block_bytes(enum dtype type)
@@ -423,8 +441,20 @@ INLINE size_t block_bytes(enum dtype type)
         return sizeof(struct block_q5_0);
     case DTYPE_Q5_1:
         return sizeof(struct block_q5_1);
+    case DTYPE_IQ4_NL:
+        return sizeof(struct block_iq4_nl);
+    case DTYPE_MXFP4:
+        return sizeof(struct block_mxfp4);
+    case DTYPE_Q2_K:
+        return sizeof(struct block_q2_K);
+    case DTYPE_Q3_K:
+        return sizeof(struct block_q3_K);
     case DTYPE_Q4_K:
         return sizeof(struct block_q4_K);
+    case DTYPE_Q5_K:
+        return sizeof(struct block_q5_K);
+    case DTYPE_IQ4_XS:
+        return sizeof(struct block_iq4_xs);
     default:
         return sizeof(struct block_q6_K);
     }

@@ -5,6 +5,7 @@
  * Both give the same bits: what differs is how integers are added, which is exact. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/kquant.h"
 
 #include <arm_neon.h>
 #include <string.h>
@@ -359,7 +360,7 @@ V void store_keys_8x8(const float *x, size_t stride, uint16_t *page)
 struct head {
     quad d, m;
     int8_t scale[K_BLOCK / 16][4];
-    uint8_t min[K_BLOCK / Q_BLOCK][4];
+    uint8_t min[K_BLOCK / 16][4];
 };
 
 INLINE quad halves_of_rows(const char *const at[4], size_t offset)
@@ -408,20 +409,61 @@ INLINE void get_q6_k_scales(const char *const at[4], struct head *h)
     vst4q_s8((int8_t *)h->scale, scale);
 }
 
+/* Types with rarer scales: a row at a time. */
+INLINE void get_row_scales(enum dtype type, const char *at, unsigned r, struct head *h)
+{
+    struct block_iq4_xs iq4;
+
+    if (type == DTYPE_IQ4_XS)
+        memcpy(&iq4, at, offsetof(struct block_iq4_xs, q));
+    for (unsigned k = 0; k < K_BLOCK / 16; k++) {
+        if (type == DTYPE_Q2_K) {
+            h->scale[k][r] = at[k] & 15;
+            h->min[k][r] = (uint8_t)at[k] >> 4;
+        }
+        if (type == DTYPE_Q3_K)
+            h->scale[k][r] =
+                (int8_t)q3_k_scale((const uint8_t *)at + offsetof(struct block_q3_K, scales), k);
+        if (type == DTYPE_IQ4_XS && k < 8)
+            h->scale[k][r] = (int8_t)iq4_xs_scale(&iq4, k);
+    }
+}
+
+INLINE quad exponents(const char *const at[4])
+{
+    float d[4];
+
+    for (unsigned r = 0; r < 4; r++)
+        d[r] = mxfp4_scale((uint8_t)at[r][0]);
+    return vld1q_f32(d);
+}
+
+INLINE size_t d_at(enum dtype type)
+{
+    return type == DTYPE_Q6_K   ? offsetof(struct block_q6_K, d)
+           : type == DTYPE_Q3_K ? offsetof(struct block_q3_K, d)
+           : type == DTYPE_Q2_K ? offsetof(struct block_q2_K, d)
+                                : 0;
+}
+
 INLINE void get_head(enum dtype type, const char *const at[4], struct head *h)
 {
-    h->d = halves_of_rows(at, type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0);
-    h->m = has_offset(type) ? halves_of_rows(at, 2) : vdupq_n_f32(0);
-    if (type == DTYPE_Q4_K)
+    h->d = type == DTYPE_MXFP4 ? exponents(at) : halves_of_rows(at, d_at(type));
+    h->m = has_offset(type) ? halves_of_rows(at, d_at(type) + 2) : vdupq_n_f32(0);
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
         get_q4_k_scales(at, h);
     if (type == DTYPE_Q6_K)
         get_q6_k_scales(at, h);
+    if (type == DTYPE_Q2_K || type == DTYPE_Q3_K || type == DTYPE_IQ4_XS)
+        for (unsigned r = 0; r < 4; r++)
+            get_row_scales(type, at[r], r, h);
 }
 
 /* Of a 32-block of four rows. */
 struct scales {
     quad d, m;
-    int32x4_t low, high; /* q6_K: of the first and the last sixteen products */
+    /* Where halves have their own: of the first and the last sixteen products; q2_K's minima. */
+    int32x4_t low, high, min_low, min_high;
 };
 
 INLINE int32x4_t widen_signed(const int8_t p[4])
@@ -440,13 +482,20 @@ INLINE struct scales get_scales(enum dtype type, const struct head *h, size_t pa
 {
     struct scales s = {.d = h->d, .m = h->m};
 
-    if (type == DTYPE_Q4_K) {
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K) {
         s.d = vmulq_f32(h->d, widen_unsigned(h->scale[part]));
         s.m = vnegq_f32(vmulq_f32(h->m, widen_unsigned(h->min[part])));
     }
-    if (type == DTYPE_Q6_K) {
+    if (type == DTYPE_IQ4_XS)
+        s.d = vmulq_f32(h->d, vcvtq_f32_s32(widen_signed(h->scale[part])));
+    if (has_halves(type)) {
         s.low = widen_signed(h->scale[2 * part]);
         s.high = widen_signed(h->scale[2 * part + 1]);
+    }
+    if (type == DTYPE_Q2_K) {
+        s.m = vmulq_n_f32(h->m, 1.0f / 128);
+        s.min_low = widen_signed((const int8_t *)h->min[2 * part]);
+        s.min_high = widen_signed((const int8_t *)h->min[2 * part + 1]);
     }
     return s;
 }
@@ -518,9 +567,54 @@ INLINE struct row_quants q6_k_quants(const char *block, size_t part)
                    six_bits(low + 16, k / 2 * 4, high + 16, 2 * k), 32);
 }
 
+INLINE struct row_quants q2_k_quants(const char *p, size_t part)
+{
+    unsigned at = part % 4 * 2;
+
+    p += part / 4 * 32;
+    return shifted(byte_bits(p, at, 2), byte_bits(p + 16, at, 2), 0);
+}
+
+/* Bit `part` of each of 32 bytes, moved to `to`, is added. */
+INLINE struct row_quants with_high_bits(struct row_quants q, const char *high, size_t part, int to,
+                                        unsigned bias)
+{
+    int8x16_t by = vdupq_n_s8((int8_t)to);
+    uint8x16_t low = vshlq_u8(byte_bits(high, (unsigned)part, 1), by);
+    uint8x16_t top = vshlq_u8(byte_bits(high + 16, (unsigned)part, 1), by);
+
+    return shifted(vorrq_u8(vreinterpretq_u8_s8(q.low), low),
+                   vorrq_u8(vreinterpretq_u8_s8(q.high), top), bias);
+}
+
+INLINE struct row_quants level_quants(enum dtype type, const char *p)
+{
+    int8x16_t list = vld1q_s8(levels_of(type));
+    struct row_quants q = nibbles(p, 0);
+
+    return (struct row_quants){vqtbl1q_s8(list, vreinterpretq_u8_s8(q.low)),
+                               vqtbl1q_s8(list, vreinterpretq_u8_s8(q.high))};
+}
+
 INLINE struct row_quants weight_quants(enum dtype type, const char *block, size_t part)
 {
     switch (type) {
+    case DTYPE_IQ4_NL:
+        return level_quants(type, block + offsetof(struct block_iq4_nl, q));
+    case DTYPE_IQ4_XS:
+        return level_quants(type, block + offsetof(struct block_iq4_xs, q) + part * 16);
+    case DTYPE_MXFP4:
+        return level_quants(type, block + offsetof(struct block_mxfp4, q));
+    case DTYPE_Q2_K:
+        return q2_k_quants(block + offsetof(struct block_q2_K, q), part);
+    case DTYPE_Q3_K:
+        return with_high_bits(q2_k_quants(block + offsetof(struct block_q3_K, q), part),
+                              block + offsetof(struct block_q3_K, high), part, 2, 4);
+    case DTYPE_Q5_K:
+        return with_high_bits(
+            q4_k_quants(block + offsetof(struct block_q5_K, q) - offsetof(struct block_q4_K, q),
+                        part),
+            block + offsetof(struct block_q5_K, high), part, 4, 0);
     case DTYPE_Q8_0:
         return shifted(vld1q_u8((const uint8_t *)block + 2), vld1q_u8((const uint8_t *)block + 18),
                        0);
@@ -555,6 +649,12 @@ INLINE quad add_block(enum dtype type, const struct scales *s, const struct x_q8
                       quad acc)
 {
     acc = vfmaq_n_f32(acc, vmulq_f32(vcvtq_f32_s32(sum), s->d), x->d);
+    if (type == DTYPE_Q2_K) {
+        int32x4_t minima = vmlaq_n_s32(vmulq_n_s32(s->min_low, x->minus_128_low), s->min_high,
+                                       x->minus_128_sum - x->minus_128_low);
+
+        return vfmaq_n_f32(acc, vmulq_f32(vcvtq_f32_s32(minima), s->m), x->d);
+    }
     return has_offset(type) ? vfmaq_n_f32(acc, s->m, x->d_sum) : acc;
 }
 
@@ -567,9 +667,9 @@ INLINE int32x4_t dots(enum dtype type, const struct row_quants w[4], const struc
 
     for (unsigned r = 0; r < 4; r++) {
         sums[r] = vdotq_s32(vdupq_n_s32(0), w[r].low, low);
-        tops[r] = vdotq_s32(type == DTYPE_Q6_K ? vdupq_n_s32(0) : sums[r], w[r].high, high);
+        tops[r] = vdotq_s32(has_halves(type) ? vdupq_n_s32(0) : sums[r], w[r].high, high);
     }
-    return type == DTYPE_Q6_K ? add_halves(s, sum_rows(sums), sum_rows(tops)) : sum_rows(tops);
+    return has_halves(type) ? add_halves(s, sum_rows(sums), sum_rows(tops)) : sum_rows(tops);
 }
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -608,8 +708,8 @@ INLINE void dots_of_two(enum dtype type, int8x16_t w[2][4], const struct scales 
     int8x16_t x[4];
 
     side_by_side(q0, q1, x);
-    multiply_eights(w, x, 0, type == DTYPE_Q6_K ? 2 : 4, sums);
-    if (type != DTYPE_Q6_K)
+    multiply_eights(w, x, 0, has_halves(type) ? 2 : 4, sums);
+    if (!has_halves(type))
         return;
     multiply_eights(w, x, 2, 4, tops);
     for (unsigned i = 0; i < 2; i++)
@@ -717,14 +817,24 @@ MATMUL(q5_0, DTYPE_Q5_0)
 MATMUL(q5_1, DTYPE_Q5_1)
 MATMUL(q4_k, DTYPE_Q4_K)
 MATMUL(q6_k, DTYPE_Q6_K)
+MATMUL(q2_k, DTYPE_Q2_K)
+MATMUL(q3_k, DTYPE_Q3_K)
+MATMUL(q5_k, DTYPE_Q5_K)
+MATMUL(iq4_nl, DTYPE_IQ4_NL)
+MATMUL(iq4_xs, DTYPE_IQ4_XS)
+MATMUL(mxfp4, DTYPE_MXFP4)
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0, [DTYPE_Q4_0] = matmul_q4_0, [DTYPE_Q4_1] = matmul_q4_1,
-        [DTYPE_Q5_0] = matmul_q5_0, [DTYPE_Q5_1] = matmul_q5_1, [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,
+        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
+        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
+        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
+        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
+        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
+        [DTYPE_MXFP4] = matmul_mxfp4,
     };
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};

@@ -74,9 +74,10 @@ static void prepare(enum dtype weights, const float *x, size_t inner, void *out)
         quantise_block(x + b * Q_BLOCK, &blocks[b]);
 }
 
-/* 32 weights: value i = d[i / 16] * q[i] + m.  As in files they are one or several to a block. */
+/* 32 weights: value i = d[i / 16] * q[i] + m[i / 16].  As in files they are one or several to a
+ * block. */
 struct w_block {
-    float d[2], m;
+    float d[2], m[2];
     int8_t q[Q_BLOCK];
 };
 
@@ -89,6 +90,63 @@ static void nibbles(const uint8_t *q, const uint8_t *high, int bias, struct w_bl
     }
 }
 
+static void get_q2_k(const char *row, size_t b, struct w_block *out)
+{
+    struct block_q2_K k;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    for (size_t h = 0; h < 2; h++) {
+        out->d[h] = f16_to_f32(k.d) * (float)(k.scales[b % 8 * 2 + h] & 15);
+        out->m[h] = -f16_to_f32(k.dmin) * (float)(k.scales[b % 8 * 2 + h] >> 4);
+    }
+    for (size_t l = 0; l < Q_BLOCK; l++)
+        out->q[l] = (int8_t)(k.q[b % 8 / 4 * 32 + l] >> 2 * (b % 4) & 3);
+}
+
+static void get_q3_k(const char *row, size_t b, struct w_block *out)
+{
+    struct block_q3_K k;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    for (size_t h = 0; h < 2; h++)
+        out->d[h] = f16_to_f32(k.d) * (float)q3_k_scale(k.scales, b % 8 * 2 + h);
+    for (size_t l = 0; l < Q_BLOCK; l++)
+        out->q[l] = (int8_t)((k.q[b % 8 / 4 * 32 + l] >> 2 * (b % 4) & 3) +
+                             (k.high[l] >> b % 8 & 1) * 4 - 4);
+}
+
+static void get_q5_k(const char *row, size_t b, struct w_block *out)
+{
+    struct block_q5_K k;
+    unsigned scale, min;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    q4_k_scale(k.scales, b % 8, &scale, &min);
+    out->d[0] = out->d[1] = f16_to_f32(k.d) * (float)scale;
+    out->m[0] = out->m[1] = -f16_to_f32(k.dmin) * (float)min;
+    for (size_t l = 0; l < Q_BLOCK; l++) {
+        unsigned q = k.q[b % 8 / 2 * 32 + l];
+
+        out->q[l] = (int8_t)((b % 2 ? q >> 4 : q & 15u) + (k.high[l] >> b % 8 & 1u) * 16);
+    }
+}
+
+static void levels(const uint8_t *q, const int8_t *of, struct w_block *out)
+{
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out->q[j] = of[j < Q_BLOCK / 2 ? q[j] & 15 : q[j - Q_BLOCK / 2] >> 4];
+}
+
+static void get_iq4_xs(const char *row, size_t b, struct w_block *out)
+{
+    struct block_iq4_xs k;
+    size_t part = b % 8;
+
+    memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
+    out->d[0] = out->d[1] = f16_to_f32(k.d) * (float)iq4_xs_scale(&k, part);
+    levels(k.q + part * Q_BLOCK / 2, iq4_levels, out);
+}
+
 static void get_q4_k(const char *row, size_t b, struct w_block *out)
 {
     struct block_q4_K k;
@@ -97,7 +155,7 @@ static void get_q4_k(const char *row, size_t b, struct w_block *out)
     memcpy(&k, row + b / 8 * sizeof(k), sizeof(k));
     q4_k_scale(k.scales, b % 8, &scale, &min);
     out->d[0] = out->d[1] = f16_to_f32(k.d) * (float)scale;
-    out->m = -f16_to_f32(k.dmin) * (float)min;
+    out->m[0] = out->m[1] = -f16_to_f32(k.dmin) * (float)min;
     for (size_t l = 0; l < Q_BLOCK; l++) {
         unsigned q = k.q[b % 8 / 2 * 32 + l];
 
@@ -116,6 +174,11 @@ static void get_q6_k(const char *row, size_t b, struct w_block *out)
         out->q[l] = (int8_t)((int)q6_k_quant(&k, b % 8 * 32 + l) - 32);
 }
 
+static void (*const super_block[DTYPE_COUNT])(const char *row, size_t b, struct w_block *out) = {
+    [DTYPE_Q2_K] = get_q2_k, [DTYPE_Q3_K] = get_q3_k, [DTYPE_Q4_K] = get_q4_k,
+    [DTYPE_Q5_K] = get_q5_k, [DTYPE_Q6_K] = get_q6_k, [DTYPE_IQ4_XS] = get_iq4_xs,
+};
+
 static void get_block(enum dtype type, const char *row, size_t b, struct w_block *out)
 {
     const char *at = row + b * dtype_info(type)->block_bytes;
@@ -125,21 +188,20 @@ static void get_block(enum dtype type, const char *row, size_t b, struct w_block
         struct block_q4_1 q4_1;
         struct block_q5_0 q5_0;
         struct block_q5_1 q5_1;
+        struct block_iq4_nl iq4_nl;
+        struct block_mxfp4 mxfp4;
     } w;
 
-    out->m = 0;
-    if (type == DTYPE_Q4_K) {
-        get_q4_k(row, b, out);
-        return;
-    }
-    if (type == DTYPE_Q6_K) {
-        get_q6_k(row, b, out);
+    out->m[0] = out->m[1] = 0;
+    if (super_block[type]) {
+        super_block[type](row, b, out);
         return;
     }
     memcpy(&w, at, dtype_info(type)->block_bytes);
-    out->d[0] = out->d[1] = f16_to_f32(w.q8_0.d); /* d comes first in all of them */
+    /* d comes first in all of them */
+    out->d[0] = out->d[1] = type == DTYPE_MXFP4 ? mxfp4_scale(w.mxfp4.e) : f16_to_f32(w.q8_0.d);
     if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
-        out->m = f16_to_f32(w.q4_1.m);
+        out->m[0] = out->m[1] = f16_to_f32(w.q4_1.m);
     if (type == DTYPE_Q8_0)
         memcpy(out->q, w.q8_0.q, Q_BLOCK);
     else if (type == DTYPE_Q4_0)
@@ -148,8 +210,12 @@ static void get_block(enum dtype type, const char *row, size_t b, struct w_block
         nibbles(w.q4_1.q, NULL, 0, out);
     else if (type == DTYPE_Q5_0)
         nibbles(w.q5_0.q, w.q5_0.high, 16, out);
-    else
+    else if (type == DTYPE_Q5_1)
         nibbles(w.q5_1.q, w.q5_1.high, 0, out);
+    else if (type == DTYPE_IQ4_NL)
+        levels(w.iq4_nl.q, iq4_levels, out);
+    else
+        levels(w.mxfp4.q, mxfp4_levels, out);
 }
 
 #define TILE  16  /* vectors that share a decoded piece of a row */
@@ -158,14 +224,16 @@ static void get_block(enum dtype type, const char *row, size_t b, struct w_block
 /* The sum of 32 values (d q + m) * x_d x_q: integers are added exactly, for each scale. */
 static double block_dot(const struct w_block *w, const struct x_q8 *x)
 {
-    int32_t sums[2] = {0}, x_sum = 0;
+    int32_t sums[2] = {0}, x_sums[2] = {0};
+    double sum = 0;
 
     for (size_t i = 0; i < Q_BLOCK; i++) {
         sums[i / (Q_BLOCK / 2)] += w->q[i] * x->q[i];
-        x_sum += x->q[i];
+        x_sums[i / (Q_BLOCK / 2)] += x->q[i];
     }
-    return (double)x->d *
-           ((double)w->d[0] * sums[0] + (double)w->d[1] * sums[1] + (double)w->m * x_sum);
+    for (size_t h = 0; h < 2; h++)
+        sum += (double)w->d[h] * sums[h] + (double)w->m[h] * x_sums[h];
+    return (double)x->d * sum;
 }
 
 static void dots_q8(enum dtype type, const char *row, size_t inner, const char *x, size_t x_bytes,

@@ -39,8 +39,6 @@ void q6_k_from_row(const float *x, const float *importance, void *blocks, size_t
 void iq4_xs_to_row(const void *blocks, float *out, size_t n);
 void iq4_xs_from_row(const float *x, const float *importance, void *blocks, size_t n);
 
-extern const int8_t iq4_levels[16];
-
 /* Scale and minimum, 6 bits each, of block j of eight: those of blocks 0 to 3 lie in the low bits
  * of bytes 0 to 3 and 4 to 7; those of 4 to 7 have their lower four bits in bytes 8 to 11 (minima
  * high) and the upper two in what the bytes 0 to 3 and 4 to 7 had left. */

@@ -17,92 +17,184 @@ static void nibbles(const uint8_t *q, const uint8_t *high, uint8_t out[Q_BLOCK])
         out[j] = (uint8_t)(out[j] | (high[j / 8] >> j % 8 & 1) << 4);
 }
 
-static void get_quants(enum dtype type, const char *row, size_t b, uint8_t out[Q_BLOCK])
+static void get_q8_0(const char *at, size_t part, uint8_t out[Q_BLOCK])
 {
-    const char *at = row + b / (dtype_info(type)->block / Q_BLOCK) * dtype_info(type)->block_bytes;
-    const uint8_t *bytes = (const uint8_t *)at;
+    (void)part;
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)at[offsetof(struct block_q8_0, q) + j] ^ 0x80;
+}
+
+/* Types of 4 or 5 bits that differ in where these stand. */
+#define NIBBLES(type)                                                               \
+    static void get_##type(const char *at, size_t part, uint8_t out[Q_BLOCK])       \
+    {                                                                               \
+        (void)part;                                                                 \
+        nibbles((const uint8_t *)at + offsetof(struct block_##type, q), NULL, out); \
+    }
+#define FIVE_BITS(type)                                                          \
+    static void get_##type(const char *at, size_t part, uint8_t out[Q_BLOCK])    \
+    {                                                                            \
+        (void)part;                                                              \
+        nibbles((const uint8_t *)at + offsetof(struct block_##type, q),          \
+                (const uint8_t *)at + offsetof(struct block_##type, high), out); \
+    }
+NIBBLES(q4_0)
+NIBBLES(q4_1)
+FIVE_BITS(q5_0)
+FIVE_BITS(q5_1)
+NIBBLES(iq4_nl)
+NIBBLES(mxfp4)
+
+static void get_iq4_xs(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    nibbles((const uint8_t *)at + offsetof(struct block_iq4_xs, q) + part * Q_BLOCK / 2, NULL, out);
+}
+
+static void get_q2_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    const uint8_t *q = (const uint8_t *)at + offsetof(struct block_q2_K, q) + part / 4 * Q_BLOCK;
+
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = q[j] >> 2 * (part % 4) & 3;
+}
+
+static void get_q3_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    const uint8_t *q = (const uint8_t *)at + offsetof(struct block_q3_K, q) + part / 4 * Q_BLOCK;
+    const uint8_t *high = (const uint8_t *)at + offsetof(struct block_q3_K, high);
+
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)((q[j] >> 2 * (part % 4) & 3) | (high[j] >> part & 1) << 2);
+}
+
+static void get_q4_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    const uint8_t *q = (const uint8_t *)at + offsetof(struct block_q4_K, q) + part / 2 * Q_BLOCK;
+
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = part % 2 ? q[j] >> 4 : q[j] & 15;
+}
+
+static void get_q5_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    const uint8_t *q = (const uint8_t *)at + offsetof(struct block_q5_K, q) + part / 2 * Q_BLOCK;
+    const uint8_t *high = (const uint8_t *)at + offsetof(struct block_q5_K, high);
+
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)((part % 2 ? q[j] >> 4 : q[j] & 15) | (high[j] >> part & 1) << 4);
+}
+
+static void get_q6_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
     struct block_q6_K k;
 
-    switch (type) {
-    case DTYPE_Q8_0:
-        for (size_t j = 0; j < Q_BLOCK; j++)
-            out[j] = bytes[2 + j] ^ 0x80;
-        break;
-    case DTYPE_Q4_0:
-        nibbles(bytes + offsetof(struct block_q4_0, q), NULL, out);
-        break;
-    case DTYPE_Q4_1:
-        nibbles(bytes + offsetof(struct block_q4_1, q), NULL, out);
-        break;
-    case DTYPE_Q5_0:
-        nibbles(bytes + offsetof(struct block_q5_0, q), bytes + offsetof(struct block_q5_0, high),
-                out);
-        break;
-    case DTYPE_Q5_1:
-        nibbles(bytes + offsetof(struct block_q5_1, q), bytes + offsetof(struct block_q5_1, high),
-                out);
-        break;
-    case DTYPE_Q4_K:
-        bytes += offsetof(struct block_q4_K, q) + b % 8 / 2 * Q_BLOCK;
-        for (size_t j = 0; j < Q_BLOCK; j++)
-            out[j] = b % 2 ? bytes[j] >> 4 : bytes[j] & 15;
-        break;
-    default:
-        memcpy(&k, at, sizeof(k));
-        for (size_t j = 0; j < Q_BLOCK; j++)
-            out[j] = (uint8_t)q6_k_quant(&k, b % 8 * Q_BLOCK + j);
-    }
+    memcpy(&k, at, sizeof(k));
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)q6_k_quant(&k, part * Q_BLOCK + j);
 }
+
+/* The 32 quants of a part of a block, unsigned. */
+static void (*const get_quants[DTYPE_COUNT])(const char *at, size_t part, uint8_t out[Q_BLOCK]) = {
+    [DTYPE_Q8_0] = get_q8_0,   [DTYPE_Q4_0] = get_q4_0,     [DTYPE_Q4_1] = get_q4_1,
+    [DTYPE_Q5_0] = get_q5_0,   [DTYPE_Q5_1] = get_q5_1,     [DTYPE_Q2_K] = get_q2_k,
+    [DTYPE_Q3_K] = get_q3_k,   [DTYPE_Q4_K] = get_q4_k,     [DTYPE_Q5_K] = get_q5_k,
+    [DTYPE_Q6_K] = get_q6_k,   [DTYPE_IQ4_NL] = get_iq4_nl, [DTYPE_IQ4_XS] = get_iq4_xs,
+    [DTYPE_MXFP4] = get_mxfp4,
+};
 
 /* Row r of sixteen in a block at `to`. */
 static void put_quants(enum dtype type, const uint8_t q[Q_BLOCK], size_t r, uint8_t *to)
 {
-    struct packed_unit u = packed_unit(type);
+    const unsigned bits = packed_bits(type);
 
     for (size_t j = 0; j < Q_BLOCK; j++) {
         size_t dword = j / 4, byte = 4 * r + j % 4;
+        unsigned left = q[j];
+        uint8_t *plane = to;
 
-        if (type == DTYPE_Q8_0) {
+        if (bits == 8) {
             to[64 * dword + byte] = q[j];
             continue;
         }
-        to[64 * (dword % 4) + byte] |= (uint8_t)((q[j] & 15) << (dword < 4 ? 0 : 4));
-        if (type == DTYPE_Q6_K)
-            to[u.second + 64 * (dword / 4) + byte] |= (uint8_t)(q[j] >> 4 << 2 * (dword % 4));
-        else if (u.block > u.second)
-            to[u.second + byte] |= (uint8_t)(q[j] >> 4 << dword);
+        if (bits & 4) {
+            plane[64 * (dword % 4) + byte] |= (uint8_t)((left & 15) << (dword < 4 ? 0 : 4));
+            plane += 256;
+            left >>= 4;
+        }
+        if (bits & 2) {
+            plane[64 * (dword / 4) + byte] |= (uint8_t)((left & 3) << 2 * (dword % 4));
+            plane += 128;
+            left >>= 2;
+        }
+        if (bits & 1)
+            plane[byte] |= (uint8_t)(left << dword);
+    }
+}
+
+/* Small scales of a super-block. */
+static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scales)
+{
+    union {
+        struct block_q2_K q2;
+        struct block_q3_K q3;
+        struct block_q4_K q4; /* as q5 begins */
+        struct block_q6_K q6;
+        struct block_iq4_xs iq4;
+    } b;
+    unsigned scale, min;
+
+    memcpy(&b, at, type == DTYPE_Q5_K ? sizeof(b.q4) : dtype_info(type)->block_bytes);
+    for (size_t i = 0; i < K_BLOCK / 16; i++) {
+        uint8_t *to = scales + PACKED_GROUP * i + r;
+
+        if (type == DTYPE_Q2_K)
+            *to = b.q2.scales[i];
+        else if (type == DTYPE_Q3_K)
+            *to = (uint8_t)q3_k_scale(b.q3.scales, i);
+        else if (type == DTYPE_Q6_K)
+            *to = (uint8_t)b.q6.scale[i];
+    }
+    for (size_t i = 0; i < K_BLOCK / Q_BLOCK; i++) {
+        uint8_t *to = scales + PACKED_GROUP * i + r;
+
+        if (type == DTYPE_IQ4_XS)
+            *to = (uint8_t)iq4_xs_scale(&b.iq4, i);
+        if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
+            continue;
+        q4_k_scale(b.q4.scales, i, &scale, &min);
+        to[0] = (uint8_t)scale;
+        to[8 * PACKED_GROUP] = (uint8_t)min;
     }
 }
 
 /* What a super-block of row r has besides its quants. */
 static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *unit)
 {
-    uint8_t *scales = unit + packed_unit(type).scales;
-    struct block_q6_K six;
-    struct block_q4_K four;
+    /* Where d stands, and dmin behind it where the type has one. */
+    static const struct {
+        size_t at, bytes;
+    } d[DTYPE_COUNT] = {
+        [DTYPE_Q2_K] = {offsetof(struct block_q2_K, d), 4},
+        [DTYPE_Q3_K] = {offsetof(struct block_q3_K, d), 2},
+        [DTYPE_Q4_K] = {offsetof(struct block_q4_K, d), 4},
+        [DTYPE_Q5_K] = {offsetof(struct block_q5_K, d), 4},
+        [DTYPE_Q6_K] = {offsetof(struct block_q6_K, d), 2},
+        [DTYPE_IQ4_XS] = {offsetof(struct block_iq4_xs, d), 2},
+    };
 
-    if (type == DTYPE_Q6_K) {
-        memcpy(&six, at, sizeof(six));
-        memcpy(unit + 2 * r, &six.d, 2);
-        for (size_t i = 0; i < K_BLOCK / 16; i++)
-            scales[PACKED_GROUP * i + r] = (uint8_t)six.scale[i];
-        return;
-    }
-    memcpy(&four, at, sizeof(four));
-    memcpy(unit + 2 * r, &four.d, 2);
-    memcpy(unit + 2 * PACKED_GROUP + 2 * r, &four.dmin, 2);
-    for (size_t i = 0; i < K_BLOCK / Q_BLOCK; i++) {
-        unsigned scale, min;
-
-        q4_k_scale(four.scales, i, &scale, &min);
-        scales[PACKED_GROUP * i + r] = (uint8_t)scale;
-        scales[PACKED_GROUP * (8 + i) + r] = (uint8_t)min;
-    }
+    memcpy(unit + 2 * r, at + d[type].at, 2);
+    if (d[type].bytes == 4)
+        memcpy(unit + 2 * PACKED_GROUP + 2 * r, at + d[type].at + 2, 2);
+    put_scales(type, at, r, unit + packed_unit(type).scales);
 }
 
-/* f16 scale, and offset behind it where the type has one, of block k of the unit. */
+/* Scale, and offset behind it where the type has one, of block k of the unit. */
 static void put_head(enum dtype type, const char *at, size_t k, size_t r, uint8_t *unit)
 {
+    if (type == DTYPE_MXFP4) {
+        unit[PACKED_GROUP * k + r] = (uint8_t)at[0];
+        return;
+    }
     memcpy(unit + 2 * (PACKED_GROUP * k + r), at, 2);
     if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
         memcpy(unit + 64 + 2 * (PACKED_GROUP * k + r), at + 2, 2);
@@ -125,27 +217,24 @@ static void write_blocks(enum dtype type, const char *row, size_t blocks, size_t
     const struct dtype_info *info = dtype_info(type);
     struct packed_unit u = packed_unit(type);
 
+    const size_t parts = info->block / Q_BLOCK;
+
     for (size_t b = 0; b < blocks; b++) {
         uint8_t *unit = group + b / u.blocks * u.bytes, q[Q_BLOCK];
+        const char *at = row + b / parts * info->block_bytes;
 
-        get_quants(type, row, b, q);
+        get_quants[type](at, b % parts, q);
         put_quants(type, q, r, unit + u.first + b % u.blocks * u.block);
-        if (info->block == Q_BLOCK)
-            put_head(type, row + b * info->block_bytes, b % u.blocks, r, unit);
-        else if (b % u.blocks == 0)
-            put_super_head(type, row + b / u.blocks * info->block_bytes, r, unit);
+        if (parts == 1)
+            put_head(type, at, b % u.blocks, r, unit);
+        else if (b % parts == 0)
+            put_super_head(type, at, r, unit);
     }
 }
 
 bool packed_has(enum dtype type)
 {
-    static const bool has[DTYPE_COUNT] = {
-        [DTYPE_F16] = true,  [DTYPE_BF16] = true, [DTYPE_Q8_0] = true,
-        [DTYPE_Q4_0] = true, [DTYPE_Q4_1] = true, [DTYPE_Q5_0] = true,
-        [DTYPE_Q5_1] = true, [DTYPE_Q4_K] = true, [DTYPE_Q6_K] = true,
-    };
-
-    return has[type];
+    return type == DTYPE_F16 || type == DTYPE_BF16 || get_quants[type];
 }
 
 void packed_write(const struct tensor *w, size_t begin, size_t end, void *out)

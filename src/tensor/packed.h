@@ -20,46 +20,84 @@
 #define PACKED_GROUP 16
 #define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 2
+#define PACKED_VERSION 3
 
 #define PACKED_STEP 32 /* floats of a row */
 #define PACKED_FOUR 4  /* rows of floats side by side */
 
-/* Of quantised types.  A unit: what lies together of two blocks of 32 values, or of a super-block,
- * of sixteen rows.
+/* Of quantised types.  A unit: what lies together of a few blocks of 32 values, or of a
+ * super-block, of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
- *           super-blocks: [16] f16 d, [16] f16 dmin (q6_K: zeros), then 256 bytes of small scales:
- *           q4_K [8][16] scales, [8][16] minima, a byte each;  q6_K [16][16] int8
- *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian):
- *           q8_0   [8][16] dwords, bytes with 128 added
- *           others [4][16] dwords: dword k has the quants 4 k .. 4 k + 3 in the low and those of
- *                  dword k + 4 in the high halves of its bytes; then, if quants have more bits,
- *           q5     [16] dwords: bit i of byte j is the fifth bit of quant 4 i + j
- *           q6_K   [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are the upper two bits of
- *                  quant 16 h + 4 i + j
+ *           mxfp4: [4][16] bytes, the exponents;
+ *           super-blocks: [16] f16 d, [16] f16 dmin (or zeros), then small scales, a byte each:
+ *           q4_K, q5_K  [8][16] scales, [8][16] minima
+ *           q2_K        [16][16] as they are in the file: scales below minima
+ *           q3_K, q6_K  [16][16] int8        iq4_xs  [8][16] int8
+ *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian), in
+ *           planes that hold the bits of quants from the lowest on:
+ *           8 bits  [8][16] dwords, bytes with 128 added
+ *           4 bits  [4][16] dwords: dword k has the quants 4 k .. 4 k + 3 in the low and those of
+ *                   dword k + 4 in the high halves of its bytes
+ *           2 bits  [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are those of quant
+ *                   16 h + 4 i + j
+ *           1 bit   [16] dwords: bit i of byte j is that of quant 4 i + j
  *
- * Quants are unsigned, without the offset that a type subtracts.  A row of an odd number of blocks
- * ends with half a unit of zeros. */
+ * Quants are unsigned, without the offset that a type subtracts.  A row whose blocks do not fill
+ * its last unit ends with zeros. */
 struct packed_unit {
-    size_t blocks;               /* of 32 values */
-    size_t scales;               /* offset of the small scales */
-    size_t first, block, second; /* offset of block 0, bytes of each, offset in it of the further
-                                    bits */
-    size_t bytes;                /* a multiple of PACKED_ALIGN */
+    size_t blocks;       /* of 32 values */
+    size_t scales;       /* offset of the small scales */
+    size_t first, block; /* offset of block 0, bytes of each */
+    size_t bytes;        /* a multiple of PACKED_ALIGN */
 };
+
+/* Of a quant: 8, or a plane for each bit of this number that is set. */
+static inline unsigned packed_bits(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+        return 8;
+    case DTYPE_Q5_0:
+    case DTYPE_Q5_1:
+    case DTYPE_Q5_K:
+        return 5;
+    case DTYPE_Q6_K:
+        return 6;
+    case DTYPE_Q3_K:
+        return 3;
+    case DTYPE_Q2_K:
+        return 2;
+    default:
+        return 4;
+    }
+}
 
 static inline struct packed_unit packed_unit(enum dtype type)
 {
-    bool is_super = type == DTYPE_Q4_K || type == DTYPE_Q6_K;
     bool has_offset = type == DTYPE_Q4_1 || type == DTYPE_Q5_1;
-    struct packed_unit u = {.blocks = is_super ? 8 : 2, .scales = 64, .second = 256};
+    struct packed_unit u = {.blocks = 2, .scales = 64, .block = 64u * packed_bits(type)};
 
-    u.first = is_super ? 320 : has_offset ? 128 : 64;
-    u.block = type == DTYPE_Q8_0                         ? 512
-              : type == DTYPE_Q5_0 || type == DTYPE_Q5_1 ? 320
-              : type == DTYPE_Q6_K                       ? 384
-                                                         : 256;
+    u.first = has_offset ? 128 : 64;
+    switch (type) {
+    case DTYPE_Q2_K:
+    case DTYPE_Q3_K:
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+    case DTYPE_Q6_K:
+        u.blocks = 8;
+        u.first = 64 + 256;
+        break;
+    case DTYPE_IQ4_XS:
+        u.blocks = 8;
+        u.first = 64 + 128;
+        break;
+    case DTYPE_MXFP4:
+        u.blocks = 4;
+        break;
+    default:
+        break;
+    }
     u.bytes = u.first + u.blocks * u.block;
     return u;
 }

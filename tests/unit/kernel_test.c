@@ -2,6 +2,8 @@
 /* Every backend that this processor can run, against the reference. */
 #include "test.h"
 
+#include "blocks.h"
+
 #include "base/mem.h"
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
@@ -321,13 +323,11 @@ static void fill_bytes(struct problem *p)
 
     for (size_t b = 0; b < p->rows * in_row; b++) {
         char *at = p->weights + 4 + b * info->block_bytes;
-        size_t row = b / in_row,
-               scale = p->w.type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
-        bool offset = p->w.type == DTYPE_Q4_1 || p->w.type == DTYPE_Q5_1 || p->w.type == DTYPE_Q4_K;
+        size_t row = b / in_row;
 
         for (size_t i = 0; i < info->block_bytes; i++)
             at[i] = (char)(row < 256 ? (float)row : uniform() * 128);
-        memcpy(at + scale, halves, offset ? 4 : 2);
+        blocks_set_scales(p->w.type, at, halves);
     }
 }
 
@@ -339,7 +339,7 @@ TEST(extreme_quants_are_added_exactly)
     float *expected = malloc(N * ROWS * sizeof(float)), *out = malloc(N * ROWS * sizeof(float));
 
     CHECK(expected && out);
-    for (int type = DTYPE_Q8_0; dtype_is_integer(type); type++) {
+    for (int type = DTYPE_Q8_0; dtype_is_integer((enum dtype)type); type++) {
         struct problem p =
             problem_make((enum dtype)type, inner_near((enum dtype)type, 64), ROWS, N);
 
@@ -366,22 +366,6 @@ TEST(extreme_quants_are_added_exactly)
     free(out);
 }
 
-/* Where the first f16 scale of a block stands; -1: the type has another kind of scale. */
-static int scale_at(enum dtype type)
-{
-    static const int behind[DTYPE_COUNT] = {
-        [DTYPE_Q6_K] = offsetof(struct block_q6_K, d),
-        [DTYPE_Q2_K] = offsetof(struct block_q2_K, d),
-        [DTYPE_Q3_K] = offsetof(struct block_q3_K, d),
-        [DTYPE_TQ1_0] = offsetof(struct block_tq1_0, d),
-        [DTYPE_TQ2_0] = offsetof(struct block_tq2_0, d),
-        [DTYPE_MXFP4] = -1,
-        [DTYPE_IQ1_M] = -1,
-    };
-
-    return behind[type];
-}
-
 /* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
  */
 static void random_blocks(struct problem *p)
@@ -391,18 +375,11 @@ static void random_blocks(struct problem *p)
 
     for (size_t b = 0; b < blocks; b++) {
         char *at = p->weights + 4 + b * info->block_bytes;
-        int scale = scale_at(p->w.type);
         uint16_t halves[2] = {f32_to_f16(uniform() * 0.01f), f32_to_f16(uniform() * 0.01f)};
 
         for (size_t i = 0; i < info->block_bytes; i++)
             at[i] = (char)(uniform() * 128);
-        if (p->w.type == DTYPE_MXFP4)
-            at[0] = (char)(110 + (int)(uniform() * 8)); /* an exponent */
-        else if (p->w.type == DTYPE_IQ1_M)
-            for (int k = 0; k < 4; k++) /* four bits of an f16 each, in the last of eight bytes */
-                at[49 + 2 * k] = (char)((at[49 + 2 * k] & 15) | (halves[0] >> 4 * k & 15) << 4);
-        else
-            memcpy(at + scale, halves, (size_t)scale + 2 == info->block_bytes ? 2 : 4);
+        blocks_set_scales(p->w.type, at, halves);
     }
 }
 
@@ -523,7 +500,7 @@ TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
             for (size_t k = 0; k < COUNT(bad); k++) {
                 size_t inner = inner_near((enum dtype)type, 96);
                 struct problem p = problem_make((enum dtype)type, inner, 20, 5);
-                int scale = scale_at((enum dtype)type);
+                int scale = blocks_scale_at((enum dtype)type);
 
                 if (scale < 0)
                     scale = (int)(p.w.row_bytes - 2); /* elsewhere, and any number */
@@ -531,7 +508,7 @@ TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
                 multiply(&backend_ref, &p, 0, 5, 0, 20, expected);
                 multiply(b, &p, 0, 5, 0, 20, out);
                 for (size_t i = 0; i < COUNT(out); i++)
-                    CHECK(i % 20 == 3 ? !isfinite(out[i]) || scale_at((enum dtype)type) < 0
+                    CHECK(i % 20 == 3 ? !isfinite(out[i]) || blocks_scale_at((enum dtype)type) < 0
                                       : same_number(out[i], expected[i], 2e-5f));
                 problem_free(&p);
             }

@@ -2,6 +2,8 @@
 /* Packed weights hold what plain ones hold, and are multiplied to the same bits. */
 #include "test.h"
 
+#include "blocks.h"
+
 #include "base/mem.h"
 #include "tensor/backend.h"
 #include "tensor/packed.h"
@@ -19,8 +21,9 @@ static float uniform(void) /* [-1, 1) */
     return (float)random_bits() * 0x1p-23f - 1;
 }
 
-static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1,
-                                   DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_F16,  DTYPE_BF16};
+static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1,   DTYPE_Q5_0,   DTYPE_Q5_1,
+                                   DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_F16,    DTYPE_BF16,   DTYPE_Q2_K,
+                                   DTYPE_Q3_K, DTYPE_Q5_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4};
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 /* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
@@ -38,12 +41,11 @@ static struct tensor plain_make(enum dtype type, size_t inner, size_t rows)
         memcpy(data + at, &value, 2);
     }
     for (size_t at = 0; at < bytes && info->block > 1; at += info->block_bytes) {
-        size_t scale = type == DTYPE_Q6_K ? offsetof(struct block_q6_K, d) : 0;
         uint16_t halves[2] = {f32_to_f16(uniform() * 0.01f), f32_to_f16(uniform() * 0.01f)};
 
         for (size_t i = 0; i < info->block_bytes; i++)
             data[at + i] = (char)random_bits();
-        memcpy(data + at + scale, halves, type == DTYPE_Q6_K ? 2 : 4);
+        blocks_set_scales(type, data + at, halves);
     }
     return (struct tensor){.type = type,
                            .n_dims = 2,
@@ -92,21 +94,36 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
                           r / PACKED_GROUP * PACKED_GROUP * p->row_bytes + b / u.blocks * u.bytes;
     const uint8_t *block = unit + u.first + k * u.block, *small = unit + u.scales;
     size_t byte = 4 * lane + v % 4, dword = v / 4;
-    int q;
+    const uint8_t *twos = block + (packed_bits(type) & 4 ? 256 : 0);
+    const uint8_t *ones = twos + (packed_bits(type) & 2 ? 128 : 0);
+    int q = 0, two, one;
 
     if (type == DTYPE_F16 || type == DTYPE_BF16)
         return float_of(p, r, i);
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
-    q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
-    if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1)
-        q |= (block[256 + byte] >> dword & 1) << 4;
-    if (type == DTYPE_Q6_K) {
-        q |= (block[256 + 64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3) << 4;
+    two = twos[64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3;
+    one = ones[byte] >> dword & 1;
+    if (packed_bits(type) & 4)
+        q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
+    if (packed_bits(type) & 2)
+        q |= two << (packed_bits(type) & 4);
+    if (packed_bits(type) & 1)
+        q |= one << (packed_bits(type) - 1);
+    if (type == DTYPE_Q6_K || type == DTYPE_Q3_K)
         return half(unit + 2 * lane) * (float)(int8_t)small[16 * (2 * k + v / 16) + lane] *
-               (float)(q - 32);
-    }
-    if (type == DTYPE_Q4_K)
+               (float)(q - (type == DTYPE_Q3_K ? 4 : 32));
+    if (type == DTYPE_Q2_K)
+        return half(unit + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] & 15) *
+                   (float)q -
+               half(unit + 32 + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] >> 4);
+    if (type == DTYPE_IQ4_XS)
+        return half(unit + 2 * lane) * (float)(int8_t)small[16 * k + lane] * (float)iq4_levels[q];
+    if (type == DTYPE_IQ4_NL)
+        return half(unit + 32 * k + 2 * lane) * (float)iq4_levels[q];
+    if (type == DTYPE_MXFP4)
+        return mxfp4_scale(unit[16 * k + lane]) * (float)mxfp4_levels[q];
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
         return half(unit + 2 * lane) * (float)small[16 * k + lane] * (float)q -
                half(unit + 32 + 2 * lane) * (float)small[128 + 16 * k + lane];
     if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
