@@ -19,6 +19,7 @@ extern "C" {
 
 typedef struct llmos_model llmos_model;
 
+/* A model in several files (NAME-00001-of-00003.gguf, ...) is opened by the path of any of them. */
 LLMOS_API int llmos_model_open(llmos_model **model, const char *path, struct llmos_error *err);
 /* fd stays the caller's and may be closed at once. */
 LLMOS_API int llmos_model_open_fd(llmos_model **model, int fd, struct llmos_error *err);

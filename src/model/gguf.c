@@ -2,9 +2,11 @@
 /* gguf.c - see gguf.h */
 #include "model/gguf.h"
 
+#include "base/mem.h"
 #include "base/reader.h"
 #include "model/sortindex.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -354,7 +356,7 @@ static int index_values(struct gguf *g, struct llmos_error *err)
     return 0;
 }
 
-static int index_tensors(struct gguf *g, struct llmos_error *err)
+static int check_overlaps(struct gguf *g, struct llmos_error *err)
 {
     uint32_t *index = index_create(g, g->tensor_count);
 
@@ -368,15 +370,29 @@ static int index_tensors(struct gguf *g, struct llmos_error *err)
             return fail(err, LLMOS_EFORMAT, "tensors '%.*s' and '%.*s' overlap", STR_ARG(a->name),
                         STR_ARG(b->name));
     }
+    g->tensor_index = index;
+    return 0;
+}
+
+/* Into the index that is there. */
+static int index_names(struct gguf *g, struct llmos_error *err)
+{
+    uint32_t *index = g->tensor_index;
+
     sortindex(index, g->tensor_count, name_before, g);
     for (size_t i = 1; i < g->tensor_count; i++) {
-        struct str name = g->tensors[index[i]].name;
+        const struct gguf_tensor *a = &g->tensors[index[i - 1]], *b = &g->tensors[index[i]];
 
-        if (str_eq(g->tensors[index[i - 1]].name, name))
+        if (!str_eq(a->name, b->name))
+            continue;
+        if (a->part == b->part)
             return fail(err, LLMOS_EFORMAT, "tensor '%.*s' stands in the file twice",
-                        STR_ARG(name));
+                        STR_ARG(a->name));
+        return fail(err, LLMOS_EFORMAT,
+                    "tensor '%.*s' stands in part %" PRIu32 " and part %" PRIu32, STR_ARG(a->name),
+                    (a->part < b->part ? a->part : b->part) + 1,
+                    (a->part < b->part ? b->part : a->part) + 1);
     }
-    g->tensor_index = index;
     return 0;
 }
 
@@ -413,24 +429,25 @@ static int read_alignment(struct gguf *g, struct llmos_error *err)
 
 static int parse_tensors(struct gguf *g, struct reader *r, struct llmos_error *err)
 {
+    int rc;
+
     g->tensors = arena_array(&g->arena, struct gguf_tensor, g->tensor_count);
     if (!g->tensors)
         return fail(err, LLMOS_ENOMEM, "no memory for %zu tensors", g->tensor_count);
     for (size_t i = 0; i < g->tensor_count; i++) {
-        int rc = read_tensor(r, &g->tensors[i], i, err);
-
+        rc = read_tensor(r, &g->tensors[i], i, err);
         if (rc < 0)
             return rc;
     }
     /* Cannot wrap: offsets are below the file's length, the alignment below 2^25. */
     g->data_offset = (reader_offset(r) + g->alignment - 1) & ~(size_t)(g->alignment - 1);
     for (size_t i = 0; i < g->tensor_count; i++) {
-        int rc = place_tensor(g, r->start, &g->tensors[i], err);
-
+        rc = place_tensor(g, r->start, &g->tensors[i], err);
         if (rc < 0)
             return rc;
     }
-    return index_tensors(g, err);
+    rc = check_overlaps(g, err);
+    return rc < 0 ? rc : index_names(g, err);
 }
 
 static int parse(struct gguf *g, struct reader *r, struct llmos_error *err)
@@ -459,7 +476,7 @@ static int parse(struct gguf *g, struct reader *r, struct llmos_error *err)
 
 int gguf_parse(struct gguf *g, const void *bytes, size_t n, struct llmos_error *err)
 {
-    struct gguf parsed = {.file_bytes = n};
+    struct gguf parsed = {.file_bytes = n, .part_count = 1, .part_bytes = {n}};
     struct reader r = reader_of(bytes, n);
     int rc;
 
@@ -472,6 +489,144 @@ int gguf_parse(struct gguf *g, const void *bytes, size_t n, struct llmos_error *
     }
     *g = parsed;
     return 0;
+}
+
+/* ---- parts ---- */
+
+/* Which part of how many the file says that it is, from 0; *count 1: it says nothing. */
+static int read_part(const struct gguf *g, uint64_t *no, uint64_t *count, struct llmos_error *err)
+{
+    int rc;
+
+    *no = 0;
+    *count = 1;
+    rc = gguf_get_u64(g, "split.count", 0, UINT16_MAX, count, err);
+    if (rc >= 0)
+        rc = gguf_get_u64(g, "split.no", 0, UINT16_MAX, no, err);
+    *count = *count ? *count : 1;
+    return rc < 0 ? rc : 0;
+}
+
+static int check_part(const struct gguf *parts, unsigned i, unsigned count, struct llmos_error *err)
+{
+    struct str first = STR(""), own = STR("");
+    uint64_t no, of;
+    int rc = read_part(&parts[i], &no, &of, err);
+
+    if (rc < 0)
+        return rc;
+    if (of != count || no != i)
+        return fail(err, LLMOS_EFORMAT,
+                    "by its keys it is part %" PRIu64 " of %" PRIu64
+                    "; was a file renamed, or is it of another model?",
+                    no + 1, of);
+    rc = gguf_get_str(&parts[0], "general.architecture", &first, err);
+    if (rc >= 0)
+        rc = gguf_get_str(&parts[i], "general.architecture", &own, err);
+    if (rc > 0 && !str_eq(first, own))
+        return fail(err, LLMOS_EFORMAT,
+                    "its architecture is '%.*s', that of the first part is '%.*s'", STR_ARG(own),
+                    STR_ARG(first));
+    return rc < 0 ? rc : 0;
+}
+
+/* Each says how many tensors there are in all of them; the first one must. */
+static int check_promise(const struct gguf *parts, unsigned i, size_t tensors,
+                         struct llmos_error *err)
+{
+    uint64_t promised = tensors;
+    int rc = gguf_get_u64(&parts[i], "split.tensors.count", 0, UINT32_MAX, &promised, err);
+
+    if (rc == 0 && i == 0)
+        return fail(err, LLMOS_EFORMAT, "it has no key 'split.tensors.count'");
+    if (promised != tensors)
+        return fail(err, LLMOS_EFORMAT,
+                    "it promises %" PRIu64 " tensors in all parts, there are %zu", promised,
+                    tensors);
+    return rc < 0 ? rc : 0;
+}
+
+static int check_parts(const struct gguf *parts, unsigned count, size_t tensors,
+                       struct llmos_error *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < count; i++) {
+        rc = check_part(parts, i, count, err);
+        if (rc == 0)
+            rc = check_promise(parts, i, tensors, err);
+        if (rc < 0)
+            return fail_while(err, rc, "part %u of %u", i + 1, count);
+    }
+    if (tensors > TENSORS_MAX)
+        return fail(err, LLMOS_ELIMIT, "%zu tensors in all parts, at most %u are accepted", tensors,
+                    TENSORS_MAX);
+    return 0;
+}
+
+/* The tables of all parts become those of the first. */
+static int join(struct gguf *parts, unsigned count, size_t tensors, struct llmos_error *err)
+{
+    struct gguf *g = &parts[0];
+    struct gguf_tensor *all;
+    size_t at = 0;
+
+    g->arena.limit_bytes += tensors * (sizeof(*all) + sizeof(uint32_t)) + 64;
+    all = arena_array(&g->arena, struct gguf_tensor, tensors);
+    if (!all)
+        return fail(err, LLMOS_ENOMEM, "no memory for %zu tensors", tensors);
+    for (unsigned i = 0; i < count; i++) {
+        for (size_t k = 0; k < parts[i].tensor_count; k++) {
+            all[at] = parts[i].tensors[k];
+            all[at++].part = i;
+        }
+        g->file_bytes += i ? parts[i].file_bytes : 0; /* they are mapped: it cannot wrap */
+        g->part_bytes[i] = parts[i].part_bytes[0];
+    }
+    g->tensors = all;
+    g->tensor_count = tensors;
+    g->part_count = count;
+    g->tensor_index = index_create(g, tensors);
+    if (!g->tensor_index)
+        return fail(err, LLMOS_ENOMEM, "no memory for an index of %zu tensors", tensors);
+    return index_names(g, err);
+}
+
+static int parse_parts(struct gguf *parts, const struct file_map *at, unsigned count,
+                       struct llmos_error *err)
+{
+    size_t tensors = 0;
+    int rc;
+
+    for (unsigned i = 0; i < count; i++) {
+        rc = gguf_parse(&parts[i], at[i].at, at[i].len, err);
+        if (rc < 0)
+            return fail_while(err, rc, "part %u of %u", i + 1, count);
+        tensors += parts[i].tensor_count;
+    }
+    rc = check_parts(parts, count, tensors, err);
+    return rc < 0 ? rc : join(parts, count, tensors, err);
+}
+
+int gguf_parse_parts(struct gguf *g, const struct file_map *at, unsigned count,
+                     struct llmos_error *err)
+{
+    struct gguf *parts;
+    int rc;
+
+    if (count == 1)
+        return gguf_parse(g, at[0].at, at[0].len, err);
+    assert(count > 1 && count <= GGUF_PARTS_MAX);
+    parts = mem_zalloc(count, sizeof(*parts));
+    if (!parts)
+        return fail(err, LLMOS_ENOMEM, "no memory for %u parts", count);
+    rc = parse_parts(parts, at, count, err);
+    for (unsigned i = rc == 0; i < count; i++)
+        gguf_fini(&parts[i]);
+    if (rc == 0)
+        *g = parts[0];
+    mem_free(parts);
+    return rc;
 }
 
 void gguf_fini(struct gguf *g)
@@ -617,18 +772,16 @@ int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type type,
 
 int gguf_check_whole(const struct gguf *g, struct llmos_error *err)
 {
-    uint64_t part = 0, count = 1;
-    int rc = gguf_get_u64(g, "split.count", 0, UINT16_MAX, &count, err);
+    uint64_t part, count;
+    int rc = read_part(g, &part, &count, err);
 
-    if (rc >= 0)
-        rc = gguf_get_u64(g, "split.no", 0, UINT16_MAX, &part, err);
-    if (rc < 0 || count <= 1)
-        return rc < 0 ? rc : 0;
-    return fail(err, LLMOS_EUNSUPPORTED,
+    if (rc < 0 || count <= g->part_count)
+        return rc;
+    return fail(err, LLMOS_EINVAL,
                 "the file is part %" PRIu64 " of %" PRIu64
-                " of a model, and parts are not read as one; join them first "
-                "(llama-gguf-split --merge FIRST-PART WHOLE)",
-                part + 1, count);
+                " of a model; the others are found by name, so keep all in one folder as "
+                "NAME-%05" PRIu64 "-of-%05" PRIu64 ".gguf",
+                part + 1, count, part + 1, count);
 }
 
 struct str gguf_array_str(const struct gguf_array *a, uint64_t i)

@@ -5,7 +5,6 @@
  * told.  Written straight into a buffer: the text stays in proportion to the file. */
 #include "model/inspect.h"
 
-#include "base/file.h"
 #include "base/jsontext.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -201,7 +200,7 @@ static void put_memory(struct buf *b, const struct gguf *g, const struct hparams
     buf_puts(b, "}");
 }
 
-static void put_tensor(struct buf *b, const struct gguf_tensor *t)
+static void put_tensor(struct buf *b, const struct gguf *g, const struct gguf_tensor *t)
 {
     const char *type = dtype_gguf_name(t->type_id);
 
@@ -213,7 +212,10 @@ static void put_tensor(struct buf *b, const struct gguf_tensor *t)
         buf_printf(b, ",\"type\":\"number %" PRIu32 "\",\"shape\":[", t->type_id);
     for (unsigned d = 0; d < t->t.n_dims; d++)
         buf_printf(b, "%s%zu", d ? "," : "", t->t.shape[d]);
-    buf_printf(b, "],\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", t->offset, t->bytes);
+    buf_printf(b, "],\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64, t->offset, t->bytes);
+    if (g->part_count > 1)
+        buf_printf(b, ",\"part\":%" PRIu32, t->part + 1);
+    buf_puts(b, "}");
 }
 
 static void put_tensors(struct buf *b, const struct gguf *g)
@@ -223,9 +225,23 @@ static void put_tensors(struct buf *b, const struct gguf *g)
     buf_puts(b, ",\"tensors\":[");
     for (size_t i = 0; i < shown; i++) {
         buf_puts(b, i ? "," : "");
-        put_tensor(b, &g->tensors[i]);
+        put_tensor(b, g, &g->tensors[i]);
     }
     buf_printf(b, "],\"tensors_left_out\":%zu", g->tensor_count - shown);
+}
+
+static void put_parts(struct buf *b, const struct gguf *g)
+{
+    buf_puts(b, ",\"parts\":[");
+    for (unsigned i = 0; i < g->part_count; i++) {
+        size_t tensors = 0;
+
+        for (size_t k = 0; k < g->tensor_count; k++)
+            tensors += g->tensors[k].part == i;
+        buf_printf(b, "%s{\"part\":%u,\"tensors\":%zu,\"bytes\":%zu}", i ? "," : "", i + 1, tensors,
+                   g->part_bytes[i]);
+    }
+    buf_puts(b, "]");
 }
 
 /* ---- the whole ---- */
@@ -241,6 +257,8 @@ static int put_verdict(struct buf *b, const struct gguf *g, struct llmos_error *
     int hparams_rc = hparams_read(&h, g, &why), rc = hparams_rc, t_rc;
 
     arena_init(&arena, 4 << 20); /* as model.c */
+    if (rc == 0)
+        rc = gguf_check_whole(g, &why);
     if (rc == 0)
         rc = weights_bind(&w, g, &h, &arena, &why);
     arena_fini(&arena);
@@ -273,6 +291,8 @@ static int put_all(struct buf *b, const struct gguf *g, struct llmos_error *err)
                "{\"format\":\"GGUF\",\"version\":%" PRIu32 ",\"alignment\":%" PRIu32
                ",\"file_bytes\":%zu,\"data_offset\":%zu",
                g->version, g->alignment, g->file_bytes, g->data_offset);
+    if (g->part_count > 1)
+        put_parts(b, g);
     rc = put_verdict(b, g, err);
     if (rc < 0)
         return rc;
@@ -282,10 +302,11 @@ static int put_all(struct buf *b, const struct gguf *g, struct llmos_error *err)
     return buf_check(b, "the description of the model", err);
 }
 
-int inspect_bytes(const void *bytes, size_t n, struct buf *json, struct llmos_error *err)
+int inspect_maps(const struct file_map *parts, unsigned count, struct buf *json,
+                 struct llmos_error *err)
 {
     struct gguf g;
-    int rc = gguf_parse(&g, bytes, n, err);
+    int rc = gguf_parse_parts(&g, parts, count, err);
 
     if (rc < 0)
         return rc;
@@ -294,17 +315,17 @@ int inspect_bytes(const void *bytes, size_t n, struct buf *json, struct llmos_er
     return rc;
 }
 
-int llmos_inspect_fd(int fd, char **json, size_t *length, struct llmos_error *err)
+int inspect_parts(const int *fds, unsigned count, char **json, size_t *length,
+                  struct llmos_error *err)
 {
-    struct file_map map;
+    CLEANUP(parts_map) struct parts_map map = {.count = 0};
     struct buf b;
-    int rc = file_map(&map, fd, err);
+    int rc = parts_map(&map, fds, count, err);
 
     if (rc < 0)
         return rc;
     buf_init(&b, JSON_BYTES_MAX);
-    rc = inspect_bytes(map.at, map.len, &b, err);
-    file_unmap(&map);
+    rc = inspect_maps(map.maps, map.count, &b, err);
     if (rc < 0) {
         buf_fini(&b);
         return rc;
@@ -312,4 +333,9 @@ int llmos_inspect_fd(int fd, char **json, size_t *length, struct llmos_error *er
     *json = b.at;
     *length = b.len;
     return 0;
+}
+
+int llmos_inspect_fd(int fd, char **json, size_t *length, struct llmos_error *err)
+{
+    return inspect_parts(&fd, 1, json, length, err);
 }

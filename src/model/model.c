@@ -16,12 +16,12 @@ static int load_weights(struct llmos_model *m, struct llmos_error *err)
     return rc < 0 ? rc : weights_bind(&m->weights, &m->gguf, &m->hparams, &m->arena, err);
 }
 
-static int load(struct llmos_model *m, int fd, struct llmos_error *err)
+static int load(struct llmos_model *m, const int *fds, unsigned count, struct llmos_error *err)
 {
-    int rc = file_map(&m->map, fd, err);
+    int rc = parts_map(&m->map, fds, count, err);
 
     if (rc == 0)
-        rc = gguf_parse(&m->gguf, m->map.at, m->map.len, err);
+        rc = gguf_parse_parts(&m->gguf, m->map.maps, count, err);
     if (rc == 0 && !m->vocabulary_only)
         rc = gguf_check_whole(&m->gguf, err);
     if (rc == 0 && !m->vocabulary_only)
@@ -43,7 +43,8 @@ static void name_vocabulary(struct llmos_model *m)
     m->hparams.n_vocab = (uint32_t)llmos_token_count(m->tokenizer);
 }
 
-static int open_fd(llmos_model **model, int fd, bool vocabulary_only, struct llmos_error *err)
+int model_open_parts(llmos_model **model, const int *fds, unsigned count, bool vocabulary_only,
+                     struct llmos_error *err)
 {
     struct llmos_model *m = mem_zalloc(1, sizeof(*m));
     int rc;
@@ -52,7 +53,7 @@ static int open_fd(llmos_model **model, int fd, bool vocabulary_only, struct llm
         return fail(err, LLMOS_ENOMEM, "no memory for a model");
     arena_init(&m->arena, TABLES_BYTES_MAX);
     m->vocabulary_only = vocabulary_only;
-    rc = load(m, fd, err);
+    rc = load(m, fds, count, err);
     if (rc < 0) {
         llmos_model_close(m);
         return rc;
@@ -65,23 +66,23 @@ static int open_fd(llmos_model **model, int fd, bool vocabulary_only, struct llm
 
 int llmos_model_open(llmos_model **model, const char *path, struct llmos_error *err)
 {
-    CLEANUP(fd) int fd = file_open_regular(path, err);
-    int rc;
+    CLEANUP(parts) struct parts p;
+    int rc = parts_open(&p, path, err);
 
-    if (fd < 0)
-        return fd;
-    rc = llmos_model_open_fd(model, fd, err);
+    if (rc < 0)
+        return rc;
+    rc = model_open_parts(model, p.fds, p.count, false, err);
     return rc < 0 ? fail_while(err, rc, "cannot open model '%s'", path) : 0;
 }
 
 int llmos_model_open_fd(llmos_model **model, int fd, struct llmos_error *err)
 {
-    return open_fd(model, fd, false, err);
+    return model_open_parts(model, &fd, 1, false, err);
 }
 
 int llmos_model_open_vocabulary_fd(llmos_model **model, int fd, struct llmos_error *err)
 {
-    return open_fd(model, fd, true, err);
+    return model_open_parts(model, &fd, 1, true, err);
 }
 
 void llmos_model_close(llmos_model *model)
@@ -92,7 +93,7 @@ void llmos_model_close(llmos_model *model)
     gguf_fini(&model->gguf);
     arena_fini(&model->arena);
     file_unmap(&model->packed_map);
-    file_unmap(&model->map);
+    parts_unmap(&model->map);
     mem_free(model);
 }
 
@@ -109,7 +110,7 @@ void llmos_model_info(const llmos_model *model, struct llmos_model_info *info)
         .architecture = h->architecture,
         .name = h->name,
         .file_type = h->file_type,
-        .file_bytes = model->map.len,
+        .file_bytes = model->gguf.file_bytes,
         .parameters = h->parameter_count,
         .layers = h->n_layer,
         .width = h->n_embd,

@@ -128,7 +128,7 @@ static int plan_create(struct plan *plan, const llmos_model *m, struct llmos_err
     plan->header->version = PACKED_VERSION;
     plan->header->matrices = count;
     plan->header->file_bytes = at;
-    plan->header->model_bytes = m->map.len;
+    plan->header->model_bytes = m->gguf.file_bytes;
     if (rc < 0)
         mem_free(plan->header);
     return rc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gguf_fuzz.c - any bytes as a model file: parsed, bound, its vocabulary used, and described. */
+/* gguf_fuzz.c - any bytes as a model file, or ("PAIR", bytes of the first, u32) as one in two
+ * parts: parsed, bound, its vocabulary used, and described. */
 #include "base/json.h"
 #include "base/mem.h"
 #include "model/inspect.h"
@@ -91,7 +92,7 @@ static void bind(const struct gguf *g)
 }
 
 /* What is told of the file must be JSON that our own reader takes. */
-static void describe(const void *bytes, size_t n)
+static void describe(const struct file_map *parts, unsigned count)
 {
     static const struct json_limits limits = {256u << 20, 32, 1u << 24};
     struct llmos_error err = {0};
@@ -99,11 +100,41 @@ static void describe(const void *bytes, size_t n)
     struct buf json;
 
     buf_init(&json, 64 << 20);
-    if (inspect_bytes(bytes, n, &json, &err) == 0) {
+    if (inspect_maps(parts, count, &json, &err) == 0) {
         CLAIM(json_parse(&value, buf_str(&json), &limits, &err) == 0);
         json_decref(value);
     }
     buf_fini(&json);
+}
+
+/* Each part on its own piece of the heap: aligned, and its end is watched.  False: no memory. */
+static bool copy_parts(struct file_map parts[2], unsigned count, const uint8_t *data)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned char *bytes = mem_alloc(parts[i].len);
+
+        if (!bytes)
+            return false;
+        if (parts[i].len)
+            memcpy(bytes, data, parts[i].len);
+        parts[i].at = bytes;
+        data += parts[i].len;
+    }
+    return true;
+}
+
+static unsigned cut(struct file_map parts[2], const uint8_t **data, size_t size)
+{
+    uint32_t first;
+
+    parts[0] = (struct file_map){NULL, size};
+    if (size < 8 || memcmp(*data, "PAIR", 4) != 0)
+        return 1;
+    memcpy(&first, *data + 4, 4);
+    *data += 8;
+    parts[0].len = first < size - 8 ? first : size - 8;
+    parts[1] = (struct file_map){NULL, size - 8 - parts[0].len};
+    return 2;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -111,23 +142,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct llmos_error err = {0};
-    unsigned char *bytes = mem_alloc(size); /* aligned, and its end is watched */
+    struct file_map parts[2] = {{NULL, 0}, {NULL, 0}};
+    unsigned count = cut(parts, &data, size);
     struct gguf g;
 
-    if (!bytes)
-        return 0;
-    if (size)
-        memcpy(bytes, data, size);
-    if (gguf_parse(&g, bytes, size, &err) < 0) {
-        CLAIM(err.code < 0 && err.text[0]);
-    } else {
-        CLAIM(g.arena.used_bytes <= 6 * size + 4096);
-        touch(&g);
-        bind(&g);
-        use_vocabulary(&g);
-        gguf_fini(&g);
-        describe(bytes, size);
+    if (copy_parts(parts, count, data)) {
+        if (gguf_parse_parts(&g, parts, count, &err) < 0) {
+            CLAIM(err.code < 0 && err.text[0]);
+        } else {
+            CLAIM(count > 1 || g.arena.used_bytes <= 6 * size + 4096);
+            touch(&g);
+            bind(&g);
+            use_vocabulary(&g);
+            gguf_fini(&g);
+            describe(parts, count);
+        }
     }
-    mem_free(bytes);
+    for (unsigned i = 0; i < count; i++)
+        mem_free((void *)(uintptr_t)parts[i].at);
     return 0;
 }

@@ -44,9 +44,9 @@ static int model_open(struct llmos_model *m, int fd, struct llmos_error *err)
 
     memset(m, 0, sizeof(*m));
     arena_init(&m->arena, 4 << 20);
-    rc = file_map(&m->map, fd, err);
+    rc = parts_map(&m->map, &fd, 1, err);
     if (rc == 0)
-        rc = gguf_parse(&m->gguf, m->map.at, m->map.len, err);
+        rc = gguf_parse_parts(&m->gguf, m->map.maps, 1, err);
     if (rc < 0)
         return rc;
     rc = hparams_read(&m->hparams, &m->gguf, err);
@@ -58,7 +58,7 @@ static void model_close(struct llmos_model *m)
     gguf_fini(&m->gguf);
     arena_fini(&m->arena);
     file_unmap(&m->packed_map);
-    file_unmap(&m->map);
+    parts_unmap(&m->map);
 }
 
 static int reference_file(const char *name)
