@@ -12,6 +12,7 @@
 #include "cli/standin.h"
 #include "cli/talk.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -205,23 +206,24 @@ static int ask_ourselves(const struct work *w, struct talk *t, uint32_t round, j
 static int ask_peers(const struct work *w, const struct talk *t, uint32_t round, struct samples *s,
                      struct peer_speed *last, struct llmos_error *err)
 {
-    const struct peer_job job = {.model_path = w->path,
+    char first[PATH_MAX]; /* others do not look for the first part of a model */
+    const struct peer_job job = {.model_path = first,
                                  .args = w->o->peer_args,
                                  .prompt = w->want.prompt,
                                  .generate = w->want.generate,
                                  .depth = w->want.depth,
                                  .threads = t->ready.threads,
                                  .timeout_seconds = w->o->peer_timeout};
+    int rc = parts_first(w->path, first, sizeof(first), err);
 
-    for (unsigned i = 0; i < w->peer_count; i++) {
-        int rc = peer_run(&w->peers[i], &job, &last[i], err);
-
+    for (unsigned i = 0; rc == 0 && i < w->peer_count; i++) {
+        rc = peer_run(&w->peers[i], &job, &last[i], err);
         if (rc < 0)
             return rc;
         samples_of(s, i + 1, PREFILL)[round] = last[i].prefill;
         samples_of(s, i + 1, DECODE)[round] = last[i].decode;
     }
-    return 0;
+    return rc;
 }
 
 static int put_peers(const struct work *w, json_t *point, const struct samples *s,

@@ -8,7 +8,6 @@
 #include "cli/talk.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 
 #define TEXT_MAX (12u << 20) /* fits a frame */
 
@@ -58,9 +57,7 @@ static const struct opt_command imatrix_command = {
 /* What is gathered is small beside the weights. */
 static uint64_t bytes_max(const char *model)
 {
-    struct stat st;
-
-    return stat(model, &st) == 0 ? (uint64_t)st.st_size + (16u << 20) : 16u << 20;
+    return parts_bytes(model) + (16u << 20);
 }
 
 static int gather(const struct imatrix_words *o, const char *model, const char *name,

@@ -9,9 +9,9 @@
 #include "cli/table.h"
 #include "cli/talk.h"
 #include "model/mix.h"
+#include "sched/hfopen.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 
 /* What is written is at most so many times as long as what is read: f32 from types of 1.5 bits. */
 #define GROWTH_MAX 24
@@ -171,13 +171,31 @@ struct work {
     unsigned file_count;
 };
 
+/* Of the files that the model is made from. */
+static int source_bytes(const char *model, uint64_t *bytes, struct llmos_error *err)
+{
+    bool is_folder = hfopen_is_folder(model);
+    struct hfopen folder;
+    struct parts files;
+    int rc = is_folder ? hfopen_open(&folder, model, err) : parts_open(&files, model, err);
+
+    if (rc < 0)
+        return fail_while(err, rc, "%s '%s'", is_folder ? "folder" : "model", model);
+    *bytes = is_folder ? folder.bytes : files.bytes;
+    if (is_folder)
+        hfopen_close(&folder);
+    else
+        parts_close(&files);
+    return 0;
+}
+
 static int open_files(struct work *w, const char *output, struct llmos_error *err)
 {
-    struct stat st;
-    int rc;
+    uint64_t bytes = 0;
+    int rc = source_bytes(w->model, &bytes, err);
 
-    if (stat(w->model, &st) < 0)
-        return fail_errno(err, "cannot open model '%s'", w->model);
+    if (rc < 0)
+        return rc;
     if (w->o->imatrix) {
         w->importance = file_open_regular(w->o->imatrix, err);
         if (w->importance < 0)
@@ -192,7 +210,7 @@ static int open_files(struct work *w, const char *output, struct llmos_error *er
         (struct vce_file){.name = "new model file",
                           .as = VCE_OUTPUT_FD,
                           .fd = w->to.fd,
-                          .write_max_bytes = GROWTH_MAX * (uint64_t)st.st_size + KEYS_BYTES};
+                          .write_max_bytes = GROWTH_MAX * bytes + KEYS_BYTES};
     return 0;
 }
 

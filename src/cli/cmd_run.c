@@ -52,7 +52,8 @@ static const struct opt_command run_command = {
     .operands_max = 2,
     .description =
         "Runs the model file in a virtual computing environment (VCE) of its own, hands it the "
-        "prompt, and prints the answer while it is made. No daemon is needed.\n\n"
+        "prompt, and prints the answer while it is made. No daemon is needed. A model in several "
+        "files (NAME-00001-of-00003.gguf) is named by any of them, here and in all other verbs.\n\n"
         "Without PROMPT, or if it is '-', the prompt is read from standard input. On a terminal "
         "the answer is cleaned of control sequences. Ctrl-C ends the answer.\n\n"
         "The exit code is 0 when an answer was given, 1 when something failed, 2 for a mistake in "

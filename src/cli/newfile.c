@@ -2,6 +2,8 @@
 /* newfile.c - see newfile.h */
 #include "cli/newfile.h"
 
+#include "model/parts.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,15 +11,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Any part of it. */
+static bool is_source(const char *source, const struct stat *to)
+{
+    bool is_same = false;
+    struct parts p;
+    struct stat st;
+
+    if (parts_open(&p, source, NULL) < 0) /* whoever reads it says why */
+        return false;
+    for (unsigned i = 0; i < p.count; i++)
+        is_same |= fstat(p.fds[i], &st) == 0 && st.st_dev == to->st_dev && st.st_ino == to->st_ino;
+    parts_close(&p);
+    return is_same;
+}
+
 static int check_place(const char *path, const char *source, struct llmos_error *err)
 {
-    struct stat to, from;
+    struct stat to;
 
     if (stat(path, &to) < 0)
         return errno == ENOENT ? 0 : fail_errno(err, "cannot write '%s'", path);
     if (!S_ISREG(to.st_mode))
         return fail(err, LLMOS_EINVAL, "cannot write '%s': it is no regular file", path);
-    if (source && stat(source, &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+    if (source && is_source(source, &to))
         return fail(err, LLMOS_EINVAL,
                     "'%s' and '%s' are the same file; give the result another name", source, path);
     return 0;

@@ -16,8 +16,8 @@ struct newfile {
     int fd; /* -1: none */
 };
 
-/* source: the file that it is made from, which it must not replace; NULL: none.  LLMOS_EINVAL: they
- * are the same, or the path is no regular file's. */
+/* source: the model that it is made from, no file of which it may replace; NULL: none.
+ * LLMOS_EINVAL: they are the same, or the path is no regular file's. */
 int newfile_open(struct newfile *f, const char *path, const char *source, struct llmos_error *err);
 int newfile_keep(struct newfile *f, struct llmos_error *err);
 void newfile_drop(struct newfile *f); /* a kept one, and one that was never opened, are fine */

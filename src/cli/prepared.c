@@ -6,7 +6,6 @@
 #include "tensor/backend.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 
 struct bar {
     struct spinner spinner;
@@ -62,10 +61,7 @@ static bool make(struct packcache *cache, const struct worker_options *worker)
 /* A model that cannot be opened is told by whoever is about to start it. */
 static bool is_large(const struct worker_options *worker)
 {
-    struct stat st;
-
-    return stat(worker->model_path, &st) == 0 && S_ISREG(st.st_mode) &&
-           (uint64_t)st.st_size >= PREPARE_LEAST_BYTES;
+    return parts_bytes(worker->model_path) >= PREPARE_LEAST_BYTES;
 }
 
 bool prepared_find(struct packcache **cache, const struct worker_options *worker)

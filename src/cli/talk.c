@@ -56,7 +56,9 @@ static void name_of(const char *path, char *name, size_t size)
 
     snprintf(name, size, "%s", slash ? slash + 1 : path);
     n = strlen(name);
-    if (n > 5 && strcmp(name + n - 5, ".gguf") == 0)
+    if (parts_stem(name)) /* of several files */
+        name[parts_stem(name)] = '\0';
+    else if (n > 5 && strcmp(name + n - 5, ".gguf") == 0)
         name[n - 5] = '\0';
 }
 

@@ -671,7 +671,9 @@ int config_add_model(struct config *c, const char *text, struct llmos_error *err
 
     if (!m)
         return LLMOS_ELIMIT;
-    if (!equals && n > 5 && strcmp(name + n - 5, ".gguf") == 0)
+    if (!equals && parts_stem(name))
+        n = parts_stem(name);
+    else if (!equals && n > 5 && strcmp(name + n - 5, ".gguf") == 0)
         n -= 5;
     copy = arena_strndup(&c->arena, name, n);
     if (!copy)
@@ -694,6 +696,16 @@ int config_add_model(struct config *c, const char *text, struct llmos_error *err
     return 0;
 }
 
+static int can_open(const char *path, struct llmos_error *err)
+{
+    struct parts p;
+    int rc = parts_open(&p, path, err);
+
+    if (rc == 0)
+        parts_close(&p);
+    return rc;
+}
+
 int config_check(const struct config *c, struct llmos_error *err)
 {
     if (c->model_count == 0)
@@ -701,17 +713,13 @@ int config_check(const struct config *c, struct llmos_error *err)
                     "there is no model to serve; give --model NAME=PATH or 'models' in llmos.yaml");
     for (unsigned i = 0; i < c->model_count; i++) {
         bool is_folder = hfopen_is_folder(c->models[i].model_path); /* folders.h looks into it */
-        int fd = is_folder ? -1 : file_open_regular(c->models[i].model_path, err);
+        int rc = is_folder ? 0 : can_open(c->models[i].model_path, err);
 
-        if (fd < 0 && !is_folder)
-            return fail_while(err, fd, "model '%s'", c->models[i].name);
-        if (fd >= 0)
-            close(fd);
-        fd = c->models[i].draft_path ? file_open_regular(c->models[i].draft_path, err) : -1;
-        if (fd < 0 && c->models[i].draft_path)
-            return fail_while(err, fd, "draft model of '%s'", c->models[i].name);
-        if (fd >= 0)
-            close(fd);
+        if (rc < 0)
+            return fail_while(err, rc, "model '%s'", c->models[i].name);
+        rc = c->models[i].draft_path ? can_open(c->models[i].draft_path, err) : 0;
+        if (rc < 0)
+            return fail_while(err, rc, "draft model of '%s'", c->models[i].name);
     }
     return 0;
 }

@@ -81,7 +81,9 @@ static const struct opt_command command = {
     .description =
         "Starts a VCE for every model and answers OpenAI's HTTP dialect: /v1/models, "
         "/v1/completions, /v1/chat/completions, and /health and /metrics beside it. A model whose "
-        "VCE dies is restarted; the others notice nothing.\n\nSIGTERM and SIGINT end it: new "
+        "VCE dies is restarted; the others notice nothing. A model in several files is named by "
+        "any of "
+        "them, a folder of Hugging Face is converted first.\n\nSIGTERM and SIGINT end it: new "
         "requests get 503, running ones go on for --drain-seconds. A second signal ends it at "
         "once.\n\nLLMOS_DEBUG=http logs every request; prompts and answers are never logged.",
     .examples = "llmosd --model story=stories.gguf\nllmosd --config /etc/llmos/llmos.yaml",

@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #define TRIES_MAX 2 /* the second for damaged ones; if these are damaged too it is no accident */
 
@@ -93,14 +92,12 @@ static void *run(void *arg)
 
 static bool is_wanting(const struct preparer *p, const struct job *j, const struct served *m)
 {
-    struct stat st;
-
     if (!m->options.packcache || m->state != MODEL_READY || m->refresh != REFRESH_NONE)
         return false;
     if (m->ready.packing == PACKING_DAMAGED)
         return j->tries < TRIES_MAX;
     return m->ready.packing == PACKING_NONE && j->tries == 0 &&
-           stat(m->options.model_path, &st) == 0 && (uint64_t)st.st_size >= p->options.least_bytes;
+           parts_bytes(m->options.model_path) >= p->options.least_bytes;
 }
 
 static void set_state(struct preparer *p, struct job *j, enum job_state state)

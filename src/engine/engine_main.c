@@ -2,9 +2,9 @@
 /* engine_main.c - llmos-engine: one model in an empty room, asked over one socket.
  *
  * Descriptor 3 is the socket, 4 the model, 5 a draft model if there is one, 8 packed weights to
- * read, 9 what is to be written, 10 importance data, 12 and on the files of a folder; nothing else
- * is ever opened.  Ends with 0 when the host closes the socket, with 1 when it cannot go on, which
- * it has then told the host. */
+ * read, 9 what is to be written, 10 importance data, 12 and on the files of a folder or
+ * the further parts of models in several files; nothing else is ever opened.  Ends with 0 when the
+ * host closes the socket, with 1 when it cannot go on, which it has then told the host. */
 #include "engine/serve.h"
 #include "vce/launch.h"
 #include "vce/seal.h"

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/jsontext.h"
+#include "base/mem.h"
 #include "model/quantize.h"
 
 #define PROGRESS_EVERY_NS 50000000u
@@ -93,13 +94,14 @@ static int with_importance(struct imatrix *im, const struct serve *s, struct llm
 
 static int with_model(struct quantizer *q, struct quantize_options *o, struct llmos_error *err)
 {
-    struct file_map map;
+    const struct parts *files = &q->serve->model_files;
+    CLEANUP(parts_map) struct parts_map map = {.count = 0};
     struct gguf g;
-    int rc = file_map(&map, q->serve->model_fd, err);
+    int rc = parts_map(&map, files->fds, files->count, err);
 
     if (rc < 0)
         return rc;
-    rc = gguf_parse(&g, map.at, map.len, err);
+    rc = gguf_parse_parts(&g, map.maps, map.count, err);
     if (rc == 0) {
         rc = pool_create(&o->pool, q->serve->threads, err);
         if (rc == 0)
@@ -107,7 +109,6 @@ static int with_model(struct quantizer *q, struct quantize_options *o, struct ll
         pool_destroy(o->pool);
         gguf_fini(&g);
     }
-    file_unmap(&map);
     return rc;
 }
 

@@ -12,6 +12,8 @@
 #include "engine/quantizer.h"
 #include "engine/speech.h"
 #include "infer/sampler.h"
+#include "model/inspect.h"
+#include "model/loaded.h"
 #include "model/packfile.h"
 
 #include <math.h>
@@ -696,7 +698,7 @@ static int inspect(struct serve *s, uint64_t id, struct llmos_error *err)
 {
     size_t length;
     char *json;
-    int rc = llmos_inspect_fd(s->model_fd, &json, &length, err);
+    int rc = inspect_parts(s->model_files.fds, s->model_files.count, &json, &length, err);
 
     return rc < 0 ? rc : give_text(s, id, json, length, err);
 }
@@ -1005,8 +1007,8 @@ static int load(struct serve *s, int packed_fd, const struct message_setup *setu
                 struct llmos_error *err)
 {
     bool has_weights = setup->purpose != PURPOSE_TOKENIZE;
-    int rc = has_weights ? llmos_model_open_fd(&s->model, s->model_fd, err)
-                         : llmos_model_open_vocabulary_fd(&s->model, s->model_fd, err);
+    int rc =
+        model_open_parts(&s->model, s->model_files.fds, s->model_files.count, !has_weights, err);
 
     if (rc < 0 || setup->purpose == PURPOSE_PACK)
         return rc;
@@ -1017,12 +1019,21 @@ static int load(struct serve *s, int packed_fd, const struct message_setup *setu
     if (setup->has_packed)
         use_packed(s, packed_fd);
     if (setup->draft_model) {
-        rc = llmos_model_open_fd(&s->draft, s->draft_fd, err);
+        rc = model_open_parts(&s->draft, s->draft_files.fds, s->draft_files.count, false, err);
         if (rc < 0)
             return fail_while(err, rc,
                               setup->purpose == PURPOSE_EVALUATE ? "base model" : "draft model");
     }
     return setup->purpose == PURPOSE_RUN ? create_context(s, setup, err) : 0;
+}
+
+/* The first of a model's files has its own number, the others stand behind each other. */
+static void list_parts(struct parts *p, int first, int others, uint32_t count)
+{
+    p->count = count ? count : 1;
+    p->fds[0] = first;
+    for (unsigned i = 1; i < p->count; i++)
+        p->fds[i] = others + (int)i - 1;
 }
 
 int serve_init(struct serve *s, struct wire *wire, const struct serve_files *files,
@@ -1032,8 +1043,6 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
     int rc = 0;
 
     *s = (struct serve){.wire = wire,
-                        .model_fd = files->model,
-                        .draft_fd = files->draft,
                         .output_fd = files->output,
                         .importance_fd = files->importance,
                         .folder_fd = files->folder,
@@ -1041,6 +1050,9 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
                         .threads = setup->threads ? setup->threads : 1,
                         .memory_left_bytes = setup->memory_max_bytes};
     s->waiting_end = &s->waiting;
+    list_parts(&s->model_files, files->model, files->folder, setup->model_parts);
+    list_parts(&s->draft_files, files->draft, files->folder + (int)s->model_files.count - 1,
+               setup->draft_parts);
     if (setup->purpose != PURPOSE_INSPECT && setup->purpose != PURPOSE_QUANTIZE &&
         setup->purpose != PURPOSE_CONVERT)
         rc = load(s, files->packed, setup, err);

@@ -10,6 +10,7 @@
 
 #include "engine/wire.h"
 #include "llmos/session.h"
+#include "model/parts.h"
 
 #define SERVE_WAITING_MAX 1024
 #define SERVE_WAITING_BYTES_MAX                                       \
@@ -20,7 +21,8 @@ struct request; /* private to serve.c */
 
 struct serve {
     struct wire *wire;
-    int model_fd, draft_fd, output_fd, importance_fd, folder_fd;
+    struct parts model_files, draft_files; /* not ours to close */
+    int output_fd, importance_fd, folder_fd;
     uint8_t purpose, packing;
     uint32_t threads;           /* as SETUP says */
     uint64_t load_us;           /* from SETUP to READY */
@@ -48,9 +50,11 @@ struct serve {
     bool alone_is_canceled;
 };
 
-/* What the engine finds open; of a folder the first file, the others stand behind it.  SETUP says
- * whether a draft model and packed weights are there; an output is there for PURPOSE_PACK,
- * PURPOSE_QUANTIZE and EVALUATE_IMPORTANCE, importance data if QUANTIZE says so. */
+/* What the engine finds open; of a folder the first file, the others stand behind it; there are
+ * also the further parts of a model in several files, and behind them those of the draft model.
+ * SETUP says how many, and whether a draft model and packed weights are there; an output is there
+ * for PURPOSE_PACK, PURPOSE_QUANTIZE and EVALUATE_IMPORTANCE, importance data if QUANTIZE says so.
+ */
 struct serve_files {
     int model, draft, packed, output, importance, folder;
 };

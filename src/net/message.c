@@ -40,6 +40,8 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     buf_put_u8(b, m->draft_lookup);
     buf_put_u8(b, m->draft_model);
     put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
+    buf_put_u32(b, m->model_parts);
+    buf_put_u32(b, m->draft_parts);
 }
 
 static void put_prompt(struct buf *b, const struct message_generate *m)
@@ -395,6 +397,8 @@ static void get_setup(struct parse *p, struct message_setup *m)
     m->draft_lookup = get_bool(p, "draft_lookup");
     m->draft_model = get_bool(p, "draft_model");
     m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
+    m->model_parts = get_u32(p, "model_parts", MESSAGE_PARTS_MAX);
+    m->draft_parts = get_u32(p, "draft_parts", MESSAGE_PARTS_MAX);
 }
 
 static void get_prompt(struct parse *p, struct message_generate *m)

@@ -21,6 +21,7 @@
 #define MESSAGE_ERROR_BYTES_MAX   1024
 #define MESSAGE_GRAMMAR_BYTES_MAX (1u << 20)
 #define MESSAGE_FILES_MAX         144         /* of a folder */
+#define MESSAGE_PARTS_MAX         128         /* of a model */
 #define MESSAGE_ARENA_BYTES       (32u << 20) /* more than any parse asks of its arena */
 
 enum message_type {
@@ -67,11 +68,12 @@ struct message_setup {
     bool has_packed; /* there is a file of packed weights: use it */
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
-    struct str chat_format; /* empty: as the file says */
-    uint32_t draft_max;     /* most tokens guessed ahead; 0: none */
-    bool draft_lookup;      /* guess what followed the same tokens before */
-    bool draft_model;       /* the engine has a second model, to guess with */
-    struct str kv_type;     /* empty: f16 */
+    struct str chat_format;            /* empty: as the file says */
+    uint32_t draft_max;                /* most tokens guessed ahead; 0: none */
+    bool draft_lookup;                 /* guess what followed the same tokens before */
+    bool draft_model;                  /* the engine has a second model, to guess with */
+    struct str kv_type;                /* empty: f16 */
+    uint32_t model_parts, draft_parts; /* files that they are in; 0: 1 */
 };
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };

@@ -57,7 +57,6 @@ static int start(struct worker **w, struct converting *c, int out_fd, uint64_t b
         files[1 + i] = (struct vce_file){
             .name = c->folder.names[i], .as = VCE_FOLDER_FD + (int)i, .fd = c->folder.fds[i]};
     worker.model_path = worker.draft_path = NULL;
-    worker.model_fd = -1;
     worker.packcache = NULL;
     worker.files = files;
     worker.file_count = 1 + c->folder.count;

@@ -110,11 +110,11 @@ static void forget(const struct cachefolder *f, const char *ending, size_t kept)
 }
 
 /* Without a word if it cannot be: then it is read again next time. */
-static void remember(const struct cachefolder *f, const struct state *s, const char *name,
-                     const struct modelhash *hash)
+static void remember(const struct cachefolder *f, const char *file, const struct state *s,
+                     const char *name, const struct modelhash *hash)
 {
     static _Atomic unsigned counter;
-    char file[CACHEFOLDER_NAME_SIZE], temporary[CACHEFOLDER_NAME_SIZE], text[RECORD_SIZE];
+    char temporary[CACHEFOLDER_NAME_SIZE], text[RECORD_SIZE];
     CLEANUP(fd) int fd = -1;
     int n = snprintf(text, sizeof(text),
                      "1 %" PRIx64 " %" PRIx64 " %" PRIu64 " %" PRId64 " %" PRId64 " %s %.*s\n",
@@ -123,7 +123,6 @@ static void remember(const struct cachefolder *f, const struct state *s, const c
 
     if (n >= (int)sizeof(text))
         return;
-    record_name(s, file);
     snprintf(temporary, sizeof(temporary), "%d-%u" UNNAMED, (int)getpid(),
              atomic_fetch_add(&counter, 1));
     unlinkat(f->fd, temporary, 0); /* of a process that had our number */
@@ -135,6 +134,15 @@ static void remember(const struct cachefolder *f, const struct state *s, const c
         unlinkat(f->fd, temporary, 0);
     forget(f, ENDING, MODELHASH_KNOWN_MAX);
     forget(f, UNNAMED, UNNAMED_MAX);
+}
+
+void modelhash_set_name(const struct cachefolder *f, const struct modelhash *hash, const char *name)
+{
+    const struct state none = {.device = 0};
+    char file[CACHEFOLDER_NAME_SIZE];
+
+    snprintf(file, sizeof(file), "%s" ENDING, hash->hex);
+    remember(f, file, &none, name, hash);
 }
 
 int modelhash_find(const struct cachefolder *f, int fd, struct modelhash *hash)
@@ -253,6 +261,7 @@ int modelhash_make(const struct cachefolder *f, int fd, const char *name,
                    modelhash_progress progress, void *arg, struct modelhash *hash,
                    struct llmos_error *err)
 {
+    char file[CACHEFOLDER_NAME_SIZE];
     struct state before, after;
     struct modelhash made;
     int rc = look(fd, &before, err);
@@ -267,7 +276,76 @@ int modelhash_make(const struct cachefolder *f, int fd, const char *name,
         return rc;
     if (!is_same(&before, &after))
         return fail(err, LLMOS_EBUSY, "the model changed while it was read; try again");
-    remember(f, &after, name, &made);
+    record_name(&after, file);
+    remember(f, file, &after, name, &made);
+    *hash = made;
+    return 0;
+}
+
+/* --- several files ---------------------------------------------------------------------------- */
+
+/* One line for each. */
+static int join(const struct modelhash *each, unsigned count, struct modelhash *hash,
+                struct llmos_error *err)
+{
+    char text[GGUF_PARTS_MAX * MODELHASH_HEX_SIZE];
+
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(text + (size_t)i * MODELHASH_HEX_SIZE, each[i].hex, MODELHASH_HEX_SIZE - 1);
+        text[(size_t)(i + 1) * MODELHASH_HEX_SIZE - 1] = '\n';
+    }
+    if (count > 1)
+        return modelhash_text((struct str){text, (size_t)count * MODELHASH_HEX_SIZE}, hash, err);
+    *hash = each[0];
+    return 0;
+}
+
+int modelhash_find_parts(const struct cachefolder *f, const struct parts *p, struct modelhash *hash)
+{
+    struct modelhash each[GGUF_PARTS_MAX];
+
+    for (unsigned i = 0; i < p->count; i++)
+        if (modelhash_find(f, p->fds[i], &each[i]) != 1)
+            return 0;
+    return join(each, p->count, hash, NULL) == 0;
+}
+
+struct reading {
+    modelhash_progress progress;
+    void *arg;
+    uint64_t before, total;
+};
+
+static int tell(void *arg, uint64_t done, uint64_t total)
+{
+    const struct reading *r = arg;
+
+    (void)total;
+    return r->progress ? r->progress(r->arg, r->before + done, r->total) : 0;
+}
+
+int modelhash_make_parts(const struct cachefolder *f, const struct parts *p, const char *name,
+                         modelhash_progress progress, void *arg, struct modelhash *hash,
+                         struct llmos_error *err)
+{
+    struct reading r = {.progress = progress, .arg = arg, .total = p->bytes};
+    struct modelhash each[GGUF_PARTS_MAX], made;
+    struct state s = {.bytes = 0};
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < p->count; i++) {
+        if (modelhash_find(f, p->fds[i], &each[i]) == 0)
+            rc = modelhash_make(f, p->fds[i], name, tell, &r, &each[i], err);
+        if (rc == 0)
+            rc = look(p->fds[i], &s, err);
+        r.before += s.bytes;
+    }
+    if (rc == 0)
+        rc = join(each, p->count, &made, err);
+    if (rc < 0)
+        return rc;
+    if (p->count > 1)
+        modelhash_set_name(f, &made, name);
     *hash = made;
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* modelhash.h - the SHA-256 of a model file, and which files have been read for it.
+/* modelhash.h - the SHA-256 of a model, and which files have been read for it.
  *
  * Reading a large file each time would take as long as loading it.  So the folder keeps a small
  * file for each model, named by device and inode: size, times of modification and change, hash,
@@ -7,7 +7,7 @@
 #ifndef SCHED_MODELHASH_H
 #define SCHED_MODELHASH_H
 
-#include "base/str.h"
+#include "model/parts.h"
 #include "sched/cachefolder.h"
 
 #define MODELHASH_HEX_SIZE  65
@@ -30,8 +30,19 @@ int modelhash_make(const struct cachefolder *f, int fd, const char *name,
                    modelhash_progress progress, void *arg, struct modelhash *hash,
                    struct llmos_error *err);
 
+/* The same of a model in several files; of one it is that file's hash. */
+int modelhash_find_parts(const struct cachefolder *f, const struct parts *p,
+                         struct modelhash *hash);
+int modelhash_make_parts(const struct cachefolder *f, const struct parts *p, const char *name,
+                         modelhash_progress progress, void *arg, struct modelhash *hash,
+                         struct llmos_error *err);
+
 /* Of a short text: names and hashes of several files make one for all of them. */
 int modelhash_text(struct str text, struct modelhash *hash, struct llmos_error *err);
+
+/* Remembers the name of what is in several files. */
+void modelhash_set_name(const struct cachefolder *f, const struct modelhash *hash,
+                        const char *name);
 
 /* The name under which a hash was seen last; false: it is not known. */
 bool modelhash_name(const struct cachefolder *f, const struct modelhash *hash,

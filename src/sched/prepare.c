@@ -2,12 +2,10 @@
 /* prepare.c - see prepare.h */
 #include "sched/prepare.h"
 
-#include "base/file.h"
 #include "base/mem.h"
 
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define TURN_MS     100
 #define REQUEST     1
@@ -35,7 +33,7 @@ static int tell_reading(void *arg, uint64_t done, uint64_t total)
     return tell(p, PREPARE_READING);
 }
 
-static int start(struct worker **w, const struct prepare_options *o, int model_fd,
+static int start(struct worker **w, const struct prepare_options *o, const struct parts *model,
                  const struct packcache_entry *e, struct llmos_error *err)
 {
     const struct vce_file output = {.name = "file for packed weights",
@@ -45,7 +43,7 @@ static int start(struct worker **w, const struct prepare_options *o, int model_f
     struct worker_options worker = *o->worker;
 
     worker.model_path = NULL;
-    worker.model_fd = model_fd;
+    worker.model_files = model;
     worker.packcache = NULL;
     worker.files = &output;
     worker.file_count = 1;
@@ -103,11 +101,11 @@ static int let_pack(struct worker *w, struct preparing *p, bool *helps, struct l
     }
 }
 
-static int make(struct preparing *p, int model_fd, const struct packcache_entry *e, bool *helps,
-                struct llmos_error *err)
+static int make(struct preparing *p, const struct parts *model, const struct packcache_entry *e,
+                bool *helps, struct llmos_error *err)
 {
     struct worker *w = NULL;
-    int rc = start(&w, p->options, model_fd, e, err);
+    int rc = start(&w, p->options, model, e, err);
 
     if (rc == 0)
         rc = let_pack(w, p, helps, err);
@@ -116,16 +114,17 @@ static int make(struct preparing *p, int model_fd, const struct packcache_entry 
 }
 
 /* What was packed is what was hashed only if nobody wrote to it in between. */
-static bool is_unchanged(const struct packcache *c, int model_fd, const struct modelhash *hash)
+static bool is_unchanged(const struct packcache *c, const struct parts *model,
+                         const struct modelhash *hash)
 {
     struct modelhash now;
 
-    return modelhash_find(packcache_folder(c), model_fd, &now) == 1 &&
+    return modelhash_find_parts(packcache_folder(c), model, &now) == 1 &&
            strcmp(now.hex, hash->hex) == 0;
 }
 
-static int find_or_make(struct preparing *p, int model_fd, const struct modelhash *hash,
-                        uint64_t bytes, struct llmos_error *err)
+static int find_or_make(struct preparing *p, const struct parts *model,
+                        const struct modelhash *hash, struct llmos_error *err)
 {
     struct packcache *c = p->options->cache;
     struct packcache_entry e;
@@ -136,11 +135,11 @@ static int find_or_make(struct preparing *p, int model_fd, const struct modelhas
         close(rc);
     if (rc >= 0 || rc == LLMOS_EUNSUPPORTED)
         return rc < 0 ? PREPARE_USELESS : PREPARE_PRESENT;
-    rc = packcache_begin(c, hash, bytes, &e, err);
+    rc = packcache_begin(c, hash, model->bytes, &e, err);
     if (rc <= 0)
         return rc < 0 ? rc : PREPARE_PRESENT;
-    rc = make(p, model_fd, &e, &helps, err);
-    if (rc == 0 && !is_unchanged(c, model_fd, hash))
+    rc = make(p, model, &e, &helps, err);
+    if (rc == 0 && !is_unchanged(c, model, hash))
         rc = fail(err, LLMOS_EBUSY, "the model changed while it was packed; try again");
     if (rc < 0) {
         packcache_drop(c, &e);
@@ -157,18 +156,15 @@ int prepare_model(const struct prepare_options *o, struct llmos_error *err)
 {
     const struct cachefolder *folder = packcache_folder(o->cache);
     struct preparing p = {.options = o};
-    CLEANUP(fd) int fd = file_open_regular(o->worker->model_path, err);
+    CLEANUP(parts) struct parts model = {.count = 0};
     char whole[PATH_MAX];
     const char *name = realpath(o->worker->model_path, whole);
     struct modelhash hash;
-    struct stat st;
-    int rc = 0;
+    int rc = parts_open(&model, o->worker->model_path, err);
 
-    if (fd < 0)
-        return fd;
-    if (fstat(fd, &st) < 0)
-        return fail_errno(err, "cannot look at the model");
-    if (modelhash_find(folder, fd, &hash) == 0)
-        rc = modelhash_make(folder, fd, name ? name : "", tell_reading, &p, &hash, err);
-    return rc < 0 ? rc : find_or_make(&p, fd, &hash, (uint64_t)st.st_size, err);
+    if (rc < 0)
+        return rc;
+    if (modelhash_find_parts(folder, &model, &hash) == 0)
+        rc = modelhash_make_parts(folder, &model, name ? name : "", tell_reading, &p, &hash, err);
+    return rc < 0 ? rc : find_or_make(&p, &model, &hash, err);
 }

@@ -9,7 +9,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +17,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+
+_Static_assert(GGUF_PARTS_MAX <= MESSAGE_PARTS_MAX, "SETUP can speak of all parts");
 
 #define NAME_MAX_BYTES 32 /* launch.h */
 #define SLACK_BYTES                                                               \
@@ -102,59 +103,97 @@ static uint64_t memory_share(const struct worker_options *o)
     return o->memory_max_bytes ? o->memory_max_bytes : machine_memory().available_bytes / 4 * 3;
 }
 
-/* The models, and beside them packed weights of the first. */
+#define FURTHER_MAX 8 /* of worker_options.files beside a model: what it writes, importance data \
+                       */
+#define LIST_MAX (VCE_FOLDER_FILES_MAX + FURTHER_MAX)
+
+/* The models, and everything beside their first files. */
 struct files {
-    int model, draft;
-    struct vce_file beside;
-    bool has_beside;
+    struct parts opened, draft;
+    const struct parts *model;
+    int packed;
+    struct vce_file list[LIST_MAX];
+    unsigned count;
 };
 
 static void cleanup_files(struct files *f)
 {
-    cleanup_fd(&f->model);
-    cleanup_fd(&f->draft);
-    if (f->has_beside)
-        cleanup_fd(&f->beside.fd);
+    parts_close(&f->opened);
+    parts_close(&f->draft);
+    cleanup_fd(&f->packed);
+}
+
+static int add_file(struct files *f, const struct vce_file *file, struct llmos_error *err)
+{
+    if (f->count == LIST_MAX)
+        return fail(err, LLMOS_ELIMIT, "more than %d files for one engine", LIST_MAX);
+    f->list[f->count++] = *file;
+    return 0;
+}
+
+/* All but the first, whose number is another. */
+static int add_parts(struct files *f, const struct parts *p, const char *name, int *as,
+                     struct llmos_error *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 1; rc == 0 && i < p->count; i++) {
+        if (*as == VCE_FILE_FD_END)
+            return fail(err, LLMOS_ELIMIT,
+                        "the models are in too many files: beside the first of each at most %d are "
+                        "accepted",
+                        VCE_FOLDER_FILES_MAX);
+        rc = add_file(f, &(struct vce_file){.name = name, .as = (*as)++, .fd = p->fds[i]}, err);
+    }
+    return rc;
 }
 
 /* That there are none is no error: the model runs from its own layout. */
-static void find_packed(struct worker *w, struct packcache *c, struct files *f)
+static int find_packed(struct worker *w, struct packcache *c, struct files *f,
+                       struct llmos_error *err)
 {
-    int fd = -1;
-
-    if (modelhash_find(packcache_folder(c), f->model, &w->hash) == 1)
-        fd = packcache_get(c, &w->hash, NULL);
-    if (fd < 0)
-        return;
-    f->beside = (struct vce_file){.name = "packed weights", .as = VCE_PACKED_FD, .fd = fd};
-    f->has_beside = true;
+    if (modelhash_find_parts(packcache_folder(c), f->model, &w->hash) == 1)
+        f->packed = packcache_get(c, &w->hash, NULL);
+    if (f->packed < 0)
+        return 0;
     w->packcache = c;
+    return add_file(
+        f, &(struct vce_file){.name = "packed weights", .as = VCE_PACKED_FD, .fd = f->packed}, err);
+}
+
+static int open_models(const struct worker_options *o, struct files *f, struct llmos_error *err)
+{
+    int rc = o->model_path ? parts_open(&f->opened, o->model_path, err) : 0, as = VCE_PARTS_FD;
+
+    f->model = o->model_path ? &f->opened : o->model_files;
+    if (rc < 0 || !f->model)
+        return rc;
+    if (o->draft_path) {
+        rc = parts_open(&f->draft, o->draft_path, err);
+        if (rc < 0)
+            return fail_while(err, rc, "draft model");
+    }
+    rc = add_parts(f, f->model, "model", &as, err);
+    return rc < 0 ? rc : add_parts(f, &f->draft, "draft model", &as, err);
 }
 
 static int open_files(struct worker *w, const struct worker_options *o, struct files *f,
                       struct llmos_error *err)
 {
-    if (!o->model_path && o->model_fd < 0)
-        return 0;
-    f->model = o->model_path ? file_open_regular(o->model_path, err)
-                             : fcntl(o->model_fd, F_DUPFD_CLOEXEC, 0);
-    if (f->model < 0)
-        return o->model_path ? f->model : fail_errno(err, "cannot hand on the model");
-    if (o->draft_path) {
-        f->draft = file_open_regular(o->draft_path, err);
-        if (f->draft < 0)
-            return fail_while(err, f->draft, "draft model");
-    }
-    if (o->packcache && o->setup.purpose == PURPOSE_RUN)
-        find_packed(w, o->packcache, f);
-    return 0;
+    int rc = open_models(o, f, err);
+
+    for (unsigned i = 0; rc == 0 && i < o->file_count; i++)
+        rc = add_file(f, &o->files[i], err);
+    if (rc == 0 && f->model && o->packcache && o->setup.purpose == PURPOSE_RUN)
+        rc = find_packed(w, o->packcache, f, err);
+    return rc;
 }
 
 static int start_vce(struct worker *w, const struct worker_options *o, struct message_setup *setup,
                      struct llmos_error *err)
 {
     char engine[4096], launcher[4096];
-    CLEANUP(files) struct files files = {.model = -1, .draft = -1};
+    CLEANUP(files) struct files files = {.packed = -1};
     struct vce_options v = {
         .launcher_path = launcher,
         .engine_path = engine,
@@ -173,12 +212,14 @@ static int start_vce(struct worker *w, const struct worker_options *o, struct me
         rc = open_files(w, o, &files, err);
     if (rc < 0)
         return rc;
-    v.model_fd = files.model;
-    v.draft_fd = files.draft;
-    v.files = o->file_count ? o->files : &files.beside;
-    v.file_count = o->file_count ? o->file_count : files.has_beside;
-    setup->has_packed = files.has_beside;
-    setup->draft_model = files.draft >= 0;
+    v.model_fd = files.model ? files.model->fds[0] : -1;
+    v.draft_fd = files.draft.count ? files.draft.fds[0] : -1;
+    v.files = files.list;
+    v.file_count = files.count;
+    setup->has_packed = files.packed >= 0;
+    setup->draft_model = files.draft.count > 0;
+    setup->model_parts = files.model ? files.model->count : 0;
+    setup->draft_parts = files.draft.count;
     if (!setup->threads)
         setup->threads = machine_cpus();
     if (!setup->memory_max_bytes)

@@ -8,6 +8,7 @@
 #ifndef SCHED_WORKER_H
 #define SCHED_WORKER_H
 
+#include "model/parts.h"
 #include "net/message.h"
 #include "sched/packcache.h"
 #include "vce/launch.h"
@@ -15,10 +16,10 @@
 struct worker;
 
 struct worker_options {
-    const char *name;       /* of the model, for cgroup and host name; cleaned as needed */
-    const char *model_path; /* a regular file */
-    int model_fd;           /* if model_path is NULL; stays the caller's; -1: there is none */
-    const char *draft_path; /* of a draft model; NULL: none.  Decides setup.draft_model */
+    const char *name;                /* of the model, for cgroup and host name; cleaned as needed */
+    const char *model_path;          /* a regular file, or any part of a model in several */
+    const struct parts *model_files; /* if model_path is NULL; the caller's.  NULL: no model */
+    const char *draft_path;          /* of a draft model; NULL: none.  Decides setup.draft_model */
     /* Packed weights of the model are used if they are there, and removed if the engine says that
      * they are damaged.  Outlives the worker; NULL: none. */
     struct packcache *packcache;

@@ -34,6 +34,8 @@
     9 /* what is to be written: packed weights, a quantised or converted model, ... */
 #define VCE_IMPORTANCE_FD 10 /* importance data for the quantiser, to read */
 #define VCE_FOLDER_FD     12 /* the files of a folder, one behind the other */
+/* Likewise the further parts of a model in several files, and then those of the draft model. */
+#define VCE_PARTS_FD VCE_FOLDER_FD
 
 #define VCE_FOLDER_FILES_MAX 144 /* 128 shards and what stands beside them */
 #define VCE_FILE_FD_FIRST    VCE_PACKED_FD

@@ -4,7 +4,7 @@
  * Not for people: llmosd and llmos start it (launch.c) with these descriptors and nothing else.
  *     3  the engine's socket          4, 5  the model and the draft model, if there are any
  *     6  control: a spec comes in until its end, a report goes out (spec.h)
- *     7  the engine's program         8 to 11  further files (launch.h)
+ *     7  the engine's program         8 on  further files (launch.h)
  * The process forks once, into the new namespaces, and the child becomes a child of the daemon.
  * The first process gives the child its users and ends.  The second one closes the doors from the
  * inside, in the order that each step still permits the next, and executes the engine. */

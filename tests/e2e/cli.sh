@@ -467,6 +467,59 @@ claim 'perplexity measures a model, and what it has lost' predicts
 too_short() { run "$llmos" perplexity tiny.gguf good; [ "$code" = 1 ] && has "$work/err" 'one chunk needs'; }
 claim 'a text that is too short for one chunk is told' too_short
 
+# ---- a model in several files ----
+"$tools/split_model" tiny.gguf tiny 3 && "$tools/split_model" tiny.gguf other 2 || exit 1
+part=tiny-00002-of-00003.gguf # any of them stands for all
+alike() { # VERB WORD... with MODEL for the model: the same from the parts as from the whole
+    echo "$@" > words
+    # shellcheck disable=SC2046  # words are words here
+    run "$llmos" $(sed 's/MODEL/tiny.gguf/' words); [ "$code" = 0 ] && [ -s "$work/out" ] || return 1
+    cp "$work/out" of-whole
+    # shellcheck disable=SC2046
+    run "$llmos" $(sed "s/MODEL/$part/" words); [ "$code" = 0 ] && cmp of-whole "$work/out" >> "$work/log"
+}
+claim 'run says from parts what it says from the whole' alike run MODEL --raw --temperature 0 --max-tokens 20 Once
+claim 'tokenize reads parts' alike tokenize MODEL hello
+claim 'perplexity reads parts' alike perplexity MODEL tale.txt --context 64 --json
+claim 'a base model may be in parts' alike perplexity MODEL tale.txt --context 64 --kl-base other-00001-of-00002.gguf --json
+drafts() {
+    run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 20 Once; cp "$work/out" of-whole
+    run "$llmos" run "$part" --draft other-00002-of-00002.gguf --raw --temperature 0 --max-tokens 20 Once
+    [ "$code" = 0 ] && cmp of-whole "$work/out" >> "$work/log"
+}
+claim 'model and draft model may both be in parts' drafts
+joins() {
+    run "$llmos" quantize tiny.gguf q-whole.gguf Q8_0 && run "$llmos" quantize "$part" q-parts.gguf Q8_0
+    [ "$code" = 0 ] && cmp q-whole.gguf q-parts.gguf >> "$work/log"
+}
+claim 'quantize makes one file of the parts, the same as of the whole' joins
+spares() {
+    cp tiny-00003-of-00003.gguf before.gguf
+    run "$llmos" quantize "$part" tiny-00003-of-00003.gguf Q8_0
+    [ "$code" = 1 ] && has "$work/err" 'are the same file' && cmp -s before.gguf tiny-00003-of-00003.gguf
+}
+claim 'quantize replaces no part of its source' spares
+weighs_parts() { run "$llmos" imatrix "$part" tale.txt -o parts.imatrix --context 64; [ "$code" = 0 ] && [ -s parts.imatrix ]; }
+claim 'imatrix reads parts' weighs_parts
+tells_parts() { run "$llmos" inspect "$part"; [ "$code" = 0 ] && has "$work/out" PARTS && run "$llmos" inspect --json "$part" && [ "$("$tools/json_get" parts.2.part < "$work/out")" = 3 ] && [ "$("$tools/json_get" runnable < "$work/out")" = true ]; }
+claim 'inspect tells of the parts' tells_parts
+measures_parts() { run "$llmos" bench "$part" --prompt 8 --generate 4 --repeat 1 --json; [ "$code" = 0 ]; }
+claim 'bench measures parts' measures_parts
+lacks() {
+    mkdir -p lacking; cp tiny-00001-of-00003.gguf tiny-00003-of-00003.gguf lacking
+    run "$llmos" run lacking/tiny-00001-of-00003.gguf hello
+    [ "$code" = 1 ] && has "$work/err" "part 2 of 3 of the model is missing: 'lacking/tiny-00002-of-00003.gguf' is not there"
+}
+claim 'a part that is missing is named' lacks
+mixes() {
+    cp tiny-00003-of-00003.gguf lacking/tiny-00002-of-00003.gguf
+    run "$llmos" run lacking/tiny-00001-of-00003.gguf hello
+    [ "$code" = 1 ] && has "$work/err" 'part 2 of 3: by its keys it is part 3 of 3'
+}
+claim 'a part of another place is refused' mixes
+renamed() { cp tiny-00002-of-00003.gguf two.gguf; run "$llmos" run two.gguf hello; [ "$code" = 1 ] && has "$work/err" 'the file is part 2 of 3 of a model' && has "$work/err" 'NAME-00002-of-00003.gguf'; }
+claim 'a part under another name is told what it should be called' renamed
+
 # ---- packed weights ----
 claim 'packing wants a model or a wish' refused 'a model file is missing; or --list, or --clean' pack
 claim 'packing has one wish at a time' refused 'MODEL, --list and --clean exclude each other' pack tiny.gguf --list
@@ -543,6 +596,21 @@ else
         [ "$("$tools/json_get" models.0.result < "$work/out")" = present ] && [ "$(entries | wc -l)" = 1 ]
     }
     claim 'a copy of a model shares its packed weights' moved
+    packs_parts() {
+        "$tools/split_model" packable.gguf cut 4 && run "$llmos" pack cut-00003-of-00004.gguf --json || return 1
+        [ "$("$tools/json_get" models.0.result < "$work/out")" = made ] && [ "$(entries | wc -l)" = 2 ] || return 1
+        run "$llmos" run cut-00001-of-00004.gguf --raw --temperature 0 --max-tokens 20 'Once upon a time'
+        [ "$code" = 0 ] && same plain "$work/out" && [ "$(entries | wc -l)" = 2 ] || return 1
+        run "$llmos" bench cut-00002-of-00004.gguf --prompt 8 --generate 4 --repeat 1 --json
+        [ "$("$tools/json_get" packed < "$work/out")" = true ] && run "$llmos" pack --list && has "$work/out" cut-00003-of-00004.gguf
+    }
+    claim 'a model in parts has packed weights, found by all of its parts' packs_parts
+    changes_part() { # the last part alone differs
+        printf '\1' | dd of=cut-00004-of-00004.gguf bs=1 seek=200000 conv=notrunc 2> /dev/null
+        run "$llmos" pack cut-00001-of-00004.gguf --json
+        [ "$("$tools/json_get" models.0.result < "$work/out")" = made ] && [ "$(entries | wc -l)" = 3 ]
+    }
+    claim 'a change in any part makes it another model' changes_part
 fi
 
 # ---- real models ----
@@ -615,14 +683,15 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     skip 'ps and stop ask a daemon' 'a sanitized engine cannot live in the room that a daemon gives it'
     finish
 fi
-"$llmos" serve --model "a=tiny.gguf" --model "b=tiny.gguf" --kv-type q8_0 --port 0 2> daemon.log &
+"$tools/split_model" tiny.gguf b 3 || exit 1
+"$llmos" serve --model "a=tiny.gguf" --model b-00002-of-00003.gguf --kv-type q8_0 --port 0 2> daemon.log &
 at_end=$!
 for _ in $(seq 100); do
     grep -q 'ready.*model=a' daemon.log && grep -q 'ready.*model=b' daemon.log && break
     sleep 0.1
 done
 lists() { run "$llmos" ps; cat daemon.log >> "$work/log"; [ "$code" = 0 ] && grep -q '^a  *ready' "$work/out" && grep -q '^b  *ready' "$work/out" && has "$work/out" PACKED; }
-claim 'ps lists the models that serve began with' lists
+claim 'ps lists the models that serve began with, in one file and in parts' lists
 lists_json() { run "$llmos" ps --json; [ "$("$tools/json_get" vces.1.state < "$work/out")" = ready ] && [ "$("$tools/json_get" vces.0.isolation.0.layer < "$work/out")" = user ]; }
 claim 'ps --json is what the daemon says' lists_json
 lists_caches() { run "$llmos" ps; [ "$(grep -c ' q8_0 ' "$work/out")" = 2 ] && run "$llmos" ps --json && [ "$("$tools/json_get" vces.0.kv_type < "$work/out")" = q8_0 ]; }
