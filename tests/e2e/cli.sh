@@ -479,7 +479,9 @@ alike() { # VERB WORD... with MODEL for the model: the same from the parts as fr
     run "$llmos" $(sed "s/MODEL/$part/" words); [ "$code" = 0 ] && cmp of-whole "$work/out" >> "$work/log"
 }
 claim 'run says from parts what it says from the whole' alike run MODEL --raw --temperature 0 --max-tokens 20 Once
-claim 'tokenize reads parts' alike tokenize MODEL hello
+input=tale.txt
+claim 'tokenize reads parts' alike tokenize MODEL
+input=
 claim 'perplexity reads parts' alike perplexity MODEL tale.txt --context 64 --json
 claim 'a base model may be in parts' alike perplexity MODEL tale.txt --context 64 --kl-base other-00001-of-00002.gguf --json
 drafts() {
