@@ -46,6 +46,18 @@ static inline void hffixture_tensor(struct hffixture *x, const char *name, const
                x->header.len > 1 ? ", " : "", name, shape, from, x->values.len);
 }
 
+/* Any type: its name in the file, and bytes. */
+static inline void hffixture_bytes(struct hffixture *x, const char *name, const char *type,
+                                   const char *shape, const void *bytes, size_t n)
+{
+    size_t from = x->values.len;
+
+    buf_put(&x->values, bytes, n);
+    buf_printf(&x->header,
+               "%s\"%s\": {\"dtype\": \"%s\", \"shape\": %s, \"data_offsets\": [%zu, %zu]}",
+               x->header.len > 1 ? ", " : "", name, type, shape, from, x->values.len);
+}
+
 /* A file that is there already is exchanged; bytes of NULL: it is taken away. */
 static inline void hffixture_set(struct hffixture *x, const char *name, struct str bytes)
 {

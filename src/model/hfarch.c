@@ -188,7 +188,12 @@ static const struct hftensor gpt_oss_tensors[] = {
     {"layers.{}.mlp.experts.gate_up_proj", "blk.{}.ffn_up_exps", HFTENSOR_ODD_ROWS},
     {"layers.{}.mlp.experts.gate_up_proj_bias", "blk.{}.ffn_gate_exps.bias", HFTENSOR_EVEN_ROWS},
     {"layers.{}.mlp.experts.gate_up_proj_bias", "blk.{}.ffn_up_exps.bias", HFTENSOR_ODD_ROWS},
+    {"layers.{}.mlp.experts.gate_up_proj_blocks", "blk.{}.ffn_gate_exps", HFTENSOR_MXFP4_EVEN},
+    {"layers.{}.mlp.experts.gate_up_proj_blocks", "blk.{}.ffn_up_exps", HFTENSOR_MXFP4_ODD},
+    {"layers.{}.mlp.experts.gate_up_proj_scales", NULL, HFTENSOR_SKIP}, /* they come with the blocks */
     {"layers.{}.mlp.experts.down_proj", "blk.{}.ffn_down_exps", HFTENSOR_EACH_TRANSPOSE},
+    {"layers.{}.mlp.experts.down_proj_blocks", "blk.{}.ffn_down_exps", HFTENSOR_MXFP4},
+    {"layers.{}.mlp.experts.down_proj_scales", NULL, HFTENSOR_SKIP},
     {"layers.{}.mlp.experts.down_proj_bias", "blk.{}.ffn_down_exps.bias", HFTENSOR_AS_IS},
     END_OF_TENSORS,
 };

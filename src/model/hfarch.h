@@ -35,6 +35,9 @@ enum hftensor_how {
     HFTENSOR_EACH_TRANSPOSE, /* experts in one tensor, each the other way round */
     HFTENSOR_EVEN_ROWS,      /* of each expert: gate and up interleaved; biases likewise */
     HFTENSOR_ODD_ROWS,
+    HFTENSOR_MXFP4, /* NAME_blocks and NAME_scales: experts in blocks of 32 numbers of 4 bits */
+    HFTENSOR_MXFP4_EVEN, /* likewise, gate and up interleaved */
+    HFTENSOR_MXFP4_ODD,
 };
 
 struct hftensor {

@@ -276,16 +276,17 @@ static int find_arch(struct hffolder *f, struct llmos_error *err)
     struct jdoc_ref list = hffolder_config(f, "architectures");
     struct jdoc_ref quantised = hffolder_config(f, "quantization_config.quant_method");
     struct str name = jdoc_text(jdoc_first(list, NULL)), method = jdoc_text(quantised);
+    bool is_read = !method.at || str_is(method, "mxfp4") || str_is(method, "fp8");
 
     if (!name.at)
         return fail(err, LLMOS_EFORMAT, "'%s' has no 'architectures' with a name", HFFOLDER_CONFIG);
     f->arch = hfarch_find(name);
     if (!f->arch)
         return list_known(name, err);
-    if (method.at)
+    if (!is_read)
         return fail(err, LLMOS_EUNSUPPORTED,
-                    "the tensors are quantised by '%.*s', which cannot be converted; take the "
-                    "folder of the model that it was made from",
+                    "the tensors are quantised by '%.*s', this version reads mxfp4 and fp8; take "
+                    "the folder of the model that it was made from",
                     (int)(method.len < 40 ? method.len : 40), method.at);
     return 0;
 }

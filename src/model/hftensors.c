@@ -19,6 +19,7 @@ struct hftensors_item {
     char name[NAME_MAX_BYTES];
     const struct safetensors_tensor **sources; /* one, or one for each expert */
     uint32_t source_count;
+    const struct safetensors_tensor **scales; /* of each source; NULL: they need none */
     const float *factors; /* instead of sources: values that stood in config.json */
     enum hftensor_how how;
     enum dtype type;
@@ -118,12 +119,136 @@ static bool ends_with(const char *text, const char *ending)
     return n >= m && strcmp(text + n - m, ending) == 0;
 }
 
-/* ---- shapes ---- */
-
 static int misfit(struct planning *p, const struct safetensors_tensor *s, const char *why)
 {
     return fail(p->err, LLMOS_EFORMAT, "tensor '%.*s' %s", STR_ARG(s->name), why);
 }
+
+/* ---- scales ---- */
+
+#define MXFP4_VALUES 32
+#define MXFP4_BYTES  (MXFP4_VALUES / 2)
+#define FP8_BLOCK    128 /* where config.json does not say */
+
+static bool is_mxfp4(const struct hftensors_item *it)
+{
+    return it->how == HFTENSOR_MXFP4 || it->how == HFTENSOR_MXFP4_EVEN ||
+           it->how == HFTENSOR_MXFP4_ODD;
+}
+
+/* Rows and columns of a matrix in FP8 that share a scale. */
+struct grid {
+    uint64_t rows, columns, across; /* across: scales side by side */
+};
+
+static uint64_t blocks_in(uint64_t n, uint64_t block)
+{
+    return (n + block - 1) / block;
+}
+
+/* One scale for all, one for each row, or one for each block; false: none of these. */
+static bool grid_of(const struct hftensors *t, const struct safetensors_tensor *w,
+                    const struct safetensors_tensor *scale, struct grid *g)
+{
+    bool is_column = scale->n_dims == 1 || (scale->n_dims == 2 && scale->shape[1] == 1);
+
+    if (w->n_dims != 2 || w->values == 0)
+        return false;
+    *g = (struct grid){w->shape[0], w->shape[1], 1};
+    if (scale->values == 1)
+        return true;
+    g->rows = 1;
+    if (is_column && scale->values == w->shape[0])
+        return true;
+    *g = (struct grid){t->fp8_rows, t->fp8_columns, blocks_in(w->shape[1], t->fp8_columns)};
+    return scale->n_dims == 2 && scale->shape[0] == blocks_in(w->shape[0], g->rows) &&
+           scale->shape[1] == g->across;
+}
+
+/* The tensor whose name has another end. */
+static const struct safetensors_tensor *beside(const struct hffolder *f, struct str name,
+                                               const char *end, const char *other)
+{
+    char whole[256];
+    size_t n = name.len - strlen(end);
+
+    if (snprintf(whole, sizeof(whole), "%.*s%s", (int)n, name.at, other) >= (int)sizeof(whole))
+        return NULL;
+    return hffolder_tensor(f, whole);
+}
+
+static const struct safetensors_tensor *scale_of(const struct hffolder *f, struct str name,
+                                                 bool is_packed)
+{
+    const struct safetensors_tensor *s;
+
+    if (is_packed)
+        return beside(f, name, "_blocks", "_scales");
+    s = beside(f, name, "", "_scale_inv");
+    return s ? s : beside(f, name, "", "_scale");
+}
+
+static int check_scale(struct planning *p, const struct hftensors_item *it,
+                       const struct safetensors_tensor *s, const struct safetensors_tensor *scale)
+{
+    struct grid g;
+
+    if (!is_mxfp4(it)) {
+        if (s->type != SAFETENSORS_F8_E4M3 || !grid_of(p->t, s, scale, &g))
+            return misfit(p, scale, "does not fit the matrix that it scales");
+        if (scale->type != SAFETENSORS_F32 && scale->type != SAFETENSORS_BF16 &&
+            scale->type != SAFETENSORS_F16)
+            return misfit(p, scale, "scales and is no floating-point number");
+        return 0;
+    }
+    if (s->type != SAFETENSORS_U8 || s->n_dims != 4 || s->shape[3] != MXFP4_BYTES)
+        return misfit(p, s, "is not of blocks of 16 bytes");
+    if (scale->type != SAFETENSORS_U8 || scale->n_dims != 3 ||
+        memcmp(scale->shape, s->shape, 3 * sizeof(s->shape[0])) != 0)
+        return misfit(p, scale, "has not one byte for each block");
+    return 0;
+}
+
+static int find_scales(struct planning *p, struct hftensors_item *it)
+{
+    int rc = 0;
+
+    if (!is_mxfp4(it) && it->sources[0]->type != SAFETENSORS_F8_E4M3)
+        return 0;
+    it->scales = arena_array(&p->t->arena, const struct safetensors_tensor *, it->source_count);
+    if (!it->scales)
+        return fail(p->err, LLMOS_ENOMEM, "no memory for the plan of the tensors");
+    for (uint32_t i = 0; rc == 0 && i < it->source_count; i++) {
+        it->scales[i] = scale_of(p->t->folder, it->sources[i]->name, is_mxfp4(it));
+        rc = it->scales[i] ? check_scale(p, it, it->sources[i], it->scales[i])
+                           : misfit(p, it->sources[i],
+                                    is_mxfp4(it) ? "lacks its '_scales'"
+                                                 : "is FP8 and lacks its '_scale_inv' or '_scale'");
+    }
+    return rc;
+}
+
+/* 1: it belongs to a matrix in FP8, with which it is read (or to what it is multiplied by, which
+ * stays as it is). */
+static int use_scale(struct planning *p, const struct safetensors_tensor *s)
+{
+    static const char *const ends[] = {"weight_scale_inv", "weight_scale", "input_scale"};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t n = strlen(ends[i]);
+        const struct safetensors_tensor *w;
+
+        if (s->name.len <= n || memcmp(s->name.at + s->name.len - n, ends[i], n) != 0)
+            continue;
+        w = beside(p->t->folder, s->name, ends[i], "weight");
+        if (!w || w->type != SAFETENSORS_F8_E4M3)
+            return misfit(p, s, "scales a matrix that is not there or not FP8");
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- shapes ---- */
 
 /* The dimensions of the source without those of 1, which say nothing. */
 static unsigned squeeze(const struct safetensors_tensor *s, uint64_t shape[SAFETENSORS_DIMS_MAX])
@@ -195,6 +320,18 @@ static int shape_halved(struct planning *p, struct hftensors_item *it,
     return 0;
 }
 
+static int shape_packed(struct planning *p, struct hftensors_item *it,
+                        const struct safetensors_tensor *s)
+{
+    bool is_half = it->how != HFTENSOR_MXFP4;
+
+    if (is_half && s->shape[1] % 2 != 0)
+        return misfit(p, s, "is no gate and up of experts: its rows are odd");
+    shape_matrix(it, s->shape[0], s->shape[1] >> is_half, s->shape[2] * MXFP4_VALUES);
+    it->n_dims = 3;
+    return 0;
+}
+
 static int shape_item(struct planning *p, struct hftensors_item *it)
 {
     const struct safetensors_tensor *s = it->sources[0];
@@ -210,6 +347,10 @@ static int shape_item(struct planning *p, struct hftensors_item *it)
     case HFTENSOR_EVEN_ROWS:
     case HFTENSOR_ODD_ROWS:
         return shape_halved(p, it, s);
+    case HFTENSOR_MXFP4:
+    case HFTENSOR_MXFP4_EVEN:
+    case HFTENSOR_MXFP4_ODD:
+        return shape_packed(p, it, s);
     case HFTENSOR_EACH_TRANSPOSE:
         if (s->n_dims != 3)
             return misfit(p, s, "has not 3 dimensions");
@@ -251,6 +392,7 @@ static int source_dtype(struct planning *p, const struct safetensors_tensor *s)
     case SAFETENSORS_F16:
         return DTYPE_F16;
     case SAFETENSORS_BF16:
+    case SAFETENSORS_F8_E4M3: /* its scales were found */
         return DTYPE_BF16;
     default:
         return fail(p->err, LLMOS_EUNSUPPORTED,
@@ -272,7 +414,7 @@ static bool is_always_f32(const struct hftensors_item *it)
 
 static int type_item(struct planning *p, struct hftensors_item *it)
 {
-    int own = source_dtype(p, it->sources[0]);
+    int own = is_mxfp4(it) ? DTYPE_MXFP4 : source_dtype(p, it->sources[0]);
     int type = p->type == HFTENSORS_AUTO ? own : p->type;
 
     if (own < 0)
@@ -300,7 +442,11 @@ static uint64_t item_bytes(const struct hftensors_item *it)
 
 static uint32_t file_type_of(enum dtype type)
 {
-    return type == DTYPE_F16 ? 1 : type == DTYPE_BF16 ? 32 : type == DTYPE_Q8_0 ? 7 : 0;
+    return type == DTYPE_F16     ? 1
+           : type == DTYPE_BF16  ? 32
+           : type == DTYPE_Q8_0  ? 7
+           : type == DTYPE_MXFP4 ? 38
+                                 : 0;
 }
 
 static struct hftensors_item *new_item(struct planning *p, uint32_t sources)
@@ -322,8 +468,10 @@ static struct hftensors_item *new_item(struct planning *p, uint32_t sources)
 
 static int keep_item(struct planning *p, struct hftensors_item *it)
 {
-    int rc = shape_item(p, it);
+    int rc = find_scales(p, it);
 
+    if (rc == 0)
+        rc = shape_item(p, it);
     if (rc == 0)
         rc = type_item(p, it);
     if (rc < 0)
@@ -422,15 +570,17 @@ static int plan_tensor(struct planning *p, const struct safetensors_tensor *s)
     const struct hfarch *a = p->t->folder->arch;
     struct str name = s->name;
     const char *prefix = "", *suffix;
+    int rc = use_scale(p, s);
 
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
     if (str_starts(name, str_of(a->prefix))) {
         prefix = a->prefix;
         name = (struct str){name.at + strlen(prefix), name.len - strlen(prefix)};
     }
     suffix = cut_suffix(&name);
     for (unsigned i = 0; i < HFARCH_SETS; i++) {
-        int rc = use_set(p, a->tensors[i], name, s, prefix, suffix);
-
+        rc = use_set(p, a->tensors[i], name, s, prefix, suffix);
         if (rc != 0)
             return rc < 0 ? rc : 0;
     }
@@ -524,11 +674,31 @@ static uint64_t count_experts(const struct hffolder *f)
     return n;
 }
 
+static int read_fp8_blocks(struct planning *p)
+{
+    struct jdoc_ref size = hffolder_config(p->t->folder, "quantization_config.weight_block_size");
+    struct jdoc_ref rows = jdoc_first(size, NULL);
+    int64_t r = FP8_BLOCK, c = FP8_BLOCK;
+
+    if (jdoc_is(size, JDOC_ARRAY) && (jdoc_count(size) != 2 || !jdoc_integer(rows, &r) ||
+                                      !jdoc_integer(jdoc_next(size, rows, NULL), &c) || r < 1 ||
+                                      r > 65536 || c < 1 || c > 65536))
+        return fail(p->err, LLMOS_EFORMAT,
+                    "'quantization_config.weight_block_size' in '%s' is not two numbers from 1 to "
+                    "65536",
+                    HFFOLDER_CONFIG);
+    p->t->fp8_rows = (uint32_t)r;
+    p->t->fp8_columns = (uint32_t)c;
+    return 0;
+}
+
 static int plan_all(struct planning *p)
 {
     const struct hffolder *f = p->t->folder;
-    int rc = plan_factors(p);
+    int rc = read_fp8_blocks(p);
 
+    if (rc == 0)
+        rc = plan_factors(p);
     for (uint32_t i = 0; i < f->tensor_count && rc == 0; i++)
         rc = plan_tensor(p, f->tensors[i]);
     if (rc == 0)
@@ -578,12 +748,14 @@ void hftensors_declare(const struct hftensors *t, struct ggufwrite *w)
 struct view {
     const struct safetensors_tensor *source;
     uint64_t at, step;
+    const struct safetensors_tensor *scale; /* NULL: none */
+    struct grid grid;
 };
 
 static struct view view_of(const struct hftensors *t, const struct hftensors_item *it,
                            uint64_t part, uint64_t row)
 {
-    struct view v = {it->sources[0], row * it->columns, 1};
+    struct view v = {.source = it->sources[0], .at = row * it->columns, .step = 1};
     uint64_t heads, half, in_head;
 
     switch (it->how) {
@@ -602,27 +774,47 @@ static struct view view_of(const struct hftensors *t, const struct hftensors_ite
         break;
     case HFTENSOR_TRANSPOSE:
         if (it->n_dims == 2)
-            v = (struct view){v.source, row, it->rows};
+            v = (struct view){.source = v.source, .at = row, .step = it->rows};
         break;
     case HFTENSOR_EACH_TRANSPOSE:
-        v = (struct view){v.source, part * it->rows * it->columns + row, it->rows};
+        v = (struct view){
+            .source = v.source, .at = part * it->rows * it->columns + row, .step = it->rows};
         break;
     case HFTENSOR_EVEN_ROWS:
     case HFTENSOR_ODD_ROWS:
         if (v.source->n_dims == 3)
-            v = (struct view){v.source, part * 2 * it->rows * it->columns + 2 * row, 2 * it->rows};
+            v = (struct view){.source = v.source,
+                              .at = part * 2 * it->rows * it->columns + 2 * row,
+                              .step = 2 * it->rows};
         else
-            v = (struct view){v.source, row * 2 * it->columns, 2};
+            v = (struct view){.source = v.source, .at = row * 2 * it->columns, .step = 2};
         v.at += it->how == HFTENSOR_ODD_ROWS;
         break;
     default:
         break;
     }
+    if (it->scales) {
+        v.scale = it->scales[it->how == HFTENSOR_STACK ? part : 0];
+        grid_of(t, v.source, v.scale, &v.grid); /* as it was planned */
+    }
     return v;
 }
 
+/* E4M3: 1 sign, 4 bits of exponent less 7, 3 of mantissa; no infinity, one NaN. */
+static float e4m3_to_f32(uint8_t b)
+{
+    uint32_t magnitude = b & 0x7f, bits = (uint32_t)(b & 0x80) << 24;
+    float f;
+
+    if (magnitude < 8) /* a multiple of 2^-9 */
+        return (b & 0x80 ? -0x1p-9f : 0x1p-9f) * (float)magnitude;
+    bits |= magnitude == 0x7f ? 0x7fc00000 : ((magnitude << 20) + (120u << 23));
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
 /* n values as f32; the source is not aligned. */
-static void read_values(const struct view *v, uint64_t from, float *out, size_t n)
+static void read_plain(const struct view *v, uint64_t from, float *out, size_t n)
 {
     unsigned width = safetensors_type_bytes(v->source->type);
     const unsigned char *at = v->source->data + (v->at + from * v->step) * width;
@@ -647,6 +839,37 @@ static void read_values(const struct view *v, uint64_t from, float *out, size_t 
     }
 }
 
+/* In runs of values under one scale. */
+static void read_scaled(const struct view *v, uint64_t from, float *out, size_t n)
+{
+    const struct view scales = {.source = v->scale, .step = 1};
+    const struct grid *g = &v->grid;
+    uint64_t columns = v->source->shape[1];
+
+    for (size_t i = 0; i < n;) {
+        uint64_t at = v->at + (from + i) * v->step, row = at / columns, column = at % columns;
+        uint64_t left = g->columns - column % g->columns, run = 1;
+        float scale;
+
+        if (v->step == 1)
+            run = left < columns - column ? left : columns - column;
+        if (run > n - i)
+            run = n - i;
+        read_plain(&scales, row / g->rows * g->across + column / g->columns, &scale, 1);
+        for (uint64_t k = 0; k < run; k++)
+            out[i + k] = e4m3_to_f32(v->source->data[at + k]) * scale;
+        i += run;
+    }
+}
+
+static void read_values(const struct view *v, uint64_t from, float *out, size_t n)
+{
+    if (v->scale)
+        read_scaled(v, from, out, n);
+    else
+        read_plain(v, from, out, n);
+}
+
 static bool has_same_type(const struct hftensors_item *it)
 {
     enum safetensors_type own = it->sources[0]->type;
@@ -656,24 +879,63 @@ static bool has_same_type(const struct hftensors_item *it)
                              (own == SAFETENSORS_BF16 && it->type == DTYPE_BF16));
 }
 
-static int write_row(const struct hftensors_item *it, const struct view *v, struct ggufwrite *w,
-                     struct llmos_error *err)
+static int write_row(const struct hftensors *t, const struct hftensors_item *it, uint64_t part,
+                     uint64_t row, struct ggufwrite *w, struct llmos_error *err)
 {
+    const struct view v = view_of(t, it, part, row);
     float values[CHUNK];
     int rc = 0;
 
-    if (v->step == 1 && has_same_type(it)) {
-        unsigned width = safetensors_type_bytes(v->source->type);
+    if (v.step == 1 && has_same_type(it)) {
+        unsigned width = safetensors_type_bytes(v.source->type);
 
-        return ggufwrite_blocks(w, v->source->data + v->at * width, it->columns * width, err);
+        return ggufwrite_blocks(w, v.source->data + v.at * width, it->columns * width, err);
     }
     for (uint64_t at = 0; at < it->columns && rc == 0; at += CHUNK) {
         size_t n = it->columns - at < CHUNK ? (size_t)(it->columns - at) : CHUNK;
 
-        read_values(v, at, values, n);
+        read_values(&v, at, values, n);
         for (size_t i = 0; it->adds_one && i < n; i++)
             values[i] += 1.0f;
         rc = ggufwrite_values(w, values, n, err);
+    }
+    return rc;
+}
+
+/* A folder's block has value 2k in the low half of byte k and 2k + 1 in the high one, GGUF's k and
+ * k + 16. */
+static void pack_block(const unsigned char *from, unsigned char exponent, unsigned char *to)
+{
+    *to++ = exponent;
+    for (unsigned k = 0; k < MXFP4_BYTES; k++) {
+        unsigned shift = k % 2 * 4;
+
+        to[k] = (unsigned char)((from[k / 2] >> shift & 15) |
+                                (from[k / 2 + MXFP4_BYTES / 2] >> shift & 15) << 4);
+    }
+}
+
+static int write_packed_row(const struct hftensors_item *it, uint64_t part, uint64_t row,
+                            struct ggufwrite *w, struct llmos_error *err)
+{
+    unsigned char blocks[CHUNK / MXFP4_VALUES * (1 + MXFP4_BYTES)];
+    uint64_t step = it->how == HFTENSOR_MXFP4 ? 1 : 2, count = it->columns / MXFP4_VALUES;
+    uint64_t first = ((part * it->rows + row) * step + (it->how == HFTENSOR_MXFP4_ODD)) * count;
+    float values[CHUNK];
+    int rc = 0;
+
+    for (uint64_t at = 0; rc == 0 && at < count; at += CHUNK / MXFP4_VALUES) {
+        size_t n = count - at < CHUNK / MXFP4_VALUES ? (size_t)(count - at) : CHUNK / MXFP4_VALUES;
+
+        for (size_t i = 0; i < n; i++)
+            pack_block(it->sources[0]->data + (first + at + i) * MXFP4_BYTES,
+                       it->scales[0]->data[first + at + i], blocks + i * (1 + MXFP4_BYTES));
+        if (it->type == DTYPE_MXFP4)
+            rc = ggufwrite_blocks(w, blocks, n * (1 + MXFP4_BYTES), err);
+        else {
+            dtype_info(DTYPE_MXFP4)->to_f32(blocks, values, n * MXFP4_VALUES);
+            rc = ggufwrite_values(w, values, n * MXFP4_VALUES, err);
+        }
     }
     return rc;
 }
@@ -708,9 +970,8 @@ static int write_item(struct writing *p, const struct hftensors_item *it)
         return ggufwrite_values(p->w, it->factors, (size_t)it->columns, p->err);
     for (uint64_t part = 0; part < it->parts; part++)
         for (uint64_t row = 0; row < it->rows && rc == 0; row++) {
-            struct view v = view_of(p->t, it, part, row);
-
-            rc = write_row(it, &v, p->w, p->err);
+            rc = is_mxfp4(it) ? write_packed_row(it, part, row, p->w, p->err)
+                              : write_row(p->t, it, part, row, p->w, p->err);
             if (rc == 0)
                 rc = tell(p, row_bytes);
         }

@@ -15,6 +15,7 @@
 #define TURN_MS     100
 #define REQUEST     1
 #define SILENCE_MAX 6000 /* turns without a word: ten minutes for one piece from a slow disk */
+#define GROWTH_MAX  8    /* 4 bits become 32 */
 #define SLACK_BYTES ((uint64_t)64 << 20) /* what tables and paddings may add */
 #define MEMORY_MAX  ((uint64_t)4 << 30)  /* thirty times the JSON of the largest tokenizers */
 
@@ -164,7 +165,7 @@ int convert_to_file(const struct convert_options *o, const char *path, struct ll
             rc = fail_errno(err, "cannot write '%s'", temporary);
     }
     if (rc == 0)
-        rc = make(c, fd, 4 * c->folder.bytes + SLACK_BYTES, err);
+        rc = make(c, fd, GROWTH_MAX * c->folder.bytes + SLACK_BYTES, err);
     if (rc == 0 && rename(temporary, path) < 0)
         rc = fail_errno(err, "cannot write '%s'", path);
     if (rc < 0 && fd >= 0)

@@ -10,6 +10,8 @@
 #include "hffixture.h"
 #include "modelfile.h"
 
+#include <math.h>
+
 static struct hffixture folder;
 static struct llmos_error err;
 static unsigned char *bytes;
@@ -133,6 +135,226 @@ TEST(hfconvert_stacks_experts_and_splits_those_that_are_interleaved)
     hffixture_fini(&folder);
 }
 
+/* ---- quantised folders ---- */
+
+#define GPT_OSS                                                         \
+    "{\"architectures\": [\"GptOssForCausalLM\"], \"hidden_size\": 8, " \
+    "\"intermediate_size\": 4, \"num_hidden_layers\": 1, "              \
+    "\"num_attention_heads\": 2, \"max_position_embeddings\": 9, "      \
+    "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, "            \
+    "\"quantization_config\": {\"quant_method\": \"mxfp4\"}}"
+
+#define EXPERTS "model.layers.0.mlp.experts."
+
+/* OCP Microscaling Formats 1.0, 5.3.3: what the codes of E2M1 mean. */
+static double e2m1(unsigned code)
+{
+    static const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+
+    return (code & 8 ? -1 : 1) * magnitudes[code & 7];
+}
+
+struct packed {
+    unsigned char blocks[2 * 6 * 2 * 16], scales[2 * 6 * 2]; /* experts, rows, blocks of 32 */
+};
+
+static struct packed pack(void)
+{
+    struct packed p;
+
+    for (size_t i = 0; i < sizeof(p.blocks); i++)
+        p.blocks[i] = (unsigned char)(i * 37 + i / 16 * 11);
+    for (size_t i = 0; i < sizeof(p.scales); i++)
+        p.scales[i] = (unsigned char)(120 + i % 13);
+    return p;
+}
+
+/* Value c of a row: byte c / 2, the lower half first, times two to its scale less 127. */
+static double packed_at(const struct packed *p, size_t row, size_t c)
+{
+    size_t block = row * 2 + c / 32;
+    unsigned char b = p->blocks[block * 16 + c % 32 / 2];
+
+    return e2m1(c % 2 ? b >> 4 : b & 15) * pow(2, p->scales[block] - 127);
+}
+
+static void begin_packed(const struct packed *p)
+{
+    hffixture_init(&folder);
+    hffixture_bytes(&folder, EXPERTS "gate_up_proj_blocks", "U8", "[2, 6, 2, 16]", p->blocks,
+                    sizeof(p->blocks));
+    hffixture_bytes(&folder, EXPERTS "gate_up_proj_scales", "U8", "[2, 6, 2]", p->scales,
+                    sizeof(p->scales));
+    hffixture_bytes(&folder, EXPERTS "down_proj_blocks", "U8", "[2, 6, 2, 16]", p->blocks,
+                    sizeof(p->blocks));
+    hffixture_bytes(&folder, EXPERTS "down_proj_scales", "U8", "[2, 6, 2]", p->scales,
+                    sizeof(p->scales));
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json", STR(GPT_OSS));
+}
+
+static void check_packed(const struct packed *p, const char *name, size_t rows, size_t step,
+                         size_t first)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(&file, name);
+    float out[2 * 6 * 64];
+
+    CHECK(t && t->t.shape[0] == 64 && t->t.shape[1] == rows && t->t.shape[2] == 2);
+    dtype_info(t->t.type)->to_f32(t->t.data, out, 2 * rows * 64);
+    for (size_t e = 0; e < 2; e++)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < 64; c++)
+                CHECK_NEAR((double)out[(e * rows + r) * 64 + c],
+                           packed_at(p, e * 6 + r * step + first, c), 0);
+}
+
+TEST(hfconvert_keeps_what_blocks_of_mxfp4_say)
+{
+    static const int types[] = {HFTENSORS_AUTO, DTYPE_F32, DTYPE_BF16}; /* all of them exact */
+    const struct packed p = pack();
+
+    for (size_t i = 0; i < 3; i++) {
+        begin_packed(&p);
+        CHECK_INT(convert(types[i]), 0);
+        CHECK_INT(gguf_find_tensor(&file, "blk.0.ffn_gate_exps.weight")->dtype,
+                  i ? types[i] : DTYPE_MXFP4);
+        check_packed(&p, "blk.0.ffn_gate_exps.weight", 3, 2, 0);
+        check_packed(&p, "blk.0.ffn_up_exps.weight", 3, 2, 1);
+        check_packed(&p, "blk.0.ffn_down_exps.weight", 6, 1, 0);
+        gguf_fini(&file);
+        hffixture_fini(&folder);
+    }
+}
+
+static void refuses_packed(const char *type, const char *blocks, const char *scales,
+                           const char *why)
+{
+    const struct packed p = pack();
+
+    hffixture_init(&folder);
+    hffixture_bytes(&folder, EXPERTS "gate_up_proj_blocks", type, blocks, p.blocks,
+                    sizeof(p.blocks));
+    if (scales)
+        hffixture_bytes(&folder, EXPERTS "gate_up_proj_scales", "U8", scales, p.scales,
+                        sizeof(p.scales));
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json", STR(GPT_OSS));
+    if (convert(HFTENSORS_AUTO) == 0)
+        TEST_FAIL("accepted blocks of %s", blocks);
+    CHECK_CONTAINS(err.text, why);
+    hffixture_fini(&folder);
+}
+
+TEST(hfconvert_refuses_blocks_that_do_not_fit_their_scales)
+{
+    refuses_packed("U8", "[2, 6, 2, 16]", NULL, "gate_up_proj_blocks' lacks its '_scales'");
+    refuses_packed("U8", "[2, 6, 2, 16]", "[2, 2, 6]", "has not one byte for each block");
+    refuses_packed("U8", "[2, 6, 2, 16]", "[24]", "has not one byte for each block");
+    refuses_packed("U8", "[2, 6, 4, 8]", "[2, 6, 2]", "is not of blocks of 16 bytes");
+    refuses_packed("U8", "[2, 6, 32]", "[2, 6, 2]", "is not of blocks of 16 bytes");
+    refuses_packed("I8", "[2, 6, 2, 16]", "[2, 6, 2]", "is not of blocks of 16 bytes");
+    refuses_packed("U8", "[4, 3, 2, 16]", "[4, 3, 2]", "its rows are odd");
+}
+
+#define CONFIG(more)                                                              \
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 1, " more \
+    "\"max_position_embeddings\": 32, \"vocab_size\": 8, \"rms_norm_eps\": 1e-5}"
+
+#define GATE "model.layers.0.block_sparse_moe.gate."
+#define FP8(more)                                                                      \
+    CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, \"quantization_config\": " \
+           "{\"quant_method\": \"fp8\"" more "}, ")
+
+/* OCP 8-bit Floating Point 1.0, E4M3. */
+static double e4m3(unsigned code)
+{
+    unsigned e = code >> 3 & 15, m = code & 7;
+
+    return (code & 128 ? -1 : 1) * (e ? pow(2, (int)e - 7) * (1 + m / 8.0) : m * pow(2, -9));
+}
+
+/* A matrix of 4 x 64 that has every code (but NaN), and these scales of it. */
+static int convert_fp8(const char *config, const char *name, const char *type, const char *shape,
+                       const void *scales, size_t n)
+{
+    unsigned char codes[256];
+
+    for (unsigned i = 0; i < 256; i++)
+        codes[i] = (unsigned char)((i & 0x7f) == 0x7f ? i - 1 : i);
+    hffixture_init(&folder);
+    hffixture_bytes(&folder, GATE "weight", "F8_E4M3", "[4, 64]", codes, sizeof(codes));
+    if (name)
+        hffixture_bytes(&folder, name, type, shape, scales, n);
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json", str_of(config));
+    return convert(HFTENSORS_AUTO);
+}
+
+/* scale[row / block_rows][column / block_columns] */
+static void check_fp8(const float *scales, size_t block_rows, size_t block_columns, size_t across)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(&file, "blk.0.ffn_gate_inp.weight");
+    const float *got = t ? t->t.data : NULL;
+
+    CHECK(got && t->dtype == DTYPE_F32 && t->t.shape[0] == 64 && t->t.shape[1] == 4);
+    for (size_t i = 0; i < 256; i++) {
+        float scale = scales[i / 64 / block_rows * across + i % 64 / block_columns];
+        unsigned code = (i & 0x7f) == 0x7f ? (unsigned)i - 1 : (unsigned)i;
+
+        CHECK_NEAR((double)got[i], (double)((float)e4m3(code) * scale), 0);
+    }
+    gguf_fini(&file);
+    hffixture_fini(&folder);
+}
+
+TEST(hfconvert_scales_matrices_of_fp8)
+{
+    static const float all = 0.37f, rows[4] = {1, -2, 0.1f, 3e-3f},
+                       blocks[4] = {0.5f, 1.7f, 11, 0.013f};
+    static const uint16_t half = 0x3fc0; /* 1.5 as bf16 */
+    static const float half_value = 1.5f;
+
+    CHECK_INT(convert_fp8(FP8(), GATE "weight_scale", "F32", "[]", &all, 4), 0);
+    check_fp8(&all, 4, 64, 1);
+    CHECK_INT(convert_fp8(FP8(), GATE "weight_scale_inv", "BF16", "[1, 1]", &half, 2), 0);
+    check_fp8(&half_value, 4, 64, 1); /* also as a block of 128 x 128 that is not full */
+    CHECK_INT(convert_fp8(FP8(), GATE "weight_scale", "F32", "[4, 1]", rows, 16), 0);
+    check_fp8(rows, 1, 64, 1);
+    CHECK_INT(convert_fp8(FP8(", \"weight_block_size\": [2, 48]"), GATE "weight_scale_inv", "F32",
+                          "[2, 2]", blocks, 16),
+              0);
+    check_fp8(blocks, 2, 48, 2);
+}
+
+static void refuses_fp8(int rc, const char *why)
+{
+    if (rc == 0)
+        TEST_FAIL("accepted what should say '%s'", why);
+    CHECK_CONTAINS(err.text, why);
+    hffixture_fini(&folder);
+}
+
+TEST(hfconvert_refuses_fp8_whose_scales_do_not_fit)
+{
+    static const float s[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+    refuses_fp8(convert_fp8(FP8(), NULL, NULL, NULL, NULL, 0),
+                "is FP8 and lacks its '_scale_inv' or '_scale'");
+    refuses_fp8(convert_fp8(FP8(), GATE "weight_scale", "F32", "[2]", s, 8),
+                "does not fit the matrix that it scales");
+    refuses_fp8(convert_fp8(FP8(), GATE "weight_scale_inv", "F32", "[2, 4]", s, 32),
+                "does not fit the matrix that it scales");
+    refuses_fp8(convert_fp8(FP8(", \"weight_block_size\": [2, 0]"), GATE "weight_scale", "F32",
+                            "[1]", s, 4),
+                "is not two numbers from 1 to 65536");
+    refuses_fp8(
+        convert_fp8(FP8(", \"weight_block_size\": [2]"), GATE "weight_scale", "F32", "[1]", s, 4),
+        "is not two numbers from 1 to 65536");
+    refuses_fp8(convert_fp8(FP8(), GATE "weight_scale", "U8", "[4]", s, 4), "is no floating-point");
+    refuses_fp8(convert_fp8(FP8(), "model.layers.0.mlp.up_proj.weight_scale", "F32", "[1]", s, 4),
+                "lacks its '_scale_inv'");
+}
+
 static void refuses(const char *name, const char *text, const char *why)
 {
     begin();
@@ -143,10 +365,6 @@ static void refuses(const char *name, const char *text, const char *why)
         TEST_FAIL("'%s' does not say '%s'", err.text, why);
     hffixture_fini(&folder);
 }
-
-#define CONFIG(more)                                                              \
-    "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 1, " more \
-    "\"max_position_embeddings\": 32, \"vocab_size\": 8, \"rms_norm_eps\": 1e-5}"
 
 TEST(hfconvert_says_what_is_wrong_with_the_configuration)
 {
@@ -170,7 +388,11 @@ TEST(hfconvert_says_what_is_wrong_with_the_configuration)
     refuses("config.json",
             CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, \"quantization_config\": "
                    "{\"quant_method\": \"gptq\"}, "),
-            "'gptq'");
+            "quantised by 'gptq', this version reads mxfp4 and fp8");
+    refuses("config.json",
+            CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, \"quantization_config\": "
+                   "{\"quant_method\": \"awq\"}, "),
+            "quantised by 'awq'");
 }
 
 #define VOCAB(vocab, merges)                                                     \
@@ -244,6 +466,12 @@ static void refuses_tensor(const char *name, const char *shape, uint32_t values,
     if (!strstr(err.text, why))
         TEST_FAIL("'%s' does not say '%s'", err.text, why);
     hffixture_fini(&folder);
+}
+
+TEST(hfconvert_wants_a_matrix_for_each_scale)
+{
+    refuses_tensor("model.layers.0.mlp.up_proj.weight_scale", "[1]", 1,
+                   "scales a matrix that is not there or not FP8");
 }
 
 TEST(hfconvert_refuses_tensors_without_a_place)
