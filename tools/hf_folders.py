@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""hf_folders.py OUT [NAME ...|reference] - one tiny random Hugging Face folder for each architecture, by transformers.
+"""hf_folders.py OUT [NAME ...|references] - one tiny random Hugging Face folder for each architecture, by transformers.
 
 What they are for: tools/hf_compare.py compares what `llmos convert` makes of them with what the
 converter of llama.cpp makes.  Needs torch, transformers and tokenizers.
+
+references: the folders of tests/data/hf-*, with what transformers computes of them.  Two of them are
+quantised, as published ones are: gpt-oss in MXFP4, and FP8 with scales for blocks.  There
+transformers computes with the numbers that the formulas of the two formats give.
 """
+import importlib
 import json
 import os
 import sys
 
+import safetensors.torch
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -136,37 +142,124 @@ def make(out, name):
     transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(folder)
 
 
-def make_reference(out):
-    """The folder of tests/data/hf-llama, and what transformers computes of it: the tokens of a
-    prompt, and behind it the most likely token with its log-probability, again and again."""
-    torch.manual_seed(7)
-    t, special = pieces()
-    values = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-                  num_key_value_heads=1, max_position_embeddings=64, vocab_size=t.get_vocab_size(),
-                  bos_token_id=1, eos_token_id=2)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape) * (0.3 if "norm" not in name else 0.1))
-            if "norm" in name:
-                parameter.add_(1)
-    model.save_pretrained(out)
-    transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(out)
+def round_cache(model):
+    """Keys and values as an f16 cache has them."""
+    module = importlib.import_module(type(model).__module__)
+    plain = module.eager_attention_forward
+
+    def attention(m, query, key, value, *args, **kwargs):
+        return plain(m, query, key.half().float(), value.half().float(), *args, **kwargs)
+
+    module.eager_attention_forward = attention
+
+
+def write_expected(out, model, t):
+    """The tokens of a prompt, and behind it the most likely token with its log-probability, again and again."""
+    round_cache(model)
     tokens = t.encode("the and than").ids
     with open(os.path.join(out, "expected.txt"), "w") as f:
         print(len(tokens), *tokens, file=f)
         for _ in range(12):
             with torch.no_grad():
-                p = torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1].double(), dim=-1)
+                logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1]
+            p = torch.log_softmax(logits.double(), dim=-1)
             best = int(p.argmax())
             print(best, "%.6f" % p[best], file=f)
             tokens.append(best)
 
 
+def mxfp4(out_rows, columns, experts):
+    """Random blocks and scales, and the numbers that they are: OCP Microscaling Formats 1.0, MXFP4."""
+    levels = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    blocks = torch.randint(0, 256, (experts, out_rows, columns // 32, 16), dtype=torch.uint8)
+    scales = torch.randint(121, 125, (experts, out_rows, columns // 32), dtype=torch.uint8)
+    codes = torch.stack([blocks & 15, blocks >> 4], dim=-1).reshape(experts, out_rows, columns // 32, 32)
+    values = levels[codes.long()] * torch.exp2(scales.float() - 127)[..., None]
+    return blocks, scales, values.reshape(experts, out_rows, columns)
+
+
+def quantise_mxfp4(model):
+    made = {}
+    for name, p in model.named_parameters():
+        if name.endswith("experts.gate_up_proj") or name.endswith("experts.down_proj"):
+            blocks, scales, values = mxfp4(p.shape[2], p.shape[1], p.shape[0])
+            p.copy_(values.transpose(1, 2))  # transformers keeps them the other way round
+            made[name] = {name + "_blocks": blocks, name + "_scales": scales}
+    return made, dict(quant_method="mxfp4")
+
+
+def quantise_fp8(model, rows=20, columns=24):
+    """OCP 8-bit Floating Point 1.0, E4M3, one factor for each block of rows x columns."""
+    made = {}
+    for name, p in model.named_parameters():
+        if not name.endswith("_proj.weight"):
+            continue
+        codes = (torch.randn(p.shape) * 40).to(torch.float8_e4m3fn)
+        factors = torch.rand(-(-p.shape[0] // rows), -(-p.shape[1] // columns)) * 0.01 + 0.001
+        spread = factors.repeat_interleave(rows, 0)[:p.shape[0]].repeat_interleave(columns, 1)[:, :p.shape[1]]
+        p.copy_(codes.float() * spread)
+        made[name] = {name: codes, name + "_scale_inv": factors}
+    return made, dict(quant_method="fp8", weight_block_size=[rows, columns])
+
+
+REFERENCES = {
+    "hf-llama": ("LlamaForCausalLM", "LlamaConfig", pieces, None, dict(
+        hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=1)),
+    "hf-mxfp4": ("GptOssForCausalLM", "GptOssConfig", byte_level, quantise_mxfp4, dict(
+        hidden_size=32, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+        num_local_experts=3, num_experts_per_tok=2, sliding_window=4, rope_parameters=dict(YARN, truncate=False),
+        max_position_embeddings=128)),
+    "hf-fp8": ("Qwen3ForCausalLM", "Qwen3Config", byte_level, quantise_fp8, dict(
+        hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1, head_dim=16)),
+}
+
+
+def make_reference(out, name):
+    architecture, config_class, tokenizer, quantise, extra = REFERENCES[name]
+    torch.manual_seed(7)
+    t, special = tokenizer()
+    values = dict(num_hidden_layers=2, max_position_embeddings=64, vocab_size=t.get_vocab_size(),
+                  bos_token_id=1, eos_token_id=2)
+    values.update(extra)
+    model = getattr(transformers, architecture)(getattr(transformers, config_class)(**values)).eval()
+    model.set_attn_implementation("eager")
+    folder = os.path.join(out, name)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape) * (0.3 if "norm" not in key else 0.1))
+            if "norm" in key:
+                parameter.add_(1)
+        made, method = quantise(model) if quantise else ({}, None)
+    model.save_pretrained(folder)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(folder)
+    if made:
+        rewrite(folder, made, method)
+    write_expected(folder, model, t)
+
+
+def rewrite(folder, made, method):
+    """The quantised tensors in place of those that they were made to."""
+    path = os.path.join(folder, "model.safetensors")
+    tensors = safetensors.torch.load_file(path)
+    for name, instead in made.items():
+        del tensors[name]
+        tensors.update(instead)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        config = json.load(f)
+    config["quantization_config"] = method
+    with open(path, "w") as f:
+        json.dump(config, f, indent=2)
+        f.write("\n")
+
+
 def main():
     out = sys.argv[1]
-    if sys.argv[2:] == ["reference"]:
-        return make_reference(out)
+    if sys.argv[2:] == ["references"]:
+        for name in REFERENCES:
+            make_reference(out, name)
+        return
     for name in sys.argv[2:] or FOLDERS:
         try:
             make(out, name)
