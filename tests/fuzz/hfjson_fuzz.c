@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hfjson_fuzz.c - config.json, tokenizer.json and tokenizer_config.json (divided by a byte 255) or
- * tokenizer.model, beside tensors of a small llama: refused with a sentence, or what is written is
- * a GGUF file. */
+ * tokenizer.model, beside tensors of a small llama, and then header and values of a second shard:
+ * refused with a sentence, or what is written is a GGUF file. */
 #include "../hffixture.h"
 #include "model/gguf.h"
 
@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str rest = {(const char *)data, size}, config = next_part(&rest);
     struct llmos_error err = {0};
     static struct hffixture x;
+    struct buf shard;
     int fd = memfd_create("out", MFD_CLOEXEC);
 
     hffixture_init(&x);
@@ -54,10 +55,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (part.len)
             hffixture_set(&x, names[i], part);
     }
+    buf_init(&shard, 1 << 20);
+    if (rest.len) {
+        struct str header = next_part(&rest);
+
+        buf_put_u64(&shard, header.len);
+        buf_put(&shard, header.at, header.len);
+        buf_put(&shard, rest.at, rest.len);
+        hffixture_set(&x, "model-2.safetensors", buf_str(&shard));
+    }
     if (hfconvert(x.files, x.count, fd, &o, &err) == 0)
         check(fd);
     else if (err.code == 0 || err.text[0] == '\0')
         abort();
+    buf_fini(&shard);
     hffixture_fini(&x);
     close(fd);
     return 0;
