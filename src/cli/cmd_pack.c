@@ -23,7 +23,8 @@ static const struct pack pack_defaults = {.list = false};
 
 static const struct opt pack_options[] = {
     OPT_GROUP("What is there"),
-    OPT_FLAG('l', "list", struct pack, list, "show the packed weights that are kept"),
+    OPT_FLAG('l', "list", struct pack, list,
+             "show the packed weights and converted models that are kept"),
     OPT_FLAG(0, "clean", struct pack, clean, "remove them all"),
     OPT_GROUP("Output"),
     OPT_FLAG('j', "json", struct pack, json, "print one JSON object"),
@@ -46,7 +47,8 @@ static const struct opt_command pack_command = {
         "They are kept in $LLMOS_CACHE, else /var/cache/llmos for root, else in "
         "$XDG_CACHE_HOME/llmos or ~/.cache/llmos: at most 32 GiB and half of the free space; "
         "the longest unused are removed first. A file is named by the SHA-256 of the model, so a "
-        "model that was moved or copied keeps it, and one that was changed gets another. "
+        "model that was moved or copied keeps it, and one that was changed gets another. What "
+        "folders of Hugging Face were converted to is kept beside them, see llmos-convert(1). "
         "It is made in a VCE that can write it and nothing else.",
     .examples = "llmos pack model.gguf\n"
                 "llmos pack --list\n"
@@ -77,10 +79,15 @@ static int pack_one(struct packcache *c, const struct pack *o, const char *path,
     return rc < 0 ? fail_while(err, rc, "model '%s'", path) : rc;
 }
 
-static int pack_all(struct packcache *c, const struct pack *o, const struct opt_rest *rest,
-                    struct buf *out)
+static int pack_all(const struct pack *o, const struct opt_rest *rest, struct buf *out)
 {
+    const struct packcache_options place = {.kind = PACKCACHE_PACKED};
+    struct llmos_error no_cache;
+    struct packcache *c;
     int code = EXIT_OK;
+
+    if (packcache_open(&c, &place, &no_cache) < 0)
+        return cli_error(&no_cache);
 
     buf_puts(out, "{\"models\": [");
     for (int i = 0; i < rest->count && !halt_asked(); i++) {
@@ -97,77 +104,126 @@ static int pack_all(struct packcache *c, const struct pack *o, const struct opt_
         buf_printf(out, ", \"result\": \"%s\"}", rc < 0 ? "failed" : result_name(rc));
     }
     buf_puts(out, "]}\n");
+    packcache_close(c);
     return halt_asked() ? EXIT_SIGNAL + halt_asked() : code;
 }
 
-static void put_entries(const struct packcache_item *items, size_t count, struct buf *out)
+/* ---- what is kept ---- */
+
+static const struct {
+    enum packcache_kind kind;
+    const char *name;
+} kinds[] = {{PACKCACHE_PACKED, "packed"}, {PACKCACHE_CONVERTED, "converted"}};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* The entries of one kind; mem_free(*items). */
+static int find_entries(size_t kind, struct packcache_item **items, size_t *count,
+                        struct llmos_error *err)
+{
+    const struct packcache_options place = {.kind = kinds[kind].kind};
+    struct packcache *c;
+    int rc = packcache_open(&c, &place, err);
+
+    if (rc < 0)
+        return rc;
+    rc = packcache_list(c, items, count, err);
+    packcache_close(c);
+    return rc;
+}
+
+static void put_entry(struct table *t, const struct packcache_item *item, const char *kind)
+{
+    time_t used = (time_t)(item->used_ns / 1000000000);
+    CLEANUP(buf) struct buf size = {.limit_bytes = 64};
+    char when[32] = "";
+    struct tm tm;
+
+    if (localtime_r(&used, &tm))
+        strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
+    put_bytes(&size, item->bytes);
+    table_cell(t, item->name[0] ? str_of(item->name) : STR("?"));
+    table_cell(t, str_of(kind));
+    table_cell(t, buf_str(&size));
+    table_cell(t, str_of(when));
+    table_cellf(t, "%.12s", item->model.hex);
+}
+
+static void put_entries(struct packcache_item *const *items, const size_t *counts, struct buf *out)
 {
     struct table t;
 
     table_init(&t);
     table_column(&t, "MODEL", false);
+    table_column(&t, "KIND", false);
     table_column(&t, "SIZE", true);
     table_column(&t, "LAST USED", false);
     table_column(&t, "SHA-256", false);
-    for (size_t i = count; i-- > 0;) { /* the youngest first */
-        time_t used = (time_t)(items[i].used_ns / 1000000000);
-        CLEANUP(buf) struct buf size = {.limit_bytes = 64};
-        char when[32] = "";
-        struct tm tm;
-
-        if (localtime_r(&used, &tm))
-            strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
-        put_bytes(&size, items[i].bytes);
-        table_cell(&t, items[i].name[0] ? str_of(items[i].name) : STR("?"));
-        table_cell(&t, buf_str(&size));
-        table_cell(&t, str_of(when));
-        table_cellf(&t, "%.12s", items[i].model.hex);
-    }
+    for (size_t k = 0; k < KINDS; k++)
+        for (size_t i = counts[k]; i-- > 0;) /* the youngest first */
+            put_entry(&t, &items[k][i], kinds[k].name);
     table_put(&t, "", out);
     table_fini(&t);
 }
 
-static void put_json(const struct packcache_item *items, size_t count, struct buf *out)
+static void put_json(struct packcache_item *const *items, const size_t *counts, struct buf *out)
 {
     uint64_t total = 0;
 
-    buf_puts(out, "{\"packed\": [");
-    for (size_t i = count; i-- > 0;) {
-        buf_puts(out, i + 1 < count ? ", {\"model\": " : "{\"model\": ");
-        json_put_string(out, str_of(items[i].name));
-        buf_printf(out, ", \"sha256\": \"%s\", \"bytes\": %llu, \"last_used\": %lld}",
-                   items[i].model.hex, (unsigned long long)items[i].bytes,
-                   (long long)(items[i].used_ns / 1000000000));
-        total += items[i].bytes;
+    for (size_t k = 0; k < KINDS; k++) {
+        buf_printf(out, "%s\"%s\": [", k ? "], " : "{", kinds[k].name);
+        for (size_t i = counts[k]; i-- > 0;) {
+            const struct packcache_item *item = &items[k][i];
+
+            buf_puts(out, i + 1 < counts[k] ? ", {\"model\": " : "{\"model\": ");
+            json_put_string(out, str_of(item->name));
+            buf_printf(out, ", \"sha256\": \"%s\", \"bytes\": %llu, \"last_used\": %lld}",
+                       item->model.hex, (unsigned long long)item->bytes,
+                       (long long)(item->used_ns / 1000000000));
+            total += item->bytes;
+        }
     }
     buf_printf(out, "], \"bytes\": %llu}\n", (unsigned long long)total);
 }
 
-static int list(const struct packcache *c, const struct pack *o, struct buf *out)
+static int list(const struct pack *o, struct buf *out)
 {
-    struct packcache_item *items;
+    struct packcache_item *items[KINDS] = {NULL};
+    size_t counts[KINDS] = {0};
     struct llmos_error err;
-    size_t count;
+    int rc = 0;
 
-    if (packcache_list(c, &items, &count, &err) < 0)
-        return cli_error(&err);
-    if (o->json)
-        put_json(items, count, out);
-    else if (count)
-        put_entries(items, count, out);
-    mem_free(items);
-    return cli_print_buf(out);
+    for (size_t k = 0; rc == 0 && k < KINDS; k++)
+        rc = find_entries(k, &items[k], &counts[k], &err);
+    if (rc == 0 && o->json)
+        put_json(items, counts, out);
+    else if (rc == 0 && counts[0] + counts[1])
+        put_entries(items, counts, out);
+    for (size_t k = 0; k < KINDS; k++)
+        mem_free(items[k]);
+    return rc < 0 ? cli_error(&err) : cli_print_buf(out);
 }
 
-static int clean(const struct packcache *c, const struct pack *o, struct buf *out)
+static int clean(const struct pack *o, struct buf *out)
 {
-    struct llmos_error err;
-    uint64_t bytes;
+    uint64_t total = 0;
 
-    if (packcache_clean(c, &bytes, &err) < 0)
-        return cli_error(&err);
+    for (size_t k = 0; k < KINDS; k++) {
+        const struct packcache_options place = {.kind = kinds[k].kind};
+        struct packcache *c;
+        struct llmos_error err;
+        uint64_t bytes = 0;
+        int rc = packcache_open(&c, &place, &err);
+
+        if (rc == 0) {
+            rc = packcache_clean(c, &bytes, &err);
+            packcache_close(c);
+        }
+        if (rc < 0)
+            return cli_error(&err);
+        total += bytes;
+    }
     if (o->json)
-        buf_printf(out, "{\"removed_bytes\": %llu}\n", (unsigned long long)bytes);
+        buf_printf(out, "{\"removed_bytes\": %llu}\n", (unsigned long long)total);
     return cli_print_buf(out);
 }
 
@@ -183,10 +239,8 @@ static int check(const struct pack *o, const struct opt_rest *rest, struct llmos
 
 static int run(int argc, char **argv)
 {
-    const struct packcache_options place = {.folder = NULL};
     CLEANUP(buf) struct buf out = {.at = NULL};
     struct pack o = pack_defaults;
-    struct packcache *c;
     struct llmos_error err;
     struct opt_rest rest;
     int code;
@@ -197,23 +251,20 @@ static int run(int argc, char **argv)
         cli_error(&err);
         return EXIT_USAGE;
     }
-    if (packcache_open(&c, &place, &err) < 0)
-        return cli_error(&err);
     buf_init(&out, 64u << 20);
     if (o.list) {
-        code = list(c, &o, &out);
+        code = list(&o, &out);
     } else if (o.clean) {
-        code = clean(c, &o, &out);
+        code = clean(&o, &out);
     } else {
         halt_catch();
-        code = pack_all(c, &o, &rest, &out);
+        code = pack_all(&o, &rest, &out);
         if (o.json) { /* also what failed stands there */
             int printed = cli_print_buf(&out);
 
             code = code == EXIT_OK ? printed : code;
         }
     }
-    packcache_close(c);
     return code;
 }
 

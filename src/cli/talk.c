@@ -216,19 +216,29 @@ static int start_model(struct talk *t, struct worker_options *w, const struct ta
     return start(t, w, err);
 }
 
+/* False: there was nothing to forget. */
+static bool forget_converted(const struct worker_options *w, const char *model, const char *draft)
+{
+    bool is_forgotten = w->model_path != model && unlink(w->model_path) == 0;
+
+    return (w->draft_path != draft && unlink(w->draft_path) == 0) || is_forgotten;
+}
+
 /* A folder is converted first; should what was kept of it be damaged, once more. */
 static int start_folder(struct talk *t, const char *folder, struct worker_options *w,
                         const struct talk_options *o, struct llmos_error *err)
 {
-    char made[PATH_MAX];
+    char made[PATH_MAX], made_draft[PATH_MAX];
     int rc = 0;
 
     for (unsigned tries = 0; tries < 2; tries++) {
         w->model_path = converted_find(folder, w, made, sizeof(made), err);
-        if (!w->model_path)
+        if (w->model_path && o->draft)
+            w->draft_path = converted_find(o->draft, w, made_draft, sizeof(made_draft), err);
+        if (!w->model_path || (o->draft && !w->draft_path))
             return err->code;
         rc = start_model(t, w, o, err);
-        if (rc != LLMOS_EFORMAT || w->model_path == folder || unlink(made) < 0)
+        if (rc != LLMOS_EFORMAT || !forget_converted(w, folder, o->draft))
             break;
         talk_end(t);
     }

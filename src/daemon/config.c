@@ -699,7 +699,11 @@ int config_add_model(struct config *c, const char *text, struct llmos_error *err
 static int can_open(const char *path, struct llmos_error *err)
 {
     struct parts p;
-    int rc = parts_open(&p, path, err);
+    int rc;
+
+    if (hfopen_is_folder(path)) /* folders.h looks into it */
+        return 0;
+    rc = parts_open(&p, path, err);
 
     if (rc == 0)
         parts_close(&p);
@@ -712,8 +716,7 @@ int config_check(const struct config *c, struct llmos_error *err)
         return fail(err, LLMOS_EINVAL,
                     "there is no model to serve; give --model NAME=PATH or 'models' in llmos.yaml");
     for (unsigned i = 0; i < c->model_count; i++) {
-        bool is_folder = hfopen_is_folder(c->models[i].model_path); /* folders.h looks into it */
-        int rc = is_folder ? 0 : can_open(c->models[i].model_path, err);
+        int rc = can_open(c->models[i].model_path, err);
 
         if (rc < 0)
             return fail_while(err, rc, "model '%s'", c->models[i].name);

@@ -243,6 +243,7 @@ static int find_or_make(struct converting *c, struct packcache *cache, char *pat
                         struct llmos_error *err)
 {
     struct modelhash hash;
+    char whole[PATH_MAX];
     int rc = hash_files(c, cache, true, &hash, err);
     int there;
 
@@ -251,11 +252,13 @@ static int find_or_make(struct converting *c, struct packcache *cache, char *pat
     if (rc < 0)
         return rc;
     there = packcache_get(cache, &hash, NULL);
-    if (there >= 0) {
+    if (there >= 0)
         close(there);
-        return 0;
-    }
-    return make_entry(c, cache, &hash, err);
+    else
+        rc = make_entry(c, cache, &hash, err);
+    if (rc == 0 && realpath(c->options->folder, whole))
+        modelhash_set_name(packcache_folder(cache), &hash, whole);
+    return rc;
 }
 
 int convert_to_cache(const struct convert_options *o, char *path, size_t size,

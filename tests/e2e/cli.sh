@@ -657,6 +657,18 @@ kept() {
     ls -i cache/converted/*.gguf > second; cmp -s first second
 }
 claim 'what was converted is found again' kept
+lists_converted() {
+    run "$llmos" pack --list; [ "$code" = 0 ] && has "$work/out" "$hf" && has "$work/out" converted || return 1
+    run "$llmos" pack --list --json
+    [ "$("$tools/json_get" converted.0.model < "$work/out")" = "$(realpath "$hf")" ] &&
+        [ "$("$tools/json_get" converted.0.bytes < "$work/out")" = "$(cat cache/converted/*.gguf | wc -c)" ]
+}
+claim 'pack --list names the folders that were converted' lists_converted
+drafts_folder() {
+    run "$llmos" run "$hf" --draft "$hf" 'the and than' --temperature 0 --max-tokens 12 --seed 1
+    [ "$code" = 0 ] && cmp from-file "$work/out" >> "$work/log" && ls -i cache/converted/*.gguf > second && cmp -s first second
+}
+claim 'a draft model may be a folder' drafts_folder
 torn() {
     file=$(ls cache/converted/*.gguf); head -c 20000 "$file" > torn; cat torn > "$file"
     run "$llmos" run "$hf" 'the and than' --temperature 0 --max-tokens 12 --seed 1
@@ -677,6 +689,16 @@ cut() {
     true
 }
 claim 'a folder that lies is refused with a sentence, and nothing is left' cut
+quantised() { # as published ones are: experts in MXFP4, matrices in FP8
+    for folder in hf-mxfp4 hf-fp8; do
+        run "$llmos" run "$LLMOS_SOURCE/tests/data/$folder" 'the and than' --temperature 0 --max-tokens 12; [ "$code" = 0 ] && [ -s "$work/out" ] || return 1
+        run "$llmos" quantize "$LLMOS_SOURCE/tests/data/$folder" "$folder.gguf" Q8_0 --requantize; [ "$code" = 0 ] && [ -s "$folder.gguf" ] || return 1
+    done
+    run "$llmos" inspect "$LLMOS_SOURCE/tests/data/hf-mxfp4"; has "$work/out" mxfp4
+}
+claim 'folders that are quantised run, and quantize takes folders' quantised
+cleans_converted() { run "$llmos" pack --clean; [ "$code" = 0 ] && [ -z "$(ls cache/converted)" ]; }
+claim 'pack --clean removes converted models too' cleans_converted
 
 # ---- a daemon ----
 no_daemon() { run "$llmos" ps; [ "$code" = 1 ] && has "$work/err" "no daemon listens at '$LLMOS_SOCKET'; start one with: llmos serve"; }
