@@ -329,6 +329,22 @@ static int put_encoder(struct ggufwrite *w, const struct hffolder *f, struct llm
     return put_labels(w, f, err);
 }
 
+/* Gemma names what queries are divided by the root of; files say it where it is not the head's
+ * width. */
+static int put_scale(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+                     struct llmos_error *err)
+{
+    uint32_t scalar = m->head_dim;
+    char key[96];
+    int rc = hffolder_u32(f, "query_pre_attn_scalar", 1, HPARAMS_WIDTH_MAX, &scalar, err);
+
+    if (rc <= 0 || scalar == m->head_dim)
+        return rc < 0 ? rc : 0;
+    snprintf(key, sizeof(key), "%s.attention.scale", f->arch->gguf);
+    ggufwrite_f32(w, key, 1 / sqrtf((float)scalar));
+    return 0;
+}
+
 static void put_sampling(struct ggufwrite *w, const struct hffolder *f)
 {
     static const struct {
@@ -366,6 +382,8 @@ int hfmeta_put(struct ggufwrite *w, const struct hffolder *f, const struct hfmet
         snprintf(key, sizeof(key), "%s.feed_forward_length", f->arch->gguf);
         ggufwrite_u32(w, key, 4 * m->width);
     }
+    if (rc == 0)
+        rc = put_scale(w, f, m, err);
     if (rc == 0)
         rc = put_rope(w, f, err);
     return rc == 0 ? put_encoder(w, f, err) : rc;

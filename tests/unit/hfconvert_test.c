@@ -355,6 +355,24 @@ TEST(hfconvert_refuses_fp8_whose_scales_do_not_fit)
                 "lacks its '_scale_inv'");
 }
 
+TEST(hfconvert_says_how_queries_are_scaled_where_it_is_not_by_the_head)
+{
+    float scale = 0;
+
+    begin();
+    CHECK_INT(convert(HFTENSORS_AUTO), 0);
+    CHECK_INT(gguf_get_f32(&file, "llama.attention.scale", &scale, &err), 0);
+    gguf_fini(&file);
+    hffixture_set(&folder, "config.json",
+                  STR(CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, "
+                             "\"num_key_value_heads\": 1, \"query_pre_attn_scalar\": 64, ")));
+    CHECK_INT(convert(HFTENSORS_AUTO), 0);
+    CHECK_INT(gguf_get_f32(&file, "llama.attention.scale", &scale, &err), 1);
+    CHECK_NEAR((double)scale, 0.125, 0);
+    gguf_fini(&file);
+    hffixture_fini(&folder);
+}
+
 static void refuses(const char *name, const char *text, const char *why)
 {
     begin();
