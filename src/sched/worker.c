@@ -103,8 +103,9 @@ static uint64_t memory_share(const struct worker_options *o)
     return o->memory_max_bytes ? o->memory_max_bytes : machine_memory().available_bytes / 4 * 3;
 }
 
-#define FURTHER_MAX 8 /* of worker_options.files beside a model: what it writes, importance data \
-                       */
+#define FURTHER_MAX                                                              \
+    8 /* of worker_options.files beside a model: what it writes, importance data \
+       */
 #define LIST_MAX (VCE_FOLDER_FILES_MAX + FURTHER_MAX)
 
 /* The models, and everything beside their first files. */
