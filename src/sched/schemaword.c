@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* schemaword.c - see schemajob.h */
+#include "sched/schemajob.h"
+
+#include "base/near.h"
+
+#include <stdio.h>
+
+enum keyword_kind { KEPT, NOTE, NOT_KEPT };
+
+static const struct {
+    const char *name;
+    enum keyword_kind kind;
+    unsigned of; /* what an untyped schema with it must be about */
+} keywords[] = {
+    {"type", KEPT, 0},
+    {"enum", KEPT, 0},
+    {"const", KEPT, 0},
+    {"anyOf", KEPT, 0},
+    {"oneOf", KEPT, 0},
+    {"allOf", KEPT, 0},
+    {"$ref", KEPT, 0},
+    {"properties", KEPT, OBJECT},
+    {"required", KEPT, OBJECT},
+    {"additionalProperties", KEPT, OBJECT},
+    {"items", KEPT, ARRAY},
+    {"prefixItems", KEPT, ARRAY},
+    {"minItems", KEPT, ARRAY},
+    {"maxItems", KEPT, ARRAY},
+    {"minLength", KEPT, STRING},
+    {"maxLength", KEPT, STRING},
+    {"pattern", KEPT, STRING},
+    {"format", KEPT, STRING},
+    {"minimum", KEPT, NUMBER},
+    {"maximum", KEPT, NUMBER},
+    {"exclusiveMinimum", KEPT, NUMBER},
+    {"exclusiveMaximum", KEPT, NUMBER},
+    {"$defs", NOTE, 0},
+    {"definitions", NOTE, 0},
+    {"$schema", NOTE, 0},
+    {"$id", NOTE, 0},
+    {"$comment", NOTE, 0},
+    {"title", NOTE, 0},
+    {"description", NOTE, 0},
+    {"default", NOTE, 0},
+    {"example", NOTE, 0},
+    {"examples", NOTE, 0},
+    {"deprecated", NOTE, 0},
+    {"readOnly", NOTE, 0},
+    {"writeOnly", NOTE, 0},
+    {"discriminator", NOTE, 0},
+    {"contentMediaType", NOTE, 0},
+    {"contentEncoding", NOTE, 0},
+    {"not", NOT_KEPT, 0},
+    {"if", NOT_KEPT, 0},
+    {"then", NOT_KEPT, 0},
+    {"else", NOT_KEPT, 0},
+    {"contains", NOT_KEPT, 0},
+    {"minContains", NOT_KEPT, 0},
+    {"maxContains", NOT_KEPT, 0},
+    {"uniqueItems", NOT_KEPT, 0},
+    {"unevaluatedItems", NOT_KEPT, 0},
+    {"unevaluatedProperties", NOT_KEPT, 0},
+    {"additionalItems", NOT_KEPT, 0},
+    {"patternProperties", NOT_KEPT, 0},
+    {"propertyNames", NOT_KEPT, 0},
+    {"minProperties", NOT_KEPT, 0},
+    {"maxProperties", NOT_KEPT, 0},
+    {"dependentRequired", NOT_KEPT, 0},
+    {"dependentSchemas", NOT_KEPT, 0},
+    {"dependencies", NOT_KEPT, 0},
+    {"multipleOf", NOT_KEPT, 0},
+    {"nullable", NOT_KEPT, 0},
+    {"$anchor", NOT_KEPT, 0},
+    {"$dynamicRef", NOT_KEPT, 0},
+    {"$dynamicAnchor", NOT_KEPT, 0},
+};
+#define KEYWORDS (sizeof(keywords) / sizeof(keywords[0]))
+
+static size_t keyword_at(const char *name)
+{
+    size_t i = 0;
+
+    while (i < KEYWORDS && strcmp(keywords[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+bool schema_is_note(const char *name)
+{
+    size_t i = keyword_at(name);
+
+    return strncmp(name, "x-", 2) == 0 || (i < KEYWORDS && keywords[i].kind == NOTE);
+}
+
+/* With these values a keyword that is not kept says nothing. */
+static bool says_nothing(const char *name, const json_t *v)
+{
+    static const char *const off[] = {"uniqueItems", "nullable"};
+    static const char *const all[] = {"unevaluatedItems", "unevaluatedProperties",
+                                      "additionalItems", "propertyNames"};
+
+    for (size_t i = 0; i < 2; i++)
+        if (strcmp(name, off[i]) == 0)
+            return json_is_false(v);
+    /* What is not named does not come anyway. */
+    for (size_t i = 0; i < 4; i++)
+        if (strcmp(name, all[i]) == 0)
+            return json_is_true(v) || (i < 3 && json_is_false(v));
+    if (strcmp(name, "minProperties") == 0)
+        return json_is_integer(v) && json_integer_value(v) <= 0;
+    if (strcmp(name, "multipleOf") == 0)
+        return false;
+    return strcmp(name, "patternProperties") == 0 && json_is_object(v) && json_object_size(v) == 0;
+}
+
+static int unknown_keyword(struct job *j, const struct path *at, const char *name)
+{
+    struct near near = {.word = name};
+    char why[160];
+
+    for (size_t i = 0; i < KEYWORDS; i++)
+        near_offer(&near, keywords[i].name);
+    snprintf(why, sizeof(why), near.best ? "is not known; did you mean '%.60s'?" : "is not known",
+             near.best);
+    return schema_refuse(j, LLMOS_EUNSUPPORTED, at, name, why);
+}
+
+int schema_check_keywords(struct job *j, const json_t *schema, const struct path *at)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)schema, name, value)
+    {
+        size_t i = keyword_at(name);
+
+        if (schema_is_note(name) || (i < KEYWORDS && keywords[i].kind == KEPT))
+            continue;
+        if (i == KEYWORDS)
+            return unknown_keyword(j, at, name);
+        if (!says_nothing(name, value))
+            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, name, "is not supported");
+    }
+    return 0;
+}
+
+int schema_take_size(struct job *j, const json_t *schema, const struct path *at, const char *name,
+                     uint64_t *out)
+{
+    const json_t *v = json_object_get(schema, name);
+    double number = json_number_value(v);
+
+    if (!v)
+        return 0;
+    if (!json_is_number(v) || number < 0 || number != (double)(uint64_t)number)
+        return schema_refuse(j, LLMOS_EINVAL, at, name, "is not a number of things");
+    if (number > SCHEMA_LENGTH_MAX)
+        return schema_refuse(j, LLMOS_ELIMIT, at, name,
+                             "is above 65536, which is the most that is counted");
+    *out = (uint64_t)number;
+    return 1;
+}
+
+/* Of what an untyped schema must be: that which its keywords are about; anything, if of nothing. */
+unsigned schema_untyped_bits(const json_t *schema)
+{
+    unsigned bits = 0;
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)schema, name, value)
+    {
+        size_t i = keyword_at(name);
+
+        bits |= i < KEYWORDS ? keywords[i].of : 0;
+    }
+    return bits;
+}
