@@ -4,31 +4,18 @@
 
 #include "base/utf8.h"
 
-#include <stdio.h>
-
-#define RANGES_MAX 512
-#define CODE_MAX   0x10FFFFu
-
-struct range {
-    uint32_t low, high;
-};
-
-struct set {
-    struct range at[RANGES_MAX];
-    size_t count;
-    bool is_full; /* too many */
-};
+#define MEMORY_MAX (16u << 20) /* of the parts of one expression: honest ones have kilobytes */
 
 struct parse {
-    struct buf *out;
+    struct regex *out;
     struct str text;
     size_t at;
-    enum regex_mode mode;
+    bool is_part; /* of a text, unless ^ and $ say otherwise */
     struct llmos_error *err;
+    uint32_t open[REGEX_GROUPS_MAX]; /* groups that are not closed: their parts */
     unsigned depth;
     bool has_atom; /* something that a repetition may follow */
-    bool at_start; /* of an alternative of the whole */
-    struct set set;
+    struct charset set;
 };
 
 static int broken(struct parse *p, const char *what)
@@ -46,225 +33,69 @@ static int peek(const struct parse *p, size_t n)
     return p->at + n < p->text.len ? (unsigned char)p->text.at[p->at + n] : -1;
 }
 
+static uint32_t put(struct parse *p, enum regex_kind kind, uint32_t a, uint32_t b)
+{
+    const struct regex_part part = {kind, a, b};
+
+    buf_put(&p->out->parts, &part, sizeof(part));
+    return (uint32_t)regex_count(p->out) - 1;
+}
+
 /* --- sets of characters --- */
-
-static void add(struct set *s, uint32_t low, uint32_t high)
-{
-    if (s->count == RANGES_MAX)
-        s->is_full = true;
-    else
-        s->at[s->count++] = (struct range){low, high};
-}
-
-/* In order and apart.  Few: an insertion sort. */
-static void tidy(struct set *s)
-{
-    size_t kept = 0;
-
-    for (size_t i = 1; i < s->count; i++)
-        for (size_t k = i; k > 0 && s->at[k].low < s->at[k - 1].low; k--) {
-            struct range swap = s->at[k];
-
-            s->at[k] = s->at[k - 1];
-            s->at[k - 1] = swap;
-        }
-    for (size_t i = 0; i < s->count; i++) {
-        if (kept && s->at[i].low <= s->at[kept - 1].high + 1) {
-            if (s->at[i].high > s->at[kept - 1].high)
-                s->at[kept - 1].high = s->at[i].high;
-        } else {
-            s->at[kept++] = s->at[i];
-        }
-    }
-    s->count = kept;
-}
-
-static void negate(struct set *s)
-{
-    struct set was = *s;
-    uint32_t next = 0;
-
-    tidy(&was);
-    *s = (struct set){.is_full = was.is_full};
-    for (size_t i = 0; i < was.count; i++) {
-        if (was.at[i].low > next)
-            add(s, next, was.at[i].low - 1);
-        next = was.at[i].high + 1;
-    }
-    if (next <= CODE_MAX)
-        add(s, next, CODE_MAX);
-}
-
-static void remove_range(struct set *s, uint32_t low, uint32_t high)
-{
-    negate(s);
-    add(s, low, high);
-    negate(s);
-}
-
-static bool has(const struct set *s, uint32_t c)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (c >= s->at[i].low && c <= s->at[i].high)
-            return true;
-    return false;
-}
 
 /* \d \w \s as ECMAScript has them; the capital is the opposite.  Not all dialects count the same
  * blanks: only those of ASCII are written, but where they are excluded, all are. */
-static bool add_named(struct set *s, int name, bool is_excluded)
+static bool add_named(struct charset *s, int name, bool is_excluded)
 {
-    static const struct range digit[] = {{'0', '9'}};
-    static const struct range word[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-    static const struct range space[] = {
+    static const struct charset_range digit[] = {{'0', '9'}};
+    static const struct charset_range word[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+    static const struct charset_range space[] = {
         {9, 13},          {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
         {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
     const struct {
         int name;
-        const struct range *at;
+        const struct charset_range *at;
         size_t count;
     } names[] = {
         {'d', digit, 1}, {'w', word, 4}, {'s', space, is_excluded || name == 'S' ? 10 : 2}};
-    struct set one = {.count = 0};
+    struct charset one = {.count = 0};
 
     for (size_t i = 0; i < 3; i++) {
         if (names[i].name != (name | 0x20))
             continue;
         for (size_t k = 0; k < names[i].count; k++)
-            add(&one, names[i].at[k].low, names[i].at[k].high);
+            charset_add(&one, names[i].at[k].low, names[i].at[k].high);
         if (name != names[i].name)
-            negate(&one);
+            charset_negate(&one);
         for (size_t k = 0; k < one.count; k++)
-            add(s, one.at[k].low, one.at[k].high);
+            charset_add(s, one.at[k].low, one.at[k].high);
         return true;
     }
     return false;
 }
 
-/* --- what is written --- */
-
-static void put_code(struct buf *out, uint32_t c)
-{
-    bool is_plain =
-        (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == ' ';
-
-    if (is_plain)
-        buf_putc(out, (char)c);
-    else
-        buf_printf(out, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-}
-
-void regex_put_literal(struct buf *out, struct str text)
-{
-    buf_putc(out, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
-            buf_printf(out, "\\x%02x", c);
-        else
-            buf_putc(out, (char)c);
-    }
-    buf_putc(out, '"');
-}
-
-/* The last byte is taken back; a bad buffer may have none. */
-static void drop_last(struct buf *out)
-{
-    if (!out->bad)
-        out->len--;
-}
-
-static void put_range(struct buf *out, uint32_t low, uint32_t high)
-{
-    if (low > high)
-        return;
-    put_code(out, low);
-    if (low < high) {
-        buf_putc(out, '-');
-        put_code(out, high);
-    }
-}
-
-/* Halves of characters in UTF-16 are none. */
-static bool put_class(struct buf *out, const struct set *s)
-{
-    size_t before;
-
-    buf_putc(out, '[');
-    before = out->len;
-    for (size_t i = 0; i < s->count; i++) {
-        uint32_t low = s->at[i].low, high = s->at[i].high;
-
-        put_range(out, low, high < 0xD7FF ? high : 0xD7FF);
-        put_range(out, low > 0xE000 ? low : 0xE000, high);
-    }
-    if (out->len == before) {
-        drop_last(out);
-        return out->bad;
-    }
-    buf_putc(out, ']');
-    return true;
-}
-
-/* In a JSON string quotes, backslashes and control characters are escaped.  A control character
- * without a short name is written only where the set has nothing else: nobody wants it. */
-static bool put_json_set(struct buf *out, struct set *s)
-{
-    static const char codes[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
-    struct set raw = *s;
-    char short_names[8];
-    size_t count = 0;
-    bool any;
-
-    for (size_t i = 0; i < sizeof(codes) - 1; i++)
-        if (has(s, (unsigned char)codes[i]))
-            short_names[count++] = names[i];
-    remove_range(&raw, 0, 0x1F);
-    remove_range(&raw, '"', '"');
-    remove_range(&raw, '\\', '\\');
-    buf_putc(out, '(');
-    any = put_class(out, &raw);
-    if (count) {
-        buf_puts(out, any ? " | \"\\\\\" [" : "\"\\\\\" [");
-        for (size_t i = 0; i < count; i++)
-            put_code(out, (unsigned char)short_names[i]);
-        buf_putc(out, ']');
-        any = true;
-    }
-    for (uint32_t c = 0; c < 0x20 && !any && count == 0; c++)
-        if (has(s, c)) {
-            buf_printf(out, "\"\\\\u%04x\"", c);
-            any = true;
-        }
-    buf_putc(out, ')');
-    return any;
-}
-
 static int put_set(struct parse *p)
 {
-    struct set *s = &p->set;
-    bool any;
+    struct charset *s = &p->set;
+    uint32_t first = (uint32_t)(p->out->ranges.len / sizeof(*s->at));
 
-    if (s->is_full)
+    /* Room is left for what JSON makes of it. */
+    if (s->is_full || s->count > CHARSET_RANGES_MAX - 8)
         return fail(p->err, LLMOS_ELIMIT, "the regular expression has a class of too many ranges");
-    tidy(s);
-    any = p->mode == REGEX_WHOLE ? put_class(p->out, s) : put_json_set(p->out, s);
-    if (!any)
+    charset_tidy(s);
+    if (s->count == 0)
         return broken(p, "a class that no character is in");
-    buf_putc(p->out, ' ');
+    buf_put(&p->out->ranges, s->at, s->count * sizeof(*s->at));
+    put(p, REGEX_SET, first, (uint32_t)s->count);
     p->has_atom = true;
     return 0;
 }
 
 static void put_anything(struct parse *p)
 {
-    struct set all = {.count = 1, .at = {{0, CODE_MAX}}};
-
-    p->set = all;
+    p->set = (struct charset){.count = 1, .at = {{0, CHARSET_CODE_MAX}}};
     put_set(p);
-    drop_last(p->out); /* the repetition follows */
-    buf_puts(p->out, "* ");
+    put(p, REGEX_REPEAT, 0, REGEX_NO_END);
 }
 
 /* --- characters --- */
@@ -361,7 +192,7 @@ static int read_class_part(struct parse *p, bool is_negated)
         return rc;
     if (high < low)
         return broken(p, "a range in a class ends before it begins");
-    add(&p->set, low, high);
+    charset_add(&p->set, low, high);
     return 0;
 }
 
@@ -370,7 +201,7 @@ static int read_class(struct parse *p)
     bool is_negated = peek(p, 1) == '^';
 
     p->at += is_negated ? 2 : 1;
-    p->set = (struct set){.count = 0};
+    p->set = (struct charset){.count = 0};
     while (peek(p, 0) != ']') {
         int rc;
 
@@ -379,12 +210,12 @@ static int read_class(struct parse *p)
         rc = read_class_part(p, is_negated);
         if (rc < 0)
             return rc;
-        if (p->set.count > RANGES_MAX / 2)
-            tidy(&p->set);
+        if (p->set.count > CHARSET_RANGES_MAX / 2)
+            charset_tidy(&p->set);
     }
     p->at++;
     if (is_negated)
-        negate(&p->set);
+        charset_negate(&p->set);
     return put_set(p);
 }
 
@@ -393,7 +224,7 @@ static int read_character(struct parse *p)
     uint32_t code;
     int rc;
 
-    p->set = (struct set){.count = 0};
+    p->set = (struct charset){.count = 0};
     if (peek(p, 0) == '\\' && peek(p, 1) > 0 && add_named(&p->set, peek(p, 1), false)) {
         p->at += 2;
         return put_set(p);
@@ -401,79 +232,74 @@ static int read_character(struct parse *p)
     rc = read_code(p, false, &code);
     if (rc < 0)
         return rc;
-    add(&p->set, code, code);
+    charset_add(&p->set, code, code);
     return put_set(p);
 }
 
 static int read_dot(struct parse *p)
 {
     p->at++;
-    p->set = (struct set){.count = 0};
-    add(&p->set, '\n', '\n');
-    add(&p->set, '\r', '\r');
-    add(&p->set, 0x2028, 0x2029);
-    negate(&p->set);
+    p->set = (struct charset){.count = 0};
+    charset_add(&p->set, '\n', '\n');
+    charset_add(&p->set, '\r', '\r');
+    charset_add(&p->set, 0x2028, 0x2029);
+    charset_negate(&p->set);
     return put_set(p);
 }
 
 /* --- repetitions and groups --- */
 
-static int read_count(struct parse *p, uint64_t *out)
+static int read_count(struct parse *p, uint32_t *out)
 {
     if (peek(p, 0) < '0' || peek(p, 0) > '9')
         return broken(p, "'{' begins a repetition {m,n} here; the character is written \\{");
     for (*out = 0; peek(p, 0) >= '0' && peek(p, 0) <= '9'; p->at++)
-        *out = *out > 1000000 ? *out : *out * 10 + (uint64_t)(peek(p, 0) - '0');
+        *out = *out > 1000000 ? *out : *out * 10 + (uint32_t)(peek(p, 0) - '0');
     return 0;
 }
 
-static int read_counts(struct parse *p)
+static int read_counts(struct parse *p, uint32_t *least, uint32_t *most)
 {
-    uint64_t least, most;
     int rc;
 
     p->at++;
-    rc = read_count(p, &least);
+    rc = read_count(p, least);
     if (rc < 0)
         return rc;
-    buf_printf(p->out, "{%llu", (unsigned long long)least);
+    *most = *least;
     if (peek(p, 0) == ',') {
         p->at++;
-        buf_putc(p->out, ',');
+        *most = REGEX_NO_END;
         if (peek(p, 0) != '}') {
-            rc = read_count(p, &most);
+            rc = read_count(p, most);
             if (rc < 0)
                 return rc;
-            if (most < least)
+            if (*most < *least)
                 return broken(p, "a repetition whose most is less than its least");
-            buf_printf(p->out, "%llu", (unsigned long long)most);
         }
     }
     if (peek(p, 0) != '}')
         return broken(p, "a repetition has no closing '}'");
     p->at++;
-    buf_putc(p->out, '}');
     return 0;
 }
 
 static int read_repetition(struct parse *p)
 {
-    int rc = 0;
+    int c = peek(p, 0), rc = 0;
+    uint32_t least = c == '+', most = c == '?' ? 1 : REGEX_NO_END;
 
     if (!p->has_atom)
         return broken(p, "a repetition stands behind nothing that it could repeat");
-    drop_last(p->out); /* the blank */
-    if (peek(p, 0) == '{') {
-        rc = read_counts(p);
-    } else {
-        buf_putc(p->out, (char)peek(p, 0));
+    if (c == '{')
+        rc = read_counts(p, &least, &most);
+    else
         p->at++;
-    }
     if (rc == 0 && peek(p, 0) == '+')
         return unsupported(p, "possessive repetitions are not supported");
     if (rc == 0 && peek(p, 0) == '?')
         p->at++; /* lazy: the same texts match */
-    buf_putc(p->out, ' ');
+    put(p, REGEX_REPEAT, least, most);
     p->has_atom = false;
     return rc;
 }
@@ -508,18 +334,22 @@ static int open_group(struct parse *p)
         return fail(p->err, LLMOS_ELIMIT,
                     "the regular expression has more than %d groups in groups", REGEX_GROUPS_MAX);
     p->at++;
-    buf_puts(p->out, "( ");
+    p->open[p->depth - 1] = put(p, REGEX_OPEN, 0, 0);
     p->has_atom = false;
     return read_group_kind(p);
 }
 
 static int close_group(struct parse *p)
 {
+    uint32_t open, close;
+
     if (p->depth == 0)
         return broken(p, "a ')' that closes nothing");
-    p->depth--;
+    open = p->open[--p->depth];
     p->at++;
-    buf_puts(p->out, ") ");
+    close = put(p, REGEX_CLOSE, open, 0);
+    if (!p->out->parts.bad)
+        ((struct regex_part *)(void *)p->out->parts.at)[open].a = close;
     p->has_atom = true;
     return 0;
 }
@@ -531,14 +361,14 @@ static void begin_alternative(struct parse *p)
     p->has_atom = false;
     if (peek(p, 0) == '^')
         p->at++;
-    else if (p->mode == REGEX_JSON_PART)
+    else if (p->is_part)
         put_anything(p);
     p->has_atom = false;
 }
 
 static void end_alternative(struct parse *p, bool is_anchored)
 {
-    if (!is_anchored && p->mode == REGEX_JSON_PART)
+    if (!is_anchored && p->is_part)
         put_anything(p);
 }
 
@@ -547,7 +377,7 @@ static int read_bar(struct parse *p)
     p->at++;
     if (p->depth == 0)
         end_alternative(p, false);
-    buf_puts(p->out, "| ");
+    put(p, REGEX_BAR, 0, 0);
     p->has_atom = false;
     if (p->depth == 0)
         begin_alternative(p);
@@ -563,7 +393,7 @@ static int read_end(struct parse *p)
     if (peek(p, 0) != '|')
         return 0;
     p->at++;
-    buf_puts(p->out, "| ");
+    put(p, REGEX_BAR, 0, 0);
     begin_alternative(p);
     return 0;
 }
@@ -595,12 +425,30 @@ static int read_one(struct parse *p)
     }
 }
 
-int regex_put(struct buf *out, struct str pattern, enum regex_mode mode, struct llmos_error *err)
+static int parse(struct parse *p)
 {
-    struct parse p = {.out = out, .text = pattern, .mode = mode, .err = err};
     bool is_anchored = false;
     int rc = 0;
 
+    begin_alternative(p);
+    while (rc == 0 && p->at < p->text.len && !p->out->parts.bad && !p->out->ranges.bad) {
+        is_anchored = peek(p, 0) == '$';
+        rc = read_one(p);
+    }
+    if (rc == 0 && p->depth > 0)
+        rc = broken(p, "a group has no closing ')'");
+    if (rc == 0)
+        end_alternative(p, is_anchored && p->text.at[p->text.len - 1] == '$');
+    return rc;
+}
+
+int regex_parse(struct regex *out, struct str pattern, bool is_part, struct llmos_error *err)
+{
+    struct parse p = {.out = out, .text = pattern, .is_part = is_part, .err = err};
+    int rc;
+
+    buf_init(&out->parts, MEMORY_MAX);
+    buf_init(&out->ranges, MEMORY_MAX);
     if (pattern.len > REGEX_BYTES_MAX)
         return fail(err, LLMOS_ELIMIT,
                     "the regular expression has %zu bytes, at most %d are accepted", pattern.len,
@@ -608,17 +456,91 @@ int regex_put(struct buf *out, struct str pattern, enum regex_mode mode, struct 
     if (utf8_valid_bytes(pattern) < pattern.len)
         return fail(err, LLMOS_EFORMAT, "the regular expression is not UTF-8 at byte %zu",
                     utf8_valid_bytes(pattern));
-    buf_puts(out, "( ");
-    begin_alternative(&p);
-    while (rc == 0 && p.at < pattern.len && !out->bad) {
-        is_anchored = peek(&p, 0) == '$';
-        rc = read_one(&p);
+    rc = parse(&p);
+    if (rc == 0)
+        rc = buf_check(&out->parts, "the regular expression", err);
+    if (rc == 0)
+        rc = buf_check(&out->ranges, "the regular expression", err);
+    if (rc < 0)
+        regex_fini(out);
+    return rc;
+}
+
+void regex_fini(struct regex *r)
+{
+    buf_fini(&r->parts);
+    buf_fini(&r->ranges);
+}
+
+/* --- as a grammar --- */
+
+void regex_put_literal(struct buf *out, struct str text)
+{
+    buf_putc(out, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+
+        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
+            buf_printf(out, "\\x%02x", c);
+        else
+            buf_putc(out, (char)c);
     }
-    if (rc == 0 && p.depth > 0)
-        rc = broken(&p, "a group has no closing ')'");
+    buf_putc(out, '"');
+}
+
+static void put_repeat(struct buf *out, uint32_t least, uint32_t most)
+{
+    if (most == REGEX_NO_END && least <= 1)
+        buf_puts(out, least ? "+ " : "* ");
+    else if (most == REGEX_NO_END)
+        buf_printf(out, "{%u,} ", least);
+    else if (least == 0 && most == 1)
+        buf_puts(out, "? ");
+    else
+        buf_printf(out, "{%u,%u} ", least, most);
+}
+
+static void put_part(struct buf *out, const struct regex *r, size_t i, bool is_json)
+{
+    const struct regex_part *p = regex_part(r, i);
+    bool is_repeated = i + 1 < regex_count(r) && p[1].kind == REGEX_REPEAT;
+    struct charset set = {.count = 0};
+
+    switch (p->kind) {
+    case REGEX_SET:
+        set.count = p->b;
+        memcpy(set.at, regex_ranges(r) + p->a, p->b * sizeof(*set.at));
+        if (is_json)
+            charset_put_json(out, &set);
+        else
+            charset_put(out, &set);
+        break;
+    case REGEX_OPEN:
+        buf_puts(out, "( ");
+        return;
+    case REGEX_CLOSE:
+        buf_puts(out, ")");
+        break;
+    case REGEX_BAR:
+        buf_puts(out, "| ");
+        return;
+    default:
+        put_repeat(out, p->a, p->b);
+        return;
+    }
+    buf_puts(out, is_repeated ? "" : " ");
+}
+
+int regex_put(struct buf *out, struct str pattern, enum regex_mode mode, struct llmos_error *err)
+{
+    CLEANUP(regex) struct regex r = {.parts = {.at = NULL}};
+    int rc = regex_parse(&r, pattern, mode == REGEX_JSON_PART, err);
+
     if (rc < 0)
         return rc;
-    end_alternative(&p, is_anchored && pattern.at[pattern.len - 1] == '$');
+    buf_puts(out, "( ");
+    for (size_t i = 0; i < regex_count(&r) && !out->bad; i++)
+        put_part(out, &r, i, mode != REGEX_WHOLE);
     buf_puts(out, ")");
     return buf_check(out, "the grammar of the regular expression", err);
 }
