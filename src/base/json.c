@@ -103,6 +103,16 @@ static void *jansson_alloc(size_t n)
     return p;
 }
 
+void json_memory_watch(void)
+{
+    out_of_memory = false;
+}
+
+bool json_memory_failed(void)
+{
+    return out_of_memory;
+}
+
 static void jansson_free(void *p)
 {
     mem_free(p);

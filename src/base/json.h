@@ -27,6 +27,11 @@ struct json_limits {
 int json_parse(json_t **value, struct str text, const struct json_limits *limits,
                struct llmos_error *err);
 
+/* For those that build values by many calls and look once at the end: did an allocation fail in
+ * this thread since it was watched? */
+void json_memory_watch(void);
+bool json_memory_failed(void);
+
 /* What was wrong with which field. */
 struct json_fault {
     char param[128]; /* empty: the whole text */

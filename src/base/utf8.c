@@ -101,3 +101,14 @@ size_t utf8_count(struct str s)
         count += ((unsigned char)s.at[i] & 0xc0) != 0x80;
     return count;
 }
+
+uint32_t utf8_code(const char *at, size_t length)
+{
+    uint32_t code = (unsigned char)at[0];
+
+    if (length > 1)
+        code &= 0x7Fu >> length;
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | ((unsigned char)at[i] & 0x3Fu);
+    return code;
+}

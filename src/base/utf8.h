@@ -19,6 +19,9 @@ size_t utf8_valid_bytes(struct str s);
  * "a\xff\xe2\x82" becomes a, U+FFFD, U+FFFD. */
 void utf8_put(struct buf *out, struct str s);
 
+/* The code point of a whole character of that many bytes (RFC 3629, section 3). */
+uint32_t utf8_code(const char *at, size_t length);
+
 /* Characters in a valid text. */
 size_t utf8_count(struct str s);
 

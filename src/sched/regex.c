@@ -162,9 +162,7 @@ static int read_code(struct parse *p, bool in_class, uint32_t *code)
         p->at++;
         return read_escape(p, in_class, code);
     }
-    *code = n > 1 ? c & (0x7Fu >> n) : c;
-    for (size_t i = 1; i < n; i++)
-        *code = *code << 6 | ((unsigned char)p->text.at[p->at + i] & 0x3Fu);
+    *code = utf8_code(p->text.at + p->at, n);
     p->at += n;
     return 0;
 }

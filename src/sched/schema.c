@@ -51,6 +51,7 @@ int schema_refuse(struct job *j, int code, const struct path *at, const char *ke
     CLEANUP(buf) struct buf path = {.at = NULL};
     bool is_root = !at;
 
+    j->is_nothing = false;
     buf_init(&path, 4096);
     put_path(&path, at);
     if (keyword)
@@ -62,8 +63,23 @@ int schema_refuse(struct job *j, int code, const struct path *at, const char *ke
     return fail(j->err, code, "the schema at '%s' %s", path.at ? path.at : "#", why);
 }
 
+int schema_nothing(struct job *j, const struct path *at, const char *keyword, const char *why)
+{
+    int rc = schema_refuse(j, LLMOS_EINVAL, at, keyword, why);
+
+    j->is_nothing = true;
+    return rc;
+}
+
+bool schema_pay(struct job *j, uint64_t steps)
+{
+    j->work -= steps < j->work ? steps : j->work;
+    return j->work > 0;
+}
+
 int schema_no_memory(struct job *j)
 {
+    j->is_nothing = false;
     return fail(j->err, LLMOS_ENOMEM, "no memory for the schema");
 }
 
@@ -76,9 +92,39 @@ json_t *schema_keep(struct job *j, json_t *v)
 
 /* --- a schema --- */
 
+/* Types of values that "not" lists. */
+static unsigned listed_bits(const json_t *schema)
+{
+    const json_t *one, *v;
+    unsigned bits = 0;
+    size_t k;
+
+    for (size_t i = 0; (one = schema_excluded(schema, i)); i++)
+        json_array_foreach(json_object_get(one, "enum"), k, v) bits |= schema_value_bits(v);
+    return bits;
+}
+
+/* true, false, null: those that "not" leaves. */
+static int put_few(struct job *j, const json_t *schema, const char *type, const struct path *at,
+                   struct buf *body)
+{
+    const json_t *without = json_object_get(schema, "not");
+    json_t *few;
+
+    if (!without) {
+        buf_printf(body, "%s ", type);
+        return 0;
+    }
+    few = schema_keep(j, json_pack("{s:s,s:O}", "type", type, "not", without));
+    return few ? schema_put_listed(j, few, at, body) : schema_no_memory(j);
+}
+
 static int put_type(struct job *j, const json_t *schema, unsigned bit, const struct path *at,
                     struct buf *body)
 {
+    if (bit & (OBJECT | ARRAY) & listed_bits(schema))
+        return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "not",
+                             "leaves out arrays or objects by their value, which is not supported");
     switch (bit) {
     case OBJECT:
         return schema_put_objects(j, schema, at, body);
@@ -90,39 +136,72 @@ static int put_type(struct job *j, const json_t *schema, unsigned bit, const str
     case INTEGER:
         return schema_put_numbers(j, schema, bit == INTEGER, at, body);
     default:
-        buf_puts(body, bit == BOOLEAN ? "boolean " : "null ");
-        return 0;
+        return put_few(j, schema, bit == BOOLEAN ? "boolean" : "null", at, body);
     }
+}
+
+/* What a pattern or the like is said of is the only type for which it can fail. */
+static unsigned without_excluded(const json_t *schema, unsigned bits)
+{
+    const json_t *one;
+
+    for (size_t i = 0; (one = schema_excluded(schema, i)); i++) {
+        if (json_object_get(one, "pattern"))
+            bits &= STRING;
+        else if (json_object_get(one, "multipleOf"))
+            bits &= NUMBER | INTEGER;
+        else if (json_object_get(one, "type"))
+            bits &= ~(unsigned)INTEGER;
+    }
+    return bits;
+}
+
+static int put_each_type(struct job *j, const json_t *schema, unsigned bits, const struct path *at,
+                         struct buf *body)
+{
+    bool any = false;
+    int rc = 0;
+
+    buf_puts(body, "( ");
+    for (unsigned bit = 1; bit <= NIL; bit *= 2) {
+        CLEANUP(buf) struct buf one = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
+
+        if (!(bits & bit))
+            continue;
+        rc = put_type(j, schema, bit, at, &one);
+        if (rc < 0 && j->is_nothing)
+            continue;
+        if (rc < 0)
+            return rc;
+        buf_puts(body, any ? "| " : "");
+        buf_put(body, one.at, one.len);
+        body->bad |= one.bad;
+        any = true;
+    }
+    buf_puts(body, ") ");
+    if (!any && bits == 0)
+        return schema_nothing(j, at, "not", "leaves nothing of the types that there may be");
+    return any ? 0 : rc;
 }
 
 static int put_types(struct job *j, const json_t *schema, const struct path *at, struct buf *body)
 {
     const json_t *type = json_object_get(schema, "type");
     unsigned bits = type ? schema_type_bits(type) : schema_untyped_bits(schema);
-    bool is_first = true;
-    int rc = 0;
 
     if (type && !bits)
         return schema_refuse(j, LLMOS_EINVAL, at, "type",
                              "is none of object, array, string, number, integer, boolean, null");
     if (json_object_get(schema, "enum") || json_object_get(schema, "const"))
-        return schema_put_listed(j, schema, type ? bits : ~0u, at, body);
-    if (!bits) {
+        return schema_put_listed(j, schema, at, body);
+    if (!bits && !schema_excluded(schema, 0)) {
         buf_puts(body, "value ");
         return 0;
     }
+    bits = without_excluded(schema, bits ? bits : 2 * NIL - 1);
     if (bits & NUMBER)
         bits &= ~(unsigned)INTEGER; /* is one */
-    buf_puts(body, "( ");
-    for (unsigned bit = 1; rc == 0 && bit <= NIL; bit *= 2) {
-        if (!(bits & bit))
-            continue;
-        buf_puts(body, is_first ? "" : "| ");
-        is_first = false;
-        rc = put_type(j, schema, bit, at, body);
-    }
-    buf_puts(body, ") ");
-    return rc;
+    return put_each_type(j, schema, bits, at, body);
 }
 
 static bool only_ref(const json_t *schema)
@@ -145,7 +224,8 @@ static int put_parts(struct job *j, const json_t *schema, const struct path *at,
 
     if (only_ref(schema))
         return schema_put_ref(j, schema, at, body);
-    if (json_object_get(schema, "$ref") || json_object_get(schema, "allOf")) {
+    if (json_object_get(schema, "$ref") || json_object_get(schema, "allOf") ||
+        schema_has_conditions(schema)) {
         rc = schema_flatten(j, schema, at, &flat);
         return rc < 0 ? rc : schema_put_part(j, flat, at, body);
     }
@@ -167,10 +247,10 @@ int schema_put_part(struct job *j, const json_t *schema, const struct path *at, 
         buf_puts(body, "value ");
         return 0;
     }
+    if (json_is_false(schema))
+        return schema_nothing(j, at, NULL, "is false: nothing is valid for it");
     if (!json_is_object(schema))
-        return schema_refuse(j, LLMOS_EINVAL, at, NULL,
-                             json_is_false(schema) ? "is false: nothing is valid for it"
-                                                   : "is not an object");
+        return schema_refuse(j, LLMOS_EINVAL, at, NULL, "is not an object");
     rc = schema_check_keywords(j, schema, at);
     if (rc < 0)
         return rc;
@@ -215,14 +295,22 @@ int schema_put(struct buf *out, const json_t *schema, struct llmos_error *err)
 {
     CLEANUP(free) struct job *j = mem_zalloc(1, sizeof(*j));
     CLEANUP(buf) struct buf root = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
+    struct llmos_error own;
     int rc;
 
     if (!j)
         return fail(err, LLMOS_ENOMEM, "no memory for the schema");
-    *j = (struct job){.out = out, .root = schema, .err = err, .made = json_array()};
+    json_memory_watch();
+    *j = (struct job){.out = out,
+                      .root = schema,
+                      .err = err ? err : &own,
+                      .made = json_array(),
+                      .work = AUTOMATON_WORK_MAX};
     rc = j->made ? schema_put_part(j, schema, NULL, &root) : schema_no_memory(j);
     if (rc == 0)
         rc = put_targets(j);
+    if (json_memory_failed()) /* whatever was made of a schema that lacks something */
+        rc = schema_no_memory(j);
     json_decref(j->made);
     if (rc < 0)
         return rc;

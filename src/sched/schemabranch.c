@@ -2,6 +2,8 @@
 /* schemabranch.c - see schemajob.h */
 #include "sched/schemajob.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 
 static unsigned possible_bits(struct job *j, const json_t *schema, unsigned depth);
@@ -132,11 +134,11 @@ int schema_put_branches(struct job *j, const json_t *schema, const char *name,
 {
     const json_t *branches = json_object_get(schema, name), *branch;
     json_t *base = schema_keep(j, json_copy((json_t *)(uintptr_t)schema));
-    bool is_bare = true;
+    bool is_bare = true, any = false;
     const char *key;
     json_t *value;
     size_t i;
-    int rc = base ? 0 : schema_no_memory(j);
+    int rc = base ? 0 : schema_no_memory(j), last = 0;
 
     if (rc == 0 && (!json_is_array(branches) || json_array_size(branches) == 0))
         rc = schema_refuse(j, LLMOS_EINVAL, at, name, "is not an array of schemas");
@@ -148,18 +150,24 @@ int schema_put_branches(struct job *j, const json_t *schema, const char *name,
     json_array_foreach(branches, i, branch)
     {
         const struct path here = {at, name, 0}, there = {&here, NULL, i};
+        CLEANUP(buf) struct buf one = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
         const json_t *both = branch;
 
-        if (rc == 0 && !is_bare && !json_is_true(branch)) {
+        if (rc < 0)
+            break;
+        if (!is_bare)
             both = schema_keep(j, schema_all_of(base, branch));
-            rc = both ? 0 : schema_no_memory(j);
-        } else if (!is_bare) {
-            both = base;
+        rc = both ? schema_put_part(j, both, &there, &one) : schema_no_memory(j);
+        if (rc < 0 && j->is_nothing) { /* the others may still be */
+            last = rc;
+            rc = 0;
+            continue;
         }
-        buf_puts(body, i ? "| " : "");
-        if (rc == 0)
-            rc = schema_put_part(j, both, &there, body);
+        buf_puts(body, any ? "| " : "");
+        buf_put(body, one.at, one.len);
+        body->bad |= one.bad;
+        any = true;
     }
     buf_puts(body, ") ");
-    return rc;
+    return rc < 0 || any ? rc : last;
 }

@@ -62,44 +62,65 @@ static void put_value(struct buf *text, const json_t *v)
     }
 }
 
-static bool put_one_value(const json_t *v, unsigned bits, bool is_first, struct buf *body)
+static void put_one_value(const json_t *v, bool is_first, struct buf *body)
 {
     CLEANUP(buf) struct buf text = {.at = NULL};
 
-    if (!(schema_value_bits(v) & bits))
-        return false;
     buf_init(&text, SCHEMA_GRAMMAR_MAX);
     put_value(&text, v);
     buf_puts(body, is_first ? "" : "| ");
     regex_put_literal(body, buf_str(&text));
     buf_putc(body, ' ');
     body->bad |= text.bad;
-    return true;
 }
 
-/* enum and const, as far as the type lets them. */
-int schema_put_listed(struct job *j, const json_t *schema, unsigned bits, const struct path *at,
-                      struct buf *body)
+json_t *schema_listed(struct job *j, const json_t *schema, const struct path *at, int *rc)
 {
     const json_t *list = json_object_get(schema, "enum"), *one = json_object_get(schema, "const");
-    const json_t *v;
-    bool any = false;
+    json_t *found = json_array(), *all = NULL, *v;
+    unsigned bits = schema_type_bits(json_object_get(schema, "type"));
     size_t i;
 
+    *rc = 0;
     if (list && !json_is_array(list))
-        return schema_refuse(j, LLMOS_EINVAL, at, "enum", "is not an array");
-    buf_puts(body, "( ");
-    if (list) {
-        json_array_foreach(list, i, v)
-        {
-            if (!one || json_equal(one, v))
-                any |= put_one_value(v, bits, !any, body);
-        }
-    } else {
-        any = put_one_value(one, bits, true, body);
+        *rc = schema_refuse(j, LLMOS_EINVAL, at, "enum", "is not an array");
+    else if (list || one)
+        all = list ? json_incref((json_t *)(uintptr_t)list) : json_pack("[O]", one);
+    else if (bits && (bits & ~(unsigned)(BOOLEAN | NIL)) == 0)
+        all = bits == NIL       ? json_pack("[n]")
+              : bits == BOOLEAN ? json_pack("[b,b]", 1, 0)
+                                : json_pack("[b,b,n]", 1, 0);
+    json_array_foreach(all, i, v)
+    {
+        int holds = *rc == 0 ? schema_holds(j, schema, v, at) : 0;
+
+        if (holds < 0)
+            *rc = holds;
+        if (holds == 1 && json_array_append(found, v) < 0)
+            *rc = schema_no_memory(j);
     }
+    if (!all || *rc < 0) {
+        json_decref(found);
+        found = NULL;
+    }
+    json_decref(all);
+    return found;
+}
+
+int schema_put_listed(struct job *j, const json_t *schema, const struct path *at, struct buf *body)
+{
+    bool is_enum = json_object_get(schema, "enum") != NULL;
+    int rc = 0;
+    json_t *list = schema_listed(j, schema, at, &rc), *v;
+    size_t i, count = json_array_size(list);
+
+    if (!list)
+        return rc < 0 ? rc : schema_no_memory(j);
+    buf_puts(body, "( ");
+    json_array_foreach(list, i, v) put_one_value(v, i == 0, body);
     buf_puts(body, ") ");
-    return any ? 0
-               : schema_refuse(j, LLMOS_EINVAL, at, list ? "enum" : "const",
-                               "leaves no value that the rest of the schema allows");
+    json_decref(list);
+    return count ? 0
+                 : schema_nothing(j, at, is_enum ? "enum" : "const",
+                                  "leaves no value that the rest of the schema allows");
 }

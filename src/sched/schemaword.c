@@ -51,25 +51,25 @@ static const struct {
     {"discriminator", NOTE, 0},
     {"contentMediaType", NOTE, 0},
     {"contentEncoding", NOTE, 0},
-    {"not", NOT_KEPT, 0},
-    {"if", NOT_KEPT, 0},
-    {"then", NOT_KEPT, 0},
-    {"else", NOT_KEPT, 0},
-    {"contains", NOT_KEPT, 0},
-    {"minContains", NOT_KEPT, 0},
-    {"maxContains", NOT_KEPT, 0},
-    {"uniqueItems", NOT_KEPT, 0},
+    {"not", KEPT, 0},
+    {"if", KEPT, 0},
+    {"then", KEPT, 0},
+    {"else", KEPT, 0},
+    {"contains", KEPT, ARRAY},
+    {"minContains", KEPT, ARRAY},
+    {"maxContains", KEPT, ARRAY},
+    {"uniqueItems", KEPT, ARRAY},
     {"unevaluatedItems", NOT_KEPT, 0},
     {"unevaluatedProperties", NOT_KEPT, 0},
     {"additionalItems", NOT_KEPT, 0},
-    {"patternProperties", NOT_KEPT, 0},
-    {"propertyNames", NOT_KEPT, 0},
-    {"minProperties", NOT_KEPT, 0},
-    {"maxProperties", NOT_KEPT, 0},
-    {"dependentRequired", NOT_KEPT, 0},
-    {"dependentSchemas", NOT_KEPT, 0},
-    {"dependencies", NOT_KEPT, 0},
-    {"multipleOf", NOT_KEPT, 0},
+    {"patternProperties", KEPT, OBJECT},
+    {"propertyNames", KEPT, OBJECT},
+    {"minProperties", KEPT, OBJECT},
+    {"maxProperties", KEPT, OBJECT},
+    {"dependentRequired", KEPT, OBJECT},
+    {"dependentSchemas", KEPT, OBJECT},
+    {"dependencies", KEPT, OBJECT},
+    {"multipleOf", KEPT, NUMBER},
     {"nullable", NOT_KEPT, 0},
     {"$anchor", NOT_KEPT, 0},
     {"$dynamicRef", NOT_KEPT, 0},
@@ -93,25 +93,21 @@ bool schema_is_note(const char *name)
     return strncmp(name, "x-", 2) == 0 || (i < KEYWORDS && keywords[i].kind == NOTE);
 }
 
-/* With these values a keyword that is not kept says nothing. */
-static bool says_nothing(const char *name, const json_t *v)
+/* With these values a keyword that is not kept says nothing: what is not named does not come
+ * anyway. */
+bool schema_says_nothing(const char *name, const json_t *v)
 {
     static const char *const off[] = {"uniqueItems", "nullable"};
     static const char *const all[] = {"unevaluatedItems", "unevaluatedProperties",
-                                      "additionalItems", "propertyNames"};
+                                      "additionalItems"};
 
     for (size_t i = 0; i < 2; i++)
         if (strcmp(name, off[i]) == 0)
             return json_is_false(v);
-    /* What is not named does not come anyway. */
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 3; i++)
         if (strcmp(name, all[i]) == 0)
-            return json_is_true(v) || (i < 3 && json_is_false(v));
-    if (strcmp(name, "minProperties") == 0)
-        return json_is_integer(v) && json_integer_value(v) <= 0;
-    if (strcmp(name, "multipleOf") == 0)
-        return false;
-    return strcmp(name, "patternProperties") == 0 && json_is_object(v) && json_object_size(v) == 0;
+            return json_is_boolean(v);
+    return false;
 }
 
 static int unknown_keyword(struct job *j, const struct path *at, const char *name)
@@ -139,8 +135,11 @@ int schema_check_keywords(struct job *j, const json_t *schema, const struct path
             continue;
         if (i == KEYWORDS)
             return unknown_keyword(j, at, name);
-        if (!says_nothing(name, value))
-            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, name, "is not supported");
+        if (!schema_says_nothing(name, value))
+            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, name,
+                                 strncmp(name, "$dynamic", 8) == 0
+                                     ? "is not supported; '$ref' to a place in the schema is"
+                                     : "is not supported");
     }
     return 0;
 }
@@ -173,7 +172,8 @@ unsigned schema_untyped_bits(const json_t *schema)
     {
         size_t i = keyword_at(name);
 
-        bits |= i < KEYWORDS ? keywords[i].of : 0;
+        if (i < KEYWORDS && !schema_says_nothing(name, value))
+            bits |= keywords[i].of;
     }
     return bits;
 }
