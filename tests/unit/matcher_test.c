@@ -492,3 +492,64 @@ TEST(grammars_survive_every_failed_allocation)
         tokentrie_destroy(t);
     }
 }
+
+/* Pieces that share long beginnings, end in zeros, are the same, or are too long for the tree. */
+static struct str random_piece(struct rng *rng, char *room)
+{
+    size_t same = rng_below(rng, 3) ? rng_below(rng, 40) : 0, n = same;
+
+    memset(room, 'x', same);
+    for (size_t more = rng_below(rng, 12); more > 0; more--)
+        room[n++] = "\0a\xff "[rng_below(rng, 4)];
+    return (struct str){room, n};
+}
+
+/* A walk through the tree that spells each token where it ends. */
+static void check_tree(const struct tokentrie *t, bool *found)
+{
+    char text[TOKENTRIE_PIECE_MAX];
+
+    for (uint32_t i = 0; i < t->node_count; i++) {
+        const struct tokentrie_node *n = &t->nodes[i];
+
+        text[n->depth - 1] = (char)n->byte;
+        CHECK(n->end > i && n->end <= t->node_count);
+        if (n->end < t->node_count && t->nodes[n->end].depth == n->depth)
+            CHECK(t->nodes[n->end].byte > n->byte);
+        CHECK(i + 1 == n->end || t->nodes[i + 1].depth == n->depth + 1);
+        for (uint32_t k = n->token; k != TOKENTRIE_NONE; k = t->same[k]) {
+            CHECK(!found[k] && str_eq(t->pieces[k], (struct str){text, n->depth}));
+            found[k] = true;
+        }
+    }
+}
+
+TEST(the_tree_has_each_token_once_where_its_bytes_lead)
+{
+    enum { MANY = 3000 };
+    static char room[MANY][64], giant[TOKENTRIE_PIECE_MAX + 1];
+    static struct str many[MANY];
+    static bool ends[MANY], found[MANY];
+    struct tokentrie *t = NULL;
+    struct rng rng;
+
+    rng_seed(&rng, 3);
+    for (size_t i = 0; i < MANY; i++)
+        many[i] = random_piece(&rng, room[i]);
+    many[7] = (struct str){giant, sizeof(giant)};
+    many[8] = (struct str){giant, sizeof(giant) - 1};
+    ends[9] = true;
+    CHECK_INT(tokentrie_of(&t, many, ends, MANY, NULL), 0);
+    check_tree(t, found);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK_INT(found[i], many[i].len > 0 && i != 7 && i != 9);
+    tokentrie_destroy(t);
+    EVERY_ALLOCATION_FAILS
+    {
+        int rc = tokentrie_of(&t, many, ends, 50, NULL);
+
+        CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+        if (rc == 0)
+            tokentrie_destroy(t);
+    }
+}
