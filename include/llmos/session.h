@@ -38,7 +38,8 @@ struct llmos_context_options {
                               context_tokens * sessions_max */
     uint32_t batch_tokens; /* most tokens computed in one step, but one for every session that
                               decodes; 0: 512 */
-    uint64_t memory_max_bytes; /* everything the context may allocate; 0: no limit */
+    uint64_t
+        memory_max_bytes; /* everything the context may allocate, grammars included; 0: no limit */
     uint32_t draft_max; /* most tokens guessed ahead of a sequence, at most LLMOS_DRAFT_MAX; 0: none
                          */
     bool draft_lookup;  /* guess what followed the same tokens earlier in the sequence */
@@ -73,6 +74,8 @@ llmos_context_destroy(llmos_context *context); /* its sessions must be gone; NUL
 struct llmos_context_info {
     uint32_t context_tokens, threads;
     uint64_t kv_bytes, scratch_bytes;
+    uint64_t grammar_bytes; /* of grammars in use and kept for the next one, and of the vocabulary
+                               as they need it, now; 0 until the first one */
     uint32_t kv_tokens_total, kv_tokens_free; /* free: can be had at once */
     uint32_t kv_tokens_cached; /* of the free ones, those that hold beginnings for sessions to come
                                 */

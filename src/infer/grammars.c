@@ -26,6 +26,25 @@ static void entry_destroy(struct grammars_entry *e)
     mem_free(e);
 }
 
+static size_t entry_bytes(const struct grammars_entry *e)
+{
+    return matcher_bytes(e->matcher) + sizeof(*e) + e->text.len;
+}
+
+static size_t list_bytes(const struct grammars_entry *e)
+{
+    size_t bytes = 0;
+
+    for (; e; e = e->next)
+        bytes += entry_bytes(e);
+    return bytes;
+}
+
+size_t grammars_bytes(const struct grammars *g)
+{
+    return tokentrie_bytes(g->trie) + list_bytes(g->idle) + list_bytes(g->busy);
+}
+
 static void drop_behind(struct grammars_entry **at)
 {
     while (*at) {
@@ -39,6 +58,7 @@ static void drop_behind(struct grammars_entry **at)
 void grammars_fini(struct grammars *g)
 {
     drop_behind(&g->idle);
+    drop_behind(&g->busy);
     tokentrie_destroy(g->trie);
     g->trie = NULL;
 }
@@ -86,6 +106,43 @@ static int entry_create(struct grammars_entry **entry, struct grammars *g, struc
     return rc;
 }
 
+/* Those that wait may have so many bytes: what the tree and those in use leave. */
+static size_t idle_bytes_max(const struct grammars *g)
+{
+    size_t used = tokentrie_bytes(g->trie) + list_bytes(g->busy);
+    size_t left = !g->bytes_max ? SIZE_MAX : g->bytes_max > used ? g->bytes_max - used : 0;
+
+    return left < GRAMMARS_IDLE_BYTES_MAX ? left : GRAMMARS_IDLE_BYTES_MAX;
+}
+
+static void drop_idle(struct grammars *g)
+{
+    struct grammars_entry **at = &g->idle;
+    size_t bytes = 0, count = 0, most = idle_bytes_max(g);
+
+    for (; *at; at = &(*at)->next) {
+        bytes += entry_bytes(*at);
+        if (++count > GRAMMARS_IDLE_MAX || bytes > most)
+            break;
+    }
+    drop_behind(at);
+}
+
+static int check_room(struct grammars *g, struct llmos_error *err)
+{
+    size_t bytes;
+
+    drop_idle(g);
+    bytes = grammars_bytes(g);
+    if (!g->bytes_max || bytes <= g->bytes_max)
+        return 0;
+    return fail(
+        err, LLMOS_ENOMEM,
+        "the grammar and those in use need %zu MiB, the context leaves %zu MiB of its memory; "
+        "try more memory, a smaller context or fewer sequences",
+        (bytes >> 20) + 1, g->bytes_max >> 20);
+}
+
 int grammars_take(struct grammars *g, struct str text, uint64_t domain, struct matcher **matcher,
                   struct grammars_entry **entry, struct llmos_error *err)
 {
@@ -94,6 +151,16 @@ int grammars_take(struct grammars *g, struct str text, uint64_t domain, struct m
 
     if (rc < 0)
         return rc;
+    e->next = g->busy;
+    g->busy = e;
+    rc = check_room(g, err);
+    if (rc < 0) {
+        g->busy = e->next;
+        entry_destroy(e);
+        return rc;
+    }
+    if (g->bytes_max)
+        matcher_remember(e->matcher, (g->bytes_max - grammars_bytes(g)) / 2);
     *entry = e;
     *matcher = e->matcher;
     return 0;
@@ -101,19 +168,16 @@ int grammars_take(struct grammars *g, struct str text, uint64_t domain, struct m
 
 void grammars_give(struct grammars *g, struct grammars_entry *entry)
 {
-    struct grammars_entry **at = &g->idle;
-    size_t bytes = 0, count = 0;
+    struct grammars_entry **at = &g->busy;
 
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
     if (entry->domain == LLMOS_DOMAIN_PRIVATE) {
         entry_destroy(entry);
         return;
     }
     entry->next = g->idle;
     g->idle = entry;
-    for (; *at; at = &(*at)->next) {
-        bytes += matcher_bytes((*at)->matcher) + (*at)->text.len;
-        if (++count > GRAMMARS_IDLE_MAX || bytes > GRAMMARS_IDLE_BYTES_MAX)
-            break;
-    }
-    drop_behind(at);
+    drop_idle(g);
 }

@@ -61,7 +61,7 @@ struct matcher {
     bool drops_space[2], has_ended[2]; /* of the first two slots */
 
     struct vec cells, edges, states, places, rows;
-    size_t bytes_max;
+    size_t remember_max, bytes_max;
     uint32_t forgotten;                 /* times: numbers from before mean nothing */
     uint32_t *cell_slots, *state_slots; /* hash tables */
     uint32_t cell_slot_count, state_slot_count;
@@ -381,8 +381,8 @@ static void forget(struct matcher *m, uint32_t live)
     forget_masks(m);
     /* What is alive needs what it needs; room for as much again, or every step would forget. */
     m->bytes_max = 2 * bytes_used(m);
-    if (m->bytes_max < MATCHER_BYTES_MAX)
-        m->bytes_max = MATCHER_BYTES_MAX;
+    if (m->bytes_max < m->remember_max)
+        m->bytes_max = m->remember_max;
     if (m->bytes_max > MATCHER_ALIVE_MAX)
         m->failure = LLMOS_ELIMIT;
 }
@@ -617,7 +617,7 @@ int matcher_create(struct matcher **matcher, struct grammar *g, const struct tok
     }
     m->g = g;
     m->trie = trie;
-    m->bytes_max = MATCHER_BYTES_MAX;
+    m->remember_max = m->bytes_max = MATCHER_BYTES_MAX;
     if (make_tables(m))
         make_first(m);
     if (m->failure || !m->masks || m->cells.count == 0) {
@@ -654,6 +654,14 @@ void matcher_destroy(struct matcher *m)
     mem_free(m->rows.at);
     grammar_destroy(m->g);
     mem_free(m);
+}
+
+void matcher_remember(struct matcher *m, size_t bytes)
+{
+    m->remember_max = bytes < MATCHER_BYTES_MIN   ? MATCHER_BYTES_MIN
+                      : bytes > MATCHER_BYTES_MAX ? MATCHER_BYTES_MAX
+                                                  : bytes;
+    m->bytes_max = m->remember_max;
 }
 
 void matcher_reset(struct matcher *m, bool drops_space)

@@ -21,10 +21,11 @@
 #include "infer/grammar.h"
 #include "infer/tokentrie.h"
 
-#define MATCHER_PLACES_MAX 4096         /* of one state; honest grammars have a dozen */
-#define MATCHER_DEPTH_MAX  65536        /* calls in calls */
-#define MATCHER_WORK_MAX   (1u << 24)   /* places of one mask's walk; honest ones need a tenth */
-#define MATCHER_BYTES_MAX  (16u << 20)  /* remembered, masks not counted */
+#define MATCHER_PLACES_MAX 4096        /* of one state; honest grammars have a dozen */
+#define MATCHER_DEPTH_MAX  65536       /* calls in calls */
+#define MATCHER_WORK_MAX   (1u << 24)  /* places of one mask's walk; honest ones need a tenth */
+#define MATCHER_BYTES_MAX  (16u << 20) /* remembered, masks not counted */
+#define MATCHER_BYTES_MIN  (1u << 20)
 #define MATCHER_ALIVE_MAX  (256u << 20) /* of what cannot be forgotten, twice: then it fails */
 #define MATCHER_MASKS_MAX  64           /* bitmaps: 19 KB each for 150,000 tokens */
 
@@ -34,6 +35,10 @@ struct matcher;
 int matcher_create(struct matcher **matcher, struct grammar *g, const struct tokentrie *trie,
                    struct llmos_error *err);
 void matcher_destroy(struct matcher *m); /* NULL is fine */
+
+/* At most so many bytes of what can be found again are remembered, at least MATCHER_BYTES_MIN and
+ * at most MATCHER_BYTES_MAX: the less, the slower. */
+void matcher_remember(struct matcher *m, size_t bytes);
 
 /* At the beginning of a text again; what was remembered stays.  If drops_space, a space that begins
  * the text is none: the tokenizer put it there. */

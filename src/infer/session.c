@@ -394,6 +394,15 @@ static int create_twins(llmos_context *c, const struct llmos_context_options *o,
     return rc < 0 ? fail_while(err, rc, "draft model") : 0;
 }
 
+/* What both contexts leave is for grammars; not 0, which is no limit. */
+static void leave_to_grammars(llmos_context *c, uint64_t memory_max_bytes)
+{
+    uint64_t used = c->bytes + (c->twins.context ? c->twins.context->bytes : 0);
+
+    if (memory_max_bytes)
+        c->grammars.bytes_max = memory_max_bytes > used ? (size_t)(memory_max_bytes - used) : 1;
+}
+
 int llmos_context_create(llmos_context **context, const llmos_model *model,
                          const struct llmos_context_options *options, struct llmos_error *err)
 {
@@ -410,6 +419,7 @@ int llmos_context_create(llmos_context **context, const llmos_model *model,
         llmos_context_destroy(c);
         return rc;
     }
+    leave_to_grammars(c, o->memory_max_bytes);
     *context = c;
     return 0;
 }
@@ -439,6 +449,7 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .threads = c->threads,
         .kv_bytes = c->kv_bytes,
         .scratch_bytes = c->bytes - c->kv_bytes,
+        .grammar_bytes = grammars_bytes(&c->grammars),
         .kv_tokens_total = page_tokens(c->kv.page_count),
         .kv_tokens_free = page_tokens((uint64_t)c->kv.free_count + c->prefix.idle_count),
         .kv_tokens_cached = page_tokens(c->prefix.idle_count),

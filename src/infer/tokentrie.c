@@ -307,3 +307,12 @@ void tokentrie_destroy(struct tokentrie *t)
     mem_free(t->plain);
     mem_free(t);
 }
+
+size_t tokentrie_bytes(const struct tokentrie *t)
+{
+    if (!t)
+        return 0;
+    return sizeof(*t) + ((size_t)t->node_count + 1) * sizeof(*t->nodes) +
+           t->token_count * (sizeof(*t->pieces) + sizeof(*t->same)) +
+           (t->token_count / 64 + 1) * (sizeof(*t->ends) + sizeof(*t->plain));
+}

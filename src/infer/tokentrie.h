@@ -40,7 +40,8 @@ int tokentrie_create(struct tokentrie **trie, const llmos_tokenizer *t, struct l
 /* Of any pieces, which are copied as slices; `ends` says of each whether it ends a text. */
 int tokentrie_of(struct tokentrie **trie, const struct str *pieces, const bool *ends,
                  uint32_t count, struct llmos_error *err);
-void tokentrie_destroy(struct tokentrie *trie); /* NULL is fine */
+void tokentrie_destroy(struct tokentrie *trie);       /* NULL is fine */
+size_t tokentrie_bytes(const struct tokentrie *trie); /* of memory; NULL: 0 */
 
 static inline bool tokentrie_ends(const struct tokentrie *t, uint32_t token)
 {

@@ -250,3 +250,52 @@ TEST(a_session_without_a_token_to_say_fails_alone)
     llmos_session_destroy(s[1]);
     llmos_context_destroy(c);
 }
+
+static llmos_context *context_of_bytes(uint64_t memory_max_bytes)
+{
+    struct llmos_context_options o = {
+        .context_tokens = 256, .sessions_max = 4, .memory_max_bytes = memory_max_bytes};
+    llmos_context *c = NULL;
+
+    CHECK_INT(llmos_context_create(&c, the_model(), &o, NULL), 0);
+    return c;
+}
+
+static uint64_t grammar_bytes_of(llmos_context *c)
+{
+    struct llmos_context_info info;
+
+    llmos_context_info(c, &info);
+    return info.grammar_bytes;
+}
+
+TEST(grammars_count_in_the_memory_of_a_context)
+{
+    llmos_context *c = context_of_bytes(0);
+    struct llmos_context_info info;
+    llmos_session *s, *other = NULL;
+    struct llmos_error err;
+    uint64_t one;
+
+    CHECK_INT(grammar_bytes_of(c), 0);
+    s = session_of(c, 0, list);
+    one = grammar_bytes_of(c);
+    CHECK(one > 0);
+    llmos_session_destroy(s);
+    CHECK_INT(grammar_bytes_of(c), one); /* it waits for the next one */
+    llmos_context_info(c, &info);
+    llmos_context_destroy(c);
+
+    /* Room for one and a half: the second goes in when the first is not in use. */
+    c = context_of_bytes(info.kv_bytes + info.scratch_bytes + one + one / 4);
+    s = session_of(c, 0, list);
+    CHECK_INT(llmos_session_create(&other, c, NULL, NULL), 0);
+    CHECK_INT(llmos_session_set_domain(other, LLMOS_DOMAIN_COMMON, NULL), 0);
+    CHECK_INT(llmos_session_set_grammar(other, quote, strlen(quote), false, &err), LLMOS_ENOMEM);
+    CHECK_CONTAINS(err.text, "those in use need");
+    llmos_session_destroy(s);
+    CHECK_INT(llmos_session_set_grammar(other, quote, strlen(quote), false, &err), 0);
+    CHECK(grammar_bytes_of(c) <= one + one / 4);
+    llmos_session_destroy(other);
+    llmos_context_destroy(c);
+}
