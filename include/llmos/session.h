@@ -148,9 +148,9 @@ LLMOS_API int llmos_session_append(llmos_session *session, const int32_t *tokens
  * (infer/grammar.h has the limits).  If drops_space, a
  * space with which the first token begins does not count either: tokenizers that write a space in
  * front of every text put it there.  What is sampled follows from the options and the grammar
- * alone, with guesses or without.  Compiled grammars are kept for sessions of the same domain;
- * they take up to 64 MiB of memory that is not among the context's.  LLMOS_EFORMAT: the text is no
- * such grammar; LLMOS_ELIMIT: it is too large, or too ambiguous. */
+ * alone, with guesses or without.  Compiled grammars are kept for sessions of the same domain.
+ * LLMOS_EFORMAT: the text is no such grammar; LLMOS_ELIMIT: it is too large, or too ambiguous;
+ * LLMOS_ENOMEM: also if the context leaves too little of its memory_max_bytes. */
 LLMOS_API int llmos_session_set_grammar(llmos_session *session, const char *grammar, size_t length,
                                         bool drops_space, struct llmos_error *err);
 
