@@ -49,8 +49,7 @@ static int put_choices(const struct opt_list *choices, struct buf *grammar, stru
     return schema_put_choice(grammar, texts, choices->count, err);
 }
 
-/* What the answer must be, if anything. */
-static int put_form(const struct ask_options *o, struct buf *grammar, struct llmos_error *err)
+int ask_form(const struct ask_options *o, struct buf *grammar, struct llmos_error *err)
 {
     int rc = 0;
 
@@ -93,7 +92,7 @@ int ask_fill(struct message_generate *g, const struct ask_options *o, struct buf
             return rc;
     }
     if (!grammar->limit_bytes) { /* the first time: the form stays */
-        int rc = put_form(o, grammar, err);
+        int rc = ask_form(o, grammar, err);
 
         if (rc < 0)
             return rc;

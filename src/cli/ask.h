@@ -15,6 +15,9 @@ struct ask_options {
         *regex; /* what the answer must be; one of them, or choices */
 };
 
+/* What the answer must be, as a grammar; the buffer stays empty if nothing is said. */
+int ask_form(const struct ask_options *o, struct buf *grammar, struct llmos_error *err);
+
 #define ASK_SEED_RANDOM UINT64_MAX
 
 #define ASK_OPTIONS_INIT                                                                     \

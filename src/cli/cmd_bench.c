@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/halt.h"
 #include "cli/peer.h"
@@ -24,6 +25,7 @@ struct bench {
     uint32_t prompt, generate, repeat, depth, sequences, peer_timeout;
     const char *shape, *type, *keep, *peer_args, *csv, *sweep, *svg;
     struct opt_list peers;
+    struct ask_options form;
     struct talk_options room;
 };
 
@@ -44,6 +46,11 @@ static const struct opt bench_options[] = {
                "measure several points: 1 to all threads, 1 to 16 sequences (batch), or 512 to "
                "32768 tokens of context as far as model and memory allow",
                .choices = "threads|batch|context", .default_text = ""),
+    OPT_STRING(0, "json-schema", struct bench, form.json_schema, "FILE|JSON",
+               "make JSON that is valid for this schema, one text after the other",
+               .default_text = ""),
+    OPT_STRING(0, "grammar", struct bench, form.grammar, "FILE",
+               "make texts of this grammar (GBNF)", .default_text = ""),
     OPT_GROUP("A model made for measuring"),
     OPT_STRING('s', "shape", struct bench, shape, "NAME",
                "make a model of this size with random weights instead of MODEL: tiny, 135m, 0.5b, "
@@ -479,6 +486,9 @@ static int check_words(const struct bench *o, const struct opt_rest *rest, struc
                     o->type ? "type" : "keep");
     if (o->svg && !o->sweep)
         return fail(err, LLMOS_EINVAL, "--svg draws a sweep: say which with --sweep");
+    if ((o->form.grammar || o->form.json_schema) && (o->peers.count || o->generate == 0))
+        return fail(err, LLMOS_EINVAL,
+                    "a grammar is kept by what we generate; --peer and --generate 0 exclude it");
     if (o->prompt == 0 && o->generate == 0)
         return fail(err, LLMOS_EINVAL, "--prompt 0 and --generate 0 leave nothing to measure");
     return 0;
@@ -509,6 +519,7 @@ static int measure(struct work *w, struct standin *s, const struct opt_rest *res
 
 static int run(int argc, char **argv)
 {
+    CLEANUP(buf) struct buf grammar = {.at = NULL};
     struct bench o = bench_defaults;
     struct work w = {.o = &o};
     struct standin s = {.fd = -1};
@@ -523,7 +534,10 @@ static int run(int argc, char **argv)
         cli_error(&err);
         return EXIT_USAGE;
     }
-    w.want = (struct message_bench){o.prompt, o.generate, o.depth, o.sequences, true};
+    if (ask_form(&o.form, &grammar, &err) < 0)
+        return cli_error(&err);
+    w.want =
+        (struct message_bench){o.prompt, o.generate, o.depth, o.sequences, true, buf_str(&grammar)};
     w.threads = o.room.threads;
     halt_catch();
     points = json_array();

@@ -19,6 +19,7 @@ struct bench {
     struct serve *serve;
     uint64_t id;
     struct message_bench want;
+    struct buf grammar;     /* empty: none */
     llmos_session **all;    /* want.sequences of them */
     struct limits limits;   /* zero unless wanted */
     double prefill_seconds; /* of all prompts; 0: none */
@@ -154,14 +155,40 @@ static uint32_t first_of_decode(const struct message_bench *want)
     return want->depth ? want->depth : 1;
 }
 
+static int set_grammar(struct bench *b, uint32_t k, struct llmos_error *err)
+{
+    return llmos_session_set_grammar(b->all[k], b->grammar.at, b->grammar.len, false, err);
+}
+
+/* A text that is complete is followed by another one. */
+static int begin_texts_again(struct bench *b, struct llmos_error *err)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(b->serve->model);
+    int rc = 0;
+
+    for (uint32_t k = 0; rc == 0 && b->grammar.len && k < b->want.sequences; k++) {
+        const struct llmos_step_out *out = &b->serve->outs[k];
+
+        if (out->complete || llmos_token_ends_generation(t, out->token))
+            rc = set_grammar(b, k, err);
+    }
+    return rc;
+}
+
 static int measure_decode(struct bench *b, struct llmos_error *err)
 {
     int rc = begin_sequences(b, first_of_decode(&b->want), err);
-    uint64_t start = clock_ns();
+    uint64_t start;
 
+    for (uint32_t k = 0; rc == 0 && b->grammar.len && k < b->want.sequences; k++)
+        rc = set_grammar(b, k, err);
+    start = clock_ns();
     memcpy(b->serve->sessions, b->all, b->want.sequences * sizeof(b->all[0]));
-    for (uint32_t i = 0; rc == 0 && i < b->want.generate; i++)
+    for (uint32_t i = 0; rc == 0 && i < b->want.generate; i++) {
         rc = step(b, b->want.sequences, err);
+        if (rc == 0)
+            rc = begin_texts_again(b, err);
+    }
     b->decode_seconds = clock_seconds_since(start);
     end_sequences(b);
     return rc;
@@ -205,6 +232,8 @@ static void put_model(struct buf *json, const struct bench *b)
     put_number(json, "load_ms", (double)b->serve->load_us * 1e-3);
     put_number(json, "kv_bytes", (double)context.kv_bytes);
     put_number(json, "scratch_bytes", (double)context.scratch_bytes);
+    if (b->grammar.len)
+        put_number(json, "grammar_bytes", (double)context.grammar_bytes);
 }
 
 static void put_speed(struct buf *json, const struct bench *b)
@@ -275,6 +304,18 @@ static int report(struct bench *b, struct llmos_error *err)
 
 /* ---- all of it ---- */
 
+/* Another text each time, so that no measurement finds what an earlier one has computed.  The
+ * message itself goes with the next one that is heard. */
+static int keep_grammar(struct bench *b, struct llmos_error *err)
+{
+    buf_init(&b->grammar, MESSAGE_GRAMMAR_BYTES_MAX + 64);
+    if (b->want.grammar.len) {
+        buf_printf(&b->grammar, "# measurement %llu\n", (unsigned long long)b->id);
+        buf_put(&b->grammar, b->want.grammar.at, b->want.grammar.len);
+    }
+    return buf_check(&b->grammar, "the grammar", err);
+}
+
 static int run(struct bench *b, struct llmos_error *err)
 {
     const struct message_bench *w = &b->want;
@@ -318,14 +359,20 @@ int bench_run(struct serve *s, uint64_t id, const struct message_bench *want,
     struct bench b = {.serve = s, .id = id, .want = *want, .said_ns = clock_ns()};
     int rc = check(s, want, err);
 
-    if (rc < 0)
+    if (rc == 0)
+        rc = keep_grammar(&b, err);
+    if (rc == 0) {
+        b.all = mem_zalloc(want->sequences, sizeof(b.all[0]));
+        rc = b.all ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %u sequences", want->sequences);
+    }
+    if (rc < 0) {
+        buf_fini(&b.grammar);
         return rc;
-    b.all = mem_zalloc(want->sequences, sizeof(b.all[0]));
-    if (!b.all)
-        return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", want->sequences);
+    }
     if (want->want_limits) /* not all that is left: the weights are to stay in memory */
         context_limits(s->context, s->memory_left_bytes / 4, &b.limits);
     rc = run(&b, err);
     mem_free(b.all);
+    buf_fini(&b.grammar);
     return rc;
 }

@@ -212,6 +212,7 @@ static void put_payload(struct buf *b, const struct message *m)
         buf_put_u32(b, m->bench.depth);
         buf_put_u32(b, m->bench.sequences);
         buf_put_u8(b, m->bench.want_limits);
+        put_name(b, m->bench.grammar, MESSAGE_GRAMMAR_BYTES_MAX);
         break;
     case MESSAGE_QUANTIZE:
         put_name(b, m->quantize.type, MESSAGE_NAME_BYTES_MAX);
@@ -570,6 +571,7 @@ static void get_payload(struct parse *p, struct message *m)
         m->bench.depth = get_u32(p, "depth", TOKENS_MAX);
         m->bench.sequences = get_u32(p, "sequences", SESSIONS_MAX);
         m->bench.want_limits = get_bool(p, "want_limits");
+        m->bench.grammar = get_str(p, "grammar", MESSAGE_GRAMMAR_BYTES_MAX);
         break;
     case MESSAGE_QUANTIZE:
         m->quantize.type = get_str(p, "type", MESSAGE_NAME_BYTES_MAX);

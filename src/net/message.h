@@ -119,6 +119,7 @@ struct message_bench {
     uint32_t prompt, generate; /* tokens, of each sequence */
     uint32_t depth, sequences; /* tokens before them; sequences side by side */
     bool want_limits;          /* measure what the machine can do, too */
+    struct str grammar;        /* of what is made, as GBNF; empty: none */
 };
 
 struct message_quantize {

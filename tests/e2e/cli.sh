@@ -343,6 +343,12 @@ claim 'an unknown shape or type is answered with those there are' lists_shapes
 claim 'bench needs a model or a shape' refused 'a model file is missing' bench
 claim 'bench takes one of both' refused 'exclude each other' bench tiny.gguf --shape tiny
 claim 'a picture needs a sweep' refused 'say which with --sweep' bench tiny.gguf --svg x.svg
+with_grammar() {
+    bench --json --json-schema '{"properties":{"a":{"type":"integer"}},"required":["a"]}' && [ "$code" = 0 ] &&
+        above_zero grammar_bytes
+}
+claim 'bench makes texts of a schema, one after the other' with_grammar
+claim 'a peer cannot be held to a grammar' refused 'exclude it' bench tiny.gguf --json-schema '{}' --peer /bin/true
 too_deep() { run "$llmos" bench --shape tiny --prompt 16 --context 64 --depth 100; [ "$code" = 1 ] && has "$work/err" 'need a context of'; }
 claim 'a depth beyond the context is refused with the numbers' too_deep
 together() { bench --sequences 3 --json; above_zero prefill_tokens_per_second decode_tokens_per_second && [ "$("$tools/json_get" sequences < "$work/out")" = 3 ]; }

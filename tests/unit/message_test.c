@@ -58,7 +58,7 @@ static struct message example(uint16_t type)
         m.render.conversation = STR("[]");
         break;
     case MESSAGE_BENCH:
-        m.bench = (struct message_bench){512, 128, 2048, 4, true};
+        m.bench = (struct message_bench){512, 128, 2048, 4, true, STR("root ::= \"a\"")};
         break;
     case MESSAGE_QUANTIZE:
         m.quantize = (struct message_quantize){STR("Q4_K_M"), true, true};
