@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-static unsigned possible_bits(struct job *j, const json_t *schema, unsigned depth);
-
 static const json_t *resolved(struct job *j, const json_t *schema, unsigned depth)
 {
     while (depth-- > 0 && json_object_get(schema, "$ref"))
@@ -16,8 +14,9 @@ static const json_t *resolved(struct job *j, const json_t *schema, unsigned dept
     return schema;
 }
 
-/* The types that texts of the schema may have; all if it is not plain. */
-static unsigned possible_bits(struct job *j, const json_t *schema, unsigned depth)
+/* The types that values of the schema may have, or those that are written for it; all if it is not
+ * plain. */
+static unsigned possible_bits(struct job *j, const json_t *schema, bool is_written, unsigned depth)
 {
     const json_t *s = resolved(j, schema, 8), *list = json_object_get(s, "enum"), *one;
     unsigned bits = 0;
@@ -32,9 +31,9 @@ static unsigned possible_bits(struct job *j, const json_t *schema, unsigned dept
     if (!bits && depth > 0) {
         const json_t *any = json_object_get(s, "anyOf");
 
-        json_array_foreach(any, i, one) bits |= possible_bits(j, one, depth - 1);
-        if (json_object_get(s, "properties") && !any)
-            bits = OBJECT; /* as it is written here */
+        json_array_foreach(any, i, one) bits |= possible_bits(j, one, is_written, depth - 1);
+        if (is_written && json_object_get(s, "properties") && !any)
+            bits = OBJECT; /* others would be valid, too */
     }
     bits |= bits & NUMBER ? INTEGER : 0;
     return bits ? bits : ~0u;
@@ -66,14 +65,26 @@ static bool lists_are_apart(const json_t *a, const json_t *b)
     return apart;
 }
 
+/* Does it say in other ways than by `properties` which properties there may be? */
+static bool has_more_properties(const json_t *s)
+{
+    static const char *const words[] = {"anyOf", "oneOf", "allOf", "$ref", "patternProperties"};
+    const json_t *more = json_object_get(s, "additionalProperties");
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (json_object_get(s, words[i]))
+            return true;
+    return !json_object_get(s, "properties") || (more && !json_is_false(more));
+}
+
 /* Are no texts that are written for object a valid for object b? */
 static bool object_excludes(struct job *j, const json_t *a, const json_t *b)
 {
     const json_t *own = json_object_get(a, "properties"), *other = json_object_get(b, "properties");
-    const json_t *more = json_object_get(a, "additionalProperties");
     struct members ma = {own, json_object_get(a, "required"), NULL};
     struct members mb = {other, json_object_get(b, "required"), NULL};
-    bool b_is_closed = json_is_false(json_object_get(b, "additionalProperties"));
+    bool b_is_closed = json_is_false(json_object_get(b, "additionalProperties")) &&
+                       !json_object_get(b, "patternProperties");
     const char *name;
     json_t *value;
 
@@ -83,7 +94,7 @@ static bool object_excludes(struct job *j, const json_t *a, const json_t *b)
 
         if (!schema_is_required(&mb, name))
             continue;
-        if (!mine && own && (!more || json_is_false(more)) && !schema_is_required(&ma, name))
+        if (!mine && !has_more_properties(a) && !schema_is_required(&ma, name))
             return true;
         if (mine && schema_is_required(&ma, name) &&
             lists_are_apart(resolved(j, mine, 8), resolved(j, value, 8)))
@@ -97,35 +108,66 @@ static bool object_excludes(struct job *j, const json_t *a, const json_t *b)
     return false;
 }
 
-static bool are_apart(struct job *j, const json_t *a, const json_t *b)
+/* Is no text that is written for `written` valid for the other one? */
+static bool excludes(struct job *j, const json_t *written, const json_t *other)
 {
-    unsigned x = possible_bits(j, a, 4), y = possible_bits(j, b, 4);
+    unsigned x = possible_bits(j, written, true, 4), y = possible_bits(j, other, false, 4);
 
-    a = resolved(j, a, 8);
-    b = resolved(j, b, 8);
-    if (!(x & y) || lists_are_apart(a, b))
-        return true;
-    return x == OBJECT && y == OBJECT && object_excludes(j, a, b) && object_excludes(j, b, a);
+    other = resolved(j, other, 8);
+    return !(x & y) || lists_are_apart(written, other) ||
+           (x == OBJECT && object_excludes(j, written, other));
 }
 
-static int check_one_of(struct job *j, const json_t *branches, const struct path *at)
+/* The branches as they are written: each with what stands beside it, NULL where that is nothing. */
+static int flatten_branches(struct job *j, const json_t *base, const json_t *branches,
+                            const struct path *at, json_t **flat)
+{
+    const json_t *branch;
+    size_t i;
+
+    json_array_foreach(branches, i, branch)
+    {
+        const struct path here = {at, "oneOf", 0}, there = {&here, NULL, i};
+        json_t *both = schema_keep(j, schema_all_of(base, branch));
+        int rc;
+
+        if (!both)
+            return schema_no_memory(j);
+        if (json_is_false(both))
+            continue;
+        rc = schema_flatten(j, both, &there, &flat[i]);
+        if (rc < 0 && !j->is_nothing)
+            return rc;
+        if (rc < 0)
+            flat[i] = NULL;
+    }
+    return 0;
+}
+
+static int check_one_of(struct job *j, const json_t *base, const json_t *branches,
+                        const struct path *at)
 {
     size_t n = json_array_size(branches);
+    CLEANUP(free) json_t **flat = mem_zalloc(n, sizeof(*flat));
+    int rc;
 
+    if (!flat)
+        return schema_no_memory(j);
     if (n > SCHEMA_BRANCHES_MAX)
         return schema_refuse(j, LLMOS_ELIMIT, at, "oneOf", "has more than 512 branches");
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = i + 1; k < n; k++)
-            if (!are_apart(j, json_array_get(branches, i), json_array_get(branches, k))) {
-                char why[120];
+    rc = flatten_branches(j, base, branches, at, flat);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            char why[120];
 
-                snprintf(
-                    why, sizeof(why),
-                    "has branches %zu and %zu that may both hold; if that is no harm, say anyOf", i,
-                    k);
-                return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "oneOf", why);
-            }
-    return 0;
+            if (k == i || !flat[i] || excludes(j, flat[i], json_array_get(branches, k)))
+                continue;
+            snprintf(why, sizeof(why),
+                     "has branches %zu and %zu that may both hold; if that is no harm, say anyOf",
+                     i < k ? i : k, i < k ? k : i);
+            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "oneOf", why);
+        }
+    return rc;
 }
 
 /* Each branch together with what stands beside it. */
@@ -142,9 +184,9 @@ int schema_put_branches(struct job *j, const json_t *schema, const char *name,
 
     if (rc == 0 && (!json_is_array(branches) || json_array_size(branches) == 0))
         rc = schema_refuse(j, LLMOS_EINVAL, at, name, "is not an array of schemas");
-    if (rc == 0 && strcmp(name, "oneOf") == 0)
-        rc = check_one_of(j, branches, at);
     json_object_del(base, name);
+    if (rc == 0 && strcmp(name, "oneOf") == 0)
+        rc = check_one_of(j, base, branches, at);
     json_object_foreach(base, key, value) is_bare &= schema_is_note(key);
     buf_puts(body, "( ");
     json_array_foreach(branches, i, branch)

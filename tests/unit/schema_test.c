@@ -173,6 +173,12 @@ TEST(what_cannot_be_kept_is_named_with_its_place)
     refused("{\"pattern\":\"a\",\"maxLength\":9000}", LLMOS_ELIMIT, "automaton");
     refused("{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}", LLMOS_EUNSUPPORTED,
             "branches 0 and 1 that may both hold");
+    refused(
+        "{\"oneOf\":[{\"type\":\"string\"},{\"properties\":{\"a\":true},\"required\":[\"a\"]}]}",
+        LLMOS_EUNSUPPORTED, "may both hold"); /* no string has properties that are wrong */
+    refused("{\"type\":\"object\",\"properties\":{\"b\":{}},\"oneOf\":[{\"properties\":{\"a\":{}},"
+            "\"required\":[\"a\"]},{\"properties\":{\"b\":{}},\"required\":[\"b\"]}]}",
+            LLMOS_EUNSUPPORTED, "may both hold");
     refused("{\"minItems\":3,\"maxItems\":2}", LLMOS_EINVAL, "'minItems'");
     refused("{\"maxLength\":70000}", LLMOS_ELIMIT, "'maxLength'");
     refused("{\"type\":\"integer\",\"minimum\":2,\"maximum\":1}", LLMOS_EINVAL, "leaves no number");
@@ -389,6 +395,8 @@ TEST(listed_values_hold_for_the_rest_of_the_schema)
                  "5"));
     CHECK(!matches("1") && matches("\"abc\"") && !matches("\"a\"") && matches("[1]"));
     CHECK(!matches("[1, 1]"));
+    CHECK(allows("{\"enum\":[0.12345678901234568,1e300]}", "1e+300") &&
+          matches("0.12345678901234568"));
     CHECK(allows("{\"anyOf\":[{\"const\":1},{\"const\":\"x\"}],\"type\":\"integer\"}", "1"));
     CHECK(!matches("\"x\""));
     CHECK(
