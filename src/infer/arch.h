@@ -41,9 +41,8 @@ enum arch_op_kind {
     OP_ROPE,      /* every head of out is rotated by the position, in place */
     OP_STORE,     /* a and b become keys and values of this layer at the position */
     OP_ATTEND,    /* out = attention of the query heads in a over the positions stored so far */
-    OP_SWIGLU,    /* out = silu(out) * a */
-    OP_GEGLU,     /* out = gelu(out) * a, with the tanh */
-    OP_GELU,      /* out = gelu(out), with the tanh */
+    OP_GLU,       /* out = activation(out) * a, that of the family (family.h) */
+    OP_ACTIVATE,  /* out = activation(out) */
     OP_ADD,       /* out += a */
     OP_ROUTE,     /* the experts of the row are chosen by a */
     OP_EXPERTS,   /* out = those experts of a, by their weights */

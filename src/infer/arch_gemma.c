@@ -30,7 +30,7 @@ static const struct arch_op layer[] = {
     {OP_NORM,     SLOT_H,      SLOT_X,    SLOT_NONE, WEIGHT_FFN_NORM},
     {OP_LINEAR,   SLOT_GATE,   SLOT_H,    SLOT_NONE, WEIGHT_GATE},
     {OP_LINEAR,   SLOT_UP,     SLOT_H,    SLOT_NONE, WEIGHT_UP},
-    {OP_GEGLU,    SLOT_GATE,   SLOT_UP,   SLOT_NONE, 0},
+    {OP_GLU,      SLOT_GATE,   SLOT_UP,   SLOT_NONE, 0},
     {OP_LINEAR,   SLOT_Y,      SLOT_GATE, SLOT_NONE, WEIGHT_DOWN},
     {OP_NORM,     SLOT_Y,      SLOT_Y,    SLOT_NONE, WEIGHT_FFN_POST_NORM},
     {OP_ADD,      SLOT_X,      SLOT_Y,    SLOT_NONE, 0},

@@ -32,13 +32,12 @@ struct span {
 enum share { SHARE_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
 
 static const enum share share_of[OP_KINDS] = {
-    [OP_EMBED] = SHARE_ROWS,      [OP_POSITION] = SHARE_ROWS,  [OP_NORM] = SHARE_ROWS,
-    [OP_LAYERNORM] = SHARE_ROWS,  [OP_LINEAR] = SHARE_OWN,     [OP_BIAS] = SHARE_COLUMNS,
-    [OP_HEAD_NORM] = SHARE_HEADS, [OP_ROPE] = SHARE_HEADS,     [OP_STORE] = SHARE_OWN,
-    [OP_ATTEND] = SHARE_OWN,      [OP_SWIGLU] = SHARE_COLUMNS, [OP_GEGLU] = SHARE_COLUMNS,
-    [OP_GELU] = SHARE_COLUMNS,    [OP_ADD] = SHARE_COLUMNS,    [OP_SCALE] = SHARE_COLUMNS,
-    [OP_SOFTCAP] = SHARE_COLUMNS, [OP_ROUTE] = SHARE_ROWS,     [OP_EXPERTS] = SHARE_OWN,
-    [OP_GATE] = SHARE_ROWS,
+    [OP_EMBED] = SHARE_ROWS,      [OP_POSITION] = SHARE_ROWS, [OP_NORM] = SHARE_ROWS,
+    [OP_LAYERNORM] = SHARE_ROWS,  [OP_LINEAR] = SHARE_OWN,    [OP_BIAS] = SHARE_COLUMNS,
+    [OP_HEAD_NORM] = SHARE_HEADS, [OP_ROPE] = SHARE_HEADS,    [OP_STORE] = SHARE_OWN,
+    [OP_ATTEND] = SHARE_OWN,      [OP_GLU] = SHARE_COLUMNS,   [OP_ACTIVATE] = SHARE_COLUMNS,
+    [OP_ADD] = SHARE_COLUMNS,     [OP_SCALE] = SHARE_COLUMNS, [OP_SOFTCAP] = SHARE_COLUMNS,
+    [OP_ROUTE] = SHARE_ROWS,      [OP_EXPERTS] = SHARE_OWN,   [OP_GATE] = SHARE_ROWS,
 };
 
 static float factor_of(const struct hparams *h, const struct arch_op *op)
@@ -59,11 +58,6 @@ static bool has_weight(const struct arch_op *op)
     return op->kind == OP_EMBED || op->weight != 0;
 }
 
-static bool is_glu(const struct arch_op *op)
-{
-    return op->kind == OP_SWIGLU || op->kind == OP_GEGLU;
-}
-
 /* Does the model have what the operation is about?  made: a bit for each slot. */
 static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_t made)
 {
@@ -71,7 +65,7 @@ static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_
         return f->h->rope_dims > 0;
     if (op->factor != FACTOR_NONE)
         return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
-    if (is_glu(op) || op->kind == OP_GELU)
+    if (op->kind == OP_GLU || op->kind == OP_ACTIVATE)
         return (made >> op->out & 1) != 0;
     return !has_weight(op) || weights_get(f->w, 0, op->weight);
 }
@@ -91,7 +85,7 @@ static bool is_local(const struct stage *s, const struct arch_op *op)
         return made_here(s, op->a) && made_here(s, op->b);
     if (op->kind == OP_ADD) /* out is shared, and others may still be reading the stage's source */
         return made_here(s, op->a) && op->out != s->source;
-    if (is_glu(op))
+    if (op->kind == OP_GLU)
         return made_here(s, op->out) && made_here(s, op->a);
     return share_of[op->kind] < SHARE_ROWS && made_here(s, op->out);
 }
@@ -135,7 +129,7 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
     assert(s->linear_count > 0);
     s->local = op;
     while (op < end && is_local(s, op)) {
-        s->alike |= is_glu(op);
+        s->alike |= op->kind == OP_GLU;
         if (share_of[op->kind] == SHARE_HEADS || op->kind == OP_STORE)
             s->grain = head_dim;
         s->stores |= op->kind == OP_STORE;
@@ -356,6 +350,22 @@ static void normalise(const struct forward *f, const struct arch_op *op, const f
         plain_layernorm(x, w->data, bias ? bias->data : NULL, w->shape[0], f->h->rms_eps, out);
 }
 
+static void (*const activations[ACTIVATIONS])(float *x, size_t n) = {
+    [ACTIVATION_SILU] = plain_silu,
+    [ACTIVATION_GELU] = plain_gelu,
+    [ACTIVATION_GELU_TANH] = plain_gelu_tanh,
+};
+
+static void glu(const struct forward *f, float *gate, const float *up, size_t n)
+{
+    if (f->h->activation == ACTIVATION_SILU) {
+        f->backend->swiglu(gate, up, n);
+        return;
+    }
+    activations[f->h->activation](gate, n);
+    plain_mul(gate, up, n);
+}
+
 /* Elementwise, or head by head: the columns c of row t. */
 static void do_columns(struct forward *f, const struct arch_op *op, size_t t, struct span c)
 {
@@ -369,15 +379,11 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
     case OP_ADD:
         f->backend->add(out, a, n);
         break;
-    case OP_SWIGLU:
-        f->backend->swiglu(out, a, n);
+    case OP_GLU:
+        glu(f, out, a, n);
         break;
-    case OP_GEGLU:
-        plain_gelu_tanh(out, n);
-        plain_mul(out, a, n);
-        break;
-    case OP_GELU:
-        plain_gelu_tanh(out, n);
+    case OP_ACTIVATE:
+        activations[f->h->activation](out, n);
         break;
     case OP_BIAS:
         f->backend->add(out, w + c.begin, n);

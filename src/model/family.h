@@ -17,12 +17,20 @@ struct family_roles {
     uint64_t model, layer;
 };
 
+enum activation {
+    ACTIVATION_SILU,
+    ACTIVATION_GELU,
+    ACTIVATION_GELU_TANH, /* what approximates it */
+    ACTIVATIONS
+};
+
 struct family {
     const char *name;
     struct family_roles needs, may;    /* what a file must have, and what it may have besides */
     uint64_t expert_needs;             /* of a layer, where the model has experts; 0: it cannot */
     bool experts_only;                 /* it must have some */
     bool experts_share_all;            /* their weights are shares of all, else of those chosen */
+    enum activation activation;        /* where the file names none */
     bool clamps_swiglu;                /* of experts: plain_swiglu_clamped */
     bool yarn_between;                 /* the ramp of yarn begins and ends between pairs */
     bool layer_norm;                   /* LayerNorm (Ba et al. 2016), else RMSNorm */

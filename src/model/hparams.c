@@ -88,6 +88,7 @@ static int read_architecture(struct hparams *h, const struct gguf *g, struct llm
     h->family = family_by_name(name);
     if (!h->family)
         return unknown_family(name, err);
+    h->activation = h->family->activation;
     clean_name(h->architecture, sizeof(h->architecture), name);
     rc = gguf_get_str(g, "general.name", &name, err);
     if (rc > 0)

@@ -33,8 +33,9 @@ struct hparams {
     uint32_t head_dim;  /* of keys and queries; values have the same */
     bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
     uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */
-    float rms_eps;      /* of RMSNorm or LayerNorm, whichever the family has */
-    float rope_base;    /* "theta", usually 10000 */
+    enum activation activation;
+    float rms_eps;   /* of RMSNorm or LayerNorm, whichever the family has */
+    float rope_base; /* "theta", usually 10000 */
     enum rope_scaling rope_scaling;
     float rope_factor;      /* positions are divided by it (linear, yarn) */
     uint32_t rope_ctx_orig; /* yarn, longrope: context before scaling */

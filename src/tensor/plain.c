@@ -22,6 +22,18 @@ void plain_layernorm(const float *x, const float *w, const float *bias, size_t n
     }
 }
 
+void plain_silu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] / (1 + expf(-x[i]));
+}
+
+void plain_gelu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0.5f * x[i] * (1 + erff(x[i] * 0x1.6a09e6p-1f)); /* 1 / sqrt(2) */
+}
+
 void plain_gelu_tanh(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

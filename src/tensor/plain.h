@@ -13,7 +13,14 @@
 void plain_layernorm(const float *x, const float *w, const float *bias, size_t n, float eps,
                      float *out);
 
-/* x = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))       (Hendrycks & Gimpel 2016) */
+/* x = x / (1 + e^-x) */
+void plain_silu(float *x, size_t n);
+
+/* x = x / 2 * (1 + erf(x / sqrt(2)))                              (Hendrycks & Gimpel 2016) */
+void plain_gelu(float *x, size_t n);
+
+/* x = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))       (likewise, an approximation of
+ * it) */
 void plain_gelu_tanh(float *x, size_t n);
 
 /* gate = (up + 1) * gate / (1 + e^(-1.702 gate)), gate at most 7 and up between -7 and 7 before
