@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import transformers
 
-U32, F32, BOOL, STRING = 4, 6, 7, 8
+U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
 
 
 # --- the file ---
@@ -37,6 +37,8 @@ def value(v):
         return struct.pack("<II", U32, v)
     if isinstance(v, float):
         return struct.pack("<If", F32, v)
+    if isinstance(v, list):
+        return struct.pack("<IIQ", ARRAY, STRING, len(v)) + b"".join(map(text, v))
     return struct.pack("<I", STRING) + text(v)
 
 
@@ -152,7 +154,7 @@ def randomise(model, seed, norm_middle):
                 is_turned = ".c_" in name and "transformer.h." in name  # GPT-2 keeps [in][out]
                 inner = p.shape[0 if is_turned else -1]
                 p.copy_((normal(p.shape) * (1 if is_lookup else 1.3 / math.sqrt(inner))).half().float())
-            elif "norm" in name or ".ln_" in name:
+            elif "norm" in name.lower() or ".ln_" in name:
                 p.copy_(normal(p.shape) * 0.2 + (norm_middle if name.endswith("weight") else 0))
             else:
                 p.copy_(normal(p.shape) * 0.5)

@@ -69,7 +69,7 @@ LLMOS_API void llmos_encoder_info(const llmos_encoder *encoder, struct llmos_enc
 LLMOS_API const char *llmos_encoder_label(const llmos_encoder *encoder, uint32_t label);
 
 /* The vector of a text, `width` floats; normalize: of length 1 (L2).  tokens: as llmos_tokenize
- * makes them with LLMOS_TOKENIZE_ADD_BOS, which adds what the model wants at both ends.
+ * makes them with LLMOS_TOKENIZE_ADD_BOS and ADD_EOS, which add what the model wants at the ends.
  * LLMOS_ECONTEXT: too many tokens, the text names both numbers; LLMOS_EINVAL: none, or an id
  * outside the vocabulary; nothing is written then. */
 LLMOS_API int llmos_encoder_embed(llmos_encoder *encoder, const int32_t *tokens, size_t count,

@@ -48,6 +48,7 @@
 #ifndef LLMOS_LLMOS_H
 #define LLMOS_LLMOS_H
 
+#include "llmos/encoder.h"
 #include "llmos/error.h"
 #include "llmos/model.h"
 #include "llmos/session.h"

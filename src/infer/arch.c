@@ -12,7 +12,7 @@ static const struct {
     {"llama", &arch_llama},    {"qwen2", &arch_llama},     {"qwen3", &arch_llama},
     {"phi3", &arch_llama},     {"granite", &arch_llama},   {"gemma", &arch_gemma},
     {"gemma2", &arch_gemma},   {"gemma3", &arch_gemma},    {"olmo2", &arch_olmo2},
-    {"gpt2", &arch_gpt2},      {"starcoder2", &arch_gpt2},
+    {"gpt2", &arch_gpt2},      {"starcoder2", &arch_gpt2}, {"bert", &arch_bert},
 };
 
 const struct arch *arch_by_name(const char *name)

@@ -26,6 +26,7 @@ enum arch_slot {
     SLOT_ROUTER, /* how well each expert suits */
     SLOT_S,      /* what the shared expert contributes, */
     SLOT_SHARE,  /* and how much of it, one number */
+    SLOT_P,      /* what a classifier looks at: a vector of a text, or one of each token */
     SLOT_LOGITS,
     SLOT_COUNT
 };
@@ -33,6 +34,7 @@ enum arch_slot {
 enum arch_op_kind {
     OP_EMBED,     /* out = row `token` of the weight */
     OP_POSITION,  /* out += row `position` of the weight */
+    OP_SEGMENT,   /* out += row `segment` of the weight: which text of a pair it is */
     OP_NORM,      /* out = rmsnorm(a) * weight */
     OP_LAYERNORM, /* out = layernorm(a) * weight + bias */
     OP_LINEAR,    /* out = weight * a */
@@ -41,8 +43,11 @@ enum arch_op_kind {
     OP_ROPE,      /* every head of out is rotated by the position, in place */
     OP_STORE,     /* a and b become keys and values of this layer at the position */
     OP_ATTEND,    /* out = attention of the query heads in a over the positions stored so far */
+    OP_ATTEND_TEXT, /* out = attention of the query heads in SLOT_Q over keys a and values b of all
+                     * rows, which are one text */
     OP_GLU,       /* out = activation(out) * a, that of the family (family.h) */
     OP_ACTIVATE,  /* out = activation(out) */
+    OP_TANH,      /* out = tanh(out) */
     OP_ADD,       /* out += a */
     OP_ROUTE,     /* the experts of the row are chosen by a */
     OP_EXPERTS,   /* out = those experts of a, by their weights */
@@ -78,11 +83,15 @@ struct arch_ops {
     }
 #define ARCH_OPS_MAX 40 /* of one table */
 
+/* What comes behind the last layer may be nothing: an encoder ends with vectors. */
 struct arch {
     struct arch_ops before, layer, after;
 };
 
-extern const struct arch arch_llama, arch_gemma, arch_olmo2, arch_gpt2;
+extern const struct arch arch_llama, arch_gemma, arch_olmo2, arch_gpt2, arch_bert;
+
+/* What labels a vector, or nothing where the model has no classifier. */
+const struct arch_ops *arch_head(const struct weights *w);
 
 const struct arch *arch_by_name(const char *name); /* of a family; NULL: no such */
 

@@ -69,6 +69,10 @@ int evaluator_create(struct evaluator **out, const llmos_model *m, const struct 
     struct evaluator *e;
     int rc;
 
+    if (m->hparams.family->is_encoder)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "a model of architecture '%s' reads whole texts and expects no next token",
+                    m->hparams.architecture);
     if (o->chunk_tokens < 4 || o->chunk_tokens > CHUNK_MAX)
         return fail(err, LLMOS_EINVAL, "chunks of %zu tokens, from 4 to %d are possible",
                     o->chunk_tokens, CHUNK_MAX);

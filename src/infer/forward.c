@@ -32,12 +32,13 @@ struct span {
 enum share { SHARE_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
 
 static const enum share share_of[OP_KINDS] = {
-    [OP_EMBED] = SHARE_ROWS,      [OP_POSITION] = SHARE_ROWS, [OP_NORM] = SHARE_ROWS,
-    [OP_LAYERNORM] = SHARE_ROWS,  [OP_LINEAR] = SHARE_OWN,    [OP_BIAS] = SHARE_COLUMNS,
-    [OP_HEAD_NORM] = SHARE_HEADS, [OP_ROPE] = SHARE_HEADS,    [OP_STORE] = SHARE_OWN,
-    [OP_ATTEND] = SHARE_OWN,      [OP_GLU] = SHARE_COLUMNS,   [OP_ACTIVATE] = SHARE_COLUMNS,
-    [OP_ADD] = SHARE_COLUMNS,     [OP_SCALE] = SHARE_COLUMNS, [OP_SOFTCAP] = SHARE_COLUMNS,
-    [OP_ROUTE] = SHARE_ROWS,      [OP_EXPERTS] = SHARE_OWN,   [OP_GATE] = SHARE_ROWS,
+    [OP_SEGMENT] = SHARE_ROWS,  [OP_ATTEND_TEXT] = SHARE_OWN,  [OP_EMBED] = SHARE_ROWS,
+    [OP_POSITION] = SHARE_ROWS, [OP_NORM] = SHARE_ROWS,        [OP_LAYERNORM] = SHARE_ROWS,
+    [OP_LINEAR] = SHARE_OWN,    [OP_BIAS] = SHARE_COLUMNS,     [OP_HEAD_NORM] = SHARE_HEADS,
+    [OP_ROPE] = SHARE_HEADS,    [OP_STORE] = SHARE_OWN,        [OP_ATTEND] = SHARE_OWN,
+    [OP_GLU] = SHARE_COLUMNS,   [OP_ACTIVATE] = SHARE_COLUMNS, [OP_ADD] = SHARE_COLUMNS,
+    [OP_SCALE] = SHARE_COLUMNS, [OP_SOFTCAP] = SHARE_COLUMNS,  [OP_ROUTE] = SHARE_ROWS,
+    [OP_EXPERTS] = SHARE_OWN,   [OP_GATE] = SHARE_ROWS,
 };
 
 static float factor_of(const struct hparams *h, const struct arch_op *op)
@@ -154,13 +155,14 @@ static const struct arch_op *plan_rows(struct stage *s, const struct arch_op *op
 static void plan(const struct forward *f, struct stages *stages, const struct arch_ops *ops)
 {
     const struct arch_op *op = stages->ops, *end;
+    const struct arch_ops *skipped = f->limits.head ? &f->arch->after : NULL;
     uint64_t made = 0;
     size_t count = 0;
 
     *stages = (struct stages){.count = 0};
     assert(ops->count <= ARCH_OPS_MAX);
     for (size_t i = 0; i < ops->count; i++) {
-        if (!is_wanted(f, &ops->ops[i], made))
+        if (!is_wanted(f, &ops->ops[i], made) || (ops == skipped && ops->ops[i].out == SLOT_LOGITS))
             continue;
         made |= UINT64_C(1) << ops->ops[i].out;
         stages->ops[count++] = ops->ops[i];
@@ -175,9 +177,10 @@ static void plan(const struct forward *f, struct stages *stages, const struct ar
         } else if (share_of[op->kind] != SHARE_OWN) {
             op = plan_rows(s, op, end);
         } else {
-            s->kind = op->kind == OP_STORE     ? STAGE_STORE
-                      : op->kind == OP_EXPERTS ? STAGE_EXPERTS
-                                               : STAGE_ATTEND;
+            s->kind = op->kind == OP_STORE         ? STAGE_STORE
+                      : op->kind == OP_EXPERTS     ? STAGE_EXPERTS
+                      : op->kind == OP_ATTEND_TEXT ? STAGE_TEXT
+                                                   : STAGE_ATTEND;
             s->stores = op->kind == OP_STORE;
             s->linear = op++;
         }
@@ -254,7 +257,7 @@ static void measure(struct forward *f, const struct stages *stages, uint32_t lay
             measure_rows(f, s);
         else if (s->kind == STAGE_EXPERTS)
             f->slot_width[s->linear->out] = f->h->n_embd;
-        else if (s->kind == STAGE_ATTEND)
+        else if (s->kind == STAGE_ATTEND || s->kind == STAGE_TEXT)
             f->slot_width[s->linear->out] = (size_t)f->h->n_head * f->h->head_dim;
     }
 }
@@ -264,13 +267,44 @@ static unsigned ropes_of(const struct hparams *h)
     return h->rope_dims == 0 ? 0 : h->window && h->window_rope_base != 0 ? 2 : 1;
 }
 
+/* Scratch of attention over what is stored. */
+static void carve_attention(struct forward *f, struct carve *c)
+{
+    size_t threads = f->limits.threads, rows = f->limits.rows_max;
+
+    f->page_at_stride = 2 * kv_pages_for(f->limits.context_tokens);
+    f->page_at = carve_bytes(c, threads, f->page_at_stride * sizeof(*f->page_at));
+    f->tiles = carve_array(c, struct attend_tile, rows);
+    f->work = carve_array(c, uint64_t, rows + 1);
+    if (threads > 1) {
+        size_t blocks = (f->limits.context_tokens + ATTEND_BLOCK - 1) / ATTEND_BLOCK;
+
+        f->partials_max = SHARED_ROWS * blocks * f->h->n_head * ((size_t)f->h->head_dim + 2);
+        f->partials = carve_bytes(c, f->partials_max, sizeof(float));
+    }
+}
+
+/* The slot of the last operation before a head. */
+static enum arch_slot end_of(const struct forward *f)
+{
+    const struct stages *last = f->after.count ? &f->after : &f->layer;
+    const struct stage *s = &last->at[last->count - 1];
+
+    return s->local_count ? s->local[s->local_count - 1].out : s->linear[s->linear_count - 1].out;
+}
+
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c)
 {
     size_t threads = limits->threads, rows = limits->rows_max, widest = 0;
 
-    *f = (struct forward){.h = h, .w = w, .arch = arch, .backend = backend, .limits = *limits};
+    *f = (struct forward){.h = h,
+                          .w = w,
+                          .arch = arch,
+                          .backend = backend,
+                          .limits = *limits,
+                          .sees_text = h->family->is_encoder};
     plan(f, &f->before, &arch->before);
     plan(f, &f->layer, &arch->layer);
     plan(f, &f->after, &arch->after);
@@ -278,6 +312,12 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     for (uint32_t l = 0; l < h->n_layer; l++)
         measure(f, &f->layer, l);
     measure(f, &f->after, 0);
+    if (limits->head) {
+        f->end = end_of(f);
+        f->slot_width[SLOT_P] = h->n_embd;
+        plan(f, &f->head, limits->head);
+        measure(f, &f->head, 0);
+    }
 
     for (int i = 0; i < SLOT_COUNT; i++) {
         f->slot_stride[i] = (f->slot_width[i] + 15) / 16 * 16;
@@ -292,21 +332,15 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     }
     experts_carve(&f->experts, h, w, backend, rows, c);
     f->private_rows = rows < PRIVATE_ROWS ? rows : PRIVATE_ROWS;
-    f->page_at_stride = 2 * kv_pages_for(limits->context_tokens);
     f->prepared = carve_bytes(c, rows * f->forms_max, f->prepared_bytes);
     f->prepared_private =
         carve_bytes(c, threads * f->private_rows * f->forms_max, f->prepared_bytes);
     f->normed_stride = widest;
     f->normed = carve_bytes(c, threads, widest * sizeof(float));
-    f->page_at = carve_bytes(c, threads, f->page_at_stride * sizeof(*f->page_at));
-    f->tiles = carve_array(c, struct attend_tile, rows);
-    f->work = carve_array(c, uint64_t, rows + 1);
-    if (threads > 1) {
-        size_t blocks = (limits->context_tokens + ATTEND_BLOCK - 1) / ATTEND_BLOCK;
-
-        f->partials_max = SHARED_ROWS * blocks * h->n_head * ((size_t)h->head_dim + 2);
-        f->partials = carve_bytes(c, f->partials_max, sizeof(float));
-    }
+    if (f->sees_text)
+        textattend_carve(&f->textattend, h, backend, limits->threads, rows, c);
+    else
+        carve_attention(f, c);
 }
 
 static void init_ropes(struct forward *f)
@@ -385,6 +419,9 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
     case OP_ACTIVATE:
         activations[f->h->activation](out, n);
         break;
+    case OP_TANH:
+        plain_tanh(out, n);
+        break;
     case OP_BIAS:
         f->backend->add(out, w + c.begin, n);
         break;
@@ -418,11 +455,13 @@ static void embed(struct forward *f, const struct arch_op *op, size_t t)
         rope_row(&f->ropes[i], f->rows[t].position, f->rope_rows[i] + t * f->ropes[i].dims);
 }
 
-static void add_position(struct forward *f, const struct arch_op *op, size_t t, float *scratch)
+/* Of a table by position or by segment. */
+static void add_row(struct forward *f, const struct arch_op *op, size_t t, float *scratch)
 {
     const struct tensor *w = weight(f, 0, op);
+    size_t row = op->kind == OP_POSITION ? f->rows[t].position : f->rows[t].segment;
 
-    f->backend->row_to_f32(w->type, tensor_row(w, f->rows[t].position), scratch, w->shape[0]);
+    f->backend->row_to_f32(w->type, tensor_row(w, row), scratch, w->shape[0]);
     f->backend->add(row_of(f, op->out, t), scratch, w->shape[0]);
 }
 
@@ -444,8 +483,8 @@ static void rows_part(void *arg, unsigned part, unsigned parts)
         for (size_t t = begin; t < end; t++) {
             if (op->kind == OP_EMBED)
                 embed(f, op, t);
-            else if (op->kind == OP_POSITION)
-                add_position(f, op, t, normed_of(f, part));
+            else if (op->kind == OP_POSITION || op->kind == OP_SEGMENT)
+                add_row(f, op, t, normed_of(f, part));
             else if (op->kind == OP_ROUTE)
                 experts_route(&f->experts, t, row_of(f, op->a, t));
             else if (op->kind == OP_GATE)
@@ -822,6 +861,26 @@ static void plan_attention(struct forward *f)
     share_tiles(f);
 }
 
+static void text_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    const struct arch_op *op = f->stage_now->linear;
+    struct textattend_run run = {
+        .q = f->slots[SLOT_Q],
+        .k = f->slots[op->a],
+        .v = f->slots[op->b],
+        .out = f->slots[op->out],
+        .q_stride = f->slot_stride[SLOT_Q],
+        .k_stride = f->slot_stride[op->a],
+        .v_stride = f->slot_stride[op->b],
+        .out_stride = f->slot_stride[op->out],
+        .n = f->n,
+        .reach = hparams_has_window(f->h, f->layer_now) ? f->h->window / 2 : TEXTATTEND_ALL,
+    };
+
+    textattend_compute(&f->textattend, &run, part, parts);
+}
+
 /* --- a run --- */
 
 /* Behind the last store only rows whose logits are wanted matter: they move together. */
@@ -839,22 +898,20 @@ static void keep_wanted_rows(struct forward *f)
         f->rows[kept++] = f->rows[t];
     }
     f->n = kept;
-    plan_attention(f);
+    if (!f->sees_text)
+        plan_attention(f);
 }
 
 /* What the products of a stage are made of, for the observer. */
 static void show_inputs(struct forward *f)
 {
     const struct stage *s = f->stage_now;
-    size_t inner = weight(f, f->layer_now, &s->linear[0])->shape[0];
 
     for (size_t t = 0; t < f->n; t++) {
         const float *x = row_of(f, s->source, t);
 
         if (s->norm) {
-            const struct tensor *w = weight(f, f->layer_now, s->norm);
-
-            f->backend->rmsnorm(x, w->data, inner, f->h->rms_eps, normed_of(f, 0));
+            normalise(f, s->norm, x, normed_of(f, 0));
             x = normed_of(f, 0);
         }
         for (size_t i = 0; i < s->linear_count; i++)
@@ -893,6 +950,9 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
                                               .out = f->slots[s->linear->out],
                                               .out_stride = f->slot_stride[s->linear->out]});
         break;
+    case STAGE_TEXT:
+        pool_run(f->pool, text_part, f);
+        break;
     case STAGE_ATTEND:
         pool_run(f->pool, attend_part, f);
         if (f->head_partials)
@@ -905,7 +965,7 @@ static void run_stages(struct forward *f, const struct stages *stages, uint32_t 
 {
     for (size_t i = 0; i < stages->count && f->n > 0; i++) {
         run_stage(f, &stages->at[i], layer);
-        if (is_last && stages->at[i].stores)
+        if (is_last && (stages->at[i].stores || stages->at[i].kind == STAGE_TEXT))
             keep_wanted_rows(f);
     }
 }
@@ -915,15 +975,33 @@ void forward_run(struct forward *f, struct forward_row *rows, size_t n)
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
-    plan_attention(f);
+    if (!f->sees_text)
+        plan_attention(f);
     run_stages(f, &f->before, 0, false);
     for (uint32_t l = 0; l < f->h->n_layer; l++)
         run_stages(f, &f->layer, l, l + 1 == f->h->n_layer);
-    assert(f->n <= f->limits.logits_max);
+    assert(f->limits.head || f->n <= f->limits.logits_max);
     run_stages(f, &f->after, 0, false);
 }
 
 const float *forward_logits(const struct forward *f, size_t i)
 {
     return f->slots[SLOT_LOGITS] + i * f->slot_stride[SLOT_LOGITS];
+}
+
+const float *forward_vector(const struct forward *f, size_t i)
+{
+    return row_of(f, f->end, i);
+}
+
+float *forward_head_row(struct forward *f, size_t i)
+{
+    return row_of(f, SLOT_P, i);
+}
+
+void forward_head(struct forward *f, size_t n)
+{
+    assert(n <= f->limits.logits_max && n <= f->limits.rows_max);
+    f->n = n;
+    run_stages(f, &f->head, 0, false);
 }

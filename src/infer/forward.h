@@ -2,6 +2,9 @@
 /* forward.h - walks an architecture's tables for a batch of rows, one row a token, of any number of
  * sequences.
  *
+ * A run ends with logits; or with vectors, to which a head (arch.h) may then be applied.  Where
+ * tokens see the whole text, the rows of a run are one text, and nothing is stored.
+ *
  * Operations are grouped into stages in which every thread needs only its own part of what the
  * stage made, so that threads meet about five times a layer.  Everything is allocated beforehand;
  * a run makes no system call but the pool's futex.
@@ -18,6 +21,7 @@
 #include "infer/experts.h"
 #include "infer/kv.h"
 #include "infer/rope.h"
+#include "infer/textattend.h"
 #include "tensor/backend.h"
 
 #define FORWARD_STAGES_MAX 16
@@ -26,20 +30,23 @@ struct forward_row {
     int32_t token;
     uint32_t position;     /* the positions before it are stored or are rows before it */
     const uint32_t *pages; /* of its sequence; rows of one sequence stand together */
-    bool wants_logits;
+    uint32_t segment;      /* which text of a pair it is of, in models that ask */
+    bool wants_logits;     /* or its vector, where that is the end */
 };
 
 struct forward_limits {
     unsigned threads;
     size_t rows_max, logits_max; /* in one run */
     size_t context_tokens;
+    /* Instead of what makes logits of the vocabulary: may be empty.  NULL: runs end with logits. */
+    const struct arch_ops *head;
 };
 
 _Static_assert(KV_PAGE_TOKENS == ATTEND_PAGE, "what is stored is what is read");
 
 /* Rows: every thread does all of a few rows.  Linear: its own columns of all rows.  Store: its own
  * heads of all rows. */
-enum stage_kind { STAGE_ROWS, STAGE_LINEAR, STAGE_STORE, STAGE_ATTEND, STAGE_EXPERTS };
+enum stage_kind { STAGE_ROWS, STAGE_LINEAR, STAGE_STORE, STAGE_ATTEND, STAGE_TEXT, STAGE_EXPERTS };
 
 struct stage {
     enum stage_kind kind;
@@ -80,8 +87,11 @@ struct forward {
     const struct kv *kv;
     struct rope ropes[FORWARD_ROPES];
     struct experts experts;
+    struct textattend textattend;
+    bool sees_text; /* and does without a cache */
     struct forward_limits limits;
-    struct stages before, layer, after;
+    struct stages before, layer, after, head;
+    enum arch_slot end; /* where the vectors of a run are */
 
     /* scratch: rows of every slot, 16 floats aligned */
     size_t slot_stride[SLOT_COUNT], slot_width[SLOT_COUNT];
@@ -114,7 +124,7 @@ struct forward {
 };
 
 /* Cuts the scratch out of a block; called twice (carve.h), the second time followed by
- * forward_init. The pool and the cache are the caller's. */
+ * forward_init. The pool and the cache are the caller's; kv NULL: the model needs none. */
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c);
@@ -126,5 +136,11 @@ void forward_run(struct forward *f, struct forward_row *rows, size_t n);
 
 /* Logits of the i-th row that wanted them in the last run. */
 const float *forward_logits(const struct forward *f, size_t i);
+
+/* Where there is a head: the vector of the i-th row that wanted it, n_embd floats; where the head
+ * reads its rows from, to be filled; and it is computed, as forward_logits then says. */
+const float *forward_vector(const struct forward *f, size_t i);
+float *forward_head_row(struct forward *f, size_t i);
+void forward_head(struct forward *f, size_t n);
 
 #endif

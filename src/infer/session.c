@@ -347,6 +347,12 @@ static int create(llmos_context **context, const llmos_model *model,
     if (!arch)
         return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run",
                     model->hparams.architecture);
+    if (model->hparams.family->is_encoder)
+        return fail(
+            err, LLMOS_EUNSUPPORTED,
+            "a model of architecture '%s' reads whole texts and generates none; it embeds or "
+            "classifies them",
+            model->hparams.architecture);
     if (tokens == 0)
         tokens = smaller(model->hparams.n_ctx_train, CONTEXT_DEFAULT);
     rc = check_options(o, tokens, err);

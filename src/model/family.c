@@ -22,6 +22,9 @@ _Static_assert(WEIGHT_MODEL_COUNT <= 64 && WEIGHT_LAYER_ROLES <= 64, "a bit for 
 #define EXP_BIASES  (L(ROUTER_BIAS) | L(EXP_GATE_BIAS) | L(EXP_UP_BIAS) | L(EXP_DOWN_BIAS))
 #define SHARED      (L(SHARED_ROUTER) | L(SHARED_GATE) | L(SHARED_UP) | L(SHARED_DOWN))
 #define ENDS        (M(EMBED) | M(OUTPUT_NORM))
+#define EMBED_NORMS (M(EMBED_NORM) | M(EMBED_NORM_BIAS))
+#define OUT_NORMS   (L(ATTN_OUT_NORM) | L(ATTN_OUT_NORM_BIAS) | L(LAYER_NORM) | L(LAYER_NORM_BIAS))
+#define HEAD        (M(CLS) | M(CLS_BIAS) | M(CLS_OUT) | M(CLS_OUT_BIAS))
 
 #define LLAMA_NEEDS .needs = {ENDS, PRE_NORMS | ATTENTION | GATED}
 
@@ -110,6 +113,14 @@ static const struct family families[] = {
      .activation = ACTIVATION_GELU_TANH,
      .layer_norm = true,
      .rope_halves = true},
+    {.name = "bert",
+     .needs = {M(EMBED) | M(SEGMENTS) | M(POSITIONS) | EMBED_NORMS,
+               ATTENTION | ATTN_BIASES | L(UP) | L(UP_BIAS) | L(DOWN) | L(DOWN_BIAS) | OUT_NORMS},
+     .may = {HEAD, 0},
+     .activation = ACTIVATION_GELU,
+     .is_encoder = true,
+     .layer_norm = true,
+     .no_rope = true},
 };
 
 #define COUNT (sizeof(families) / sizeof(families[0]))

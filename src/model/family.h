@@ -26,11 +26,13 @@ enum activation {
 
 struct family {
     const char *name;
-    struct family_roles needs, may;    /* what a file must have, and what it may have besides */
-    uint64_t expert_needs;             /* of a layer, where the model has experts; 0: it cannot */
-    bool experts_only;                 /* it must have some */
-    bool experts_share_all;            /* their weights are shares of all, else of those chosen */
-    enum activation activation;        /* where the file names none */
+    struct family_roles needs, may; /* what a file must have, and what it may have besides */
+    uint64_t expert_needs;          /* of a layer, where the model has experts; 0: it cannot */
+    bool experts_only;              /* it must have some */
+    bool experts_share_all;         /* their weights are shares of all, else of those chosen */
+    enum activation activation;     /* where the file names none */
+    /* Every token sees the whole text, and its vector is what comes out: nothing is generated. */
+    bool is_encoder;
     bool clamps_swiglu;                /* of experts: plain_swiglu_clamped */
     bool yarn_between;                 /* the ramp of yarn begins and ends between pairs */
     bool layer_norm;                   /* LayerNorm (Ba et al. 2016), else RMSNorm */

@@ -319,7 +319,7 @@ static int read_norm(struct hparams *h, const struct gguf *g, struct llmos_error
 {
     const char *name =
         h->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
-    int rc = get_f32(g, h, name, 1e-12, 1, &h->rms_eps, err);
+    int rc = get_f32(g, h, name, 1e-15, 1, &h->rms_eps, err);
 
     if (rc == 0)
         return fail(err, LLMOS_EFORMAT, "the file lacks key '%s.%s'", h->architecture, name);
@@ -361,6 +361,67 @@ static int read_vocabulary(struct hparams *h, const struct gguf *g, struct llmos
                     " rows, key '%s.vocab_size' is %" PRIu32,
                     h->n_vocab, h->architecture, count);
     return 0;
+}
+
+/* Rows of a table that not every model has; 0: it has none. */
+static int count_rows(const struct gguf *g, const char *name, size_t most, uint32_t *out,
+                      struct llmos_error *err)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(g, name);
+
+    if (t && t->t.shape[1] > most)
+        return fail(err, LLMOS_ELIMIT, "tensor '%s' has %zu rows, at most %zu are accepted", name,
+                    t->t.shape[1], most);
+    *out = t ? (uint32_t)t->t.shape[1] : 0;
+    return 0;
+}
+
+static int read_pooling(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    uint32_t type = POOLING_NONE;
+    int rc = get_u32(g, h, "pooling_type", 0, UINT32_MAX, &type, err);
+
+    if (rc < 0)
+        return rc;
+    if (type > POOLING_RANK)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "key '%s.pooling_type' is %" PRIu32
+                    "; this version knows: 0 none, 1 mean, 2 first token, 3 last token, 4 rank",
+                    h->architecture, type);
+    if (type == POOLING_RANK && h->n_labels == 0)
+        return fail(err, LLMOS_EFORMAT,
+                    "the file lacks tensor 'cls.output.weight', which a model that ranks needs");
+    h->pooling = (enum pooling)type;
+    return 0;
+}
+
+/* Whether a key agrees with how the family is computed. */
+static int read_direction(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    bool is_causal = !h->family->is_encoder;
+    char key[96];
+    int rc = gguf_get_bool(g, key_of(h, "attention.causal", key), &is_causal, err);
+
+    if (rc < 0)
+        return rc;
+    if (is_causal == h->family->is_encoder)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "key '%s' is %s, but this version computes architecture '%s' so that tokens "
+                    "see %s",
+                    key, is_causal ? "true" : "false", h->architecture,
+                    is_causal ? "all others" : "only those before them");
+    return 0;
+}
+
+static int read_encoder(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    int rc = read_direction(h, g, err);
+
+    if (rc == 0)
+        rc = count_rows(g, "token_types.weight", HPARAMS_SEGMENTS_MAX, &h->n_segments, err);
+    if (rc == 0)
+        rc = count_rows(g, "cls.output.weight", HPARAMS_LABELS_MAX, &h->n_labels, err);
+    return rc < 0 ? rc : read_pooling(h, g, err);
 }
 
 /* The type that most bytes have. */
@@ -411,6 +472,8 @@ static int read_all(struct hparams *h, const struct gguf *g, struct llmos_error 
         rc = read_factors(h, g, err);
     if (rc == 0)
         rc = read_norm(h, g, err);
+    if (rc == 0)
+        rc = read_encoder(h, g, err);
     sum_up(h, g);
     return rc;
 }

@@ -19,6 +19,11 @@
 #define HPARAMS_USED_MAX     64 /* experts of one token */
 #define HPARAMS_VOCAB_MAX    (1 << 22)
 #define HPARAMS_CONTEXT_MAX  (1 << 27)
+#define HPARAMS_SEGMENTS_MAX 16
+#define HPARAMS_LABELS_MAX   4096
+
+/* How the vectors of tokens become that of a text; numbers are those of llama.cpp's key. */
+enum pooling { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST, POOLING_RANK };
 
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3, ROPE_LONGROPE };
 
@@ -30,6 +35,12 @@ struct hparams {
     uint32_t n_expert, n_expert_used; /* 0: the model has none */
     uint32_t n_ff_exp, n_ff_shared;
     uint32_t n_ctx_train;
+    uint32_t n_segments; /* kinds of text that tokens can be of; 0: it makes no difference */
+    uint32_t n_labels;   /* of a classifier; 0: the model has none */
+    /* Of texts, and of what a classifier looks at unless it looks at each token.  Never RANK: that
+     * is CLS, or what the family's classifiers look at. */
+    enum pooling pooling, label_pooling;
+    bool labels_tokens;
     uint32_t head_dim;  /* of keys and queries; values have the same */
     bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
     uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */

@@ -18,6 +18,8 @@ enum side {
     SIDE_V,
     SIDE_P,
     SIDE_R2,
+    SIDE_S,
+    SIDE_L,
     SIDE_N,
     SIDE_FX,
     SIDE_FS,
@@ -177,10 +179,8 @@ static int bind_model(struct weights *w, const struct binder *b, bool tied)
         if (rc == 0 && needs.model >> role & 1)
             rc = need(b, roles[role].name, w->model[role]);
     }
-    if (tied)
+    if (tied && may.model >> WEIGHT_OUTPUT & 1) /* else it has no such end: an encoder */
         w->model[WEIGHT_OUTPUT] = w->model[WEIGHT_EMBED];
-    else if (rc == 0)
-        rc = need(b, roles[WEIGHT_OUTPUT].name, w->model[WEIGHT_OUTPUT]);
     if (rc == 0)
         rc = check_rope_factors(w, WEIGHT_ROPE_FREQS, b->err);
     if (rc == 0)
@@ -345,6 +345,8 @@ static void measure_sides(struct binder *b, const struct hparams *h)
     b->side[SIDE_V] = h->n_vocab;
     b->side[SIDE_P] = h->n_ctx_train;
     b->side[SIDE_R2] = h->rope_dims / 2;
+    b->side[SIDE_S] = h->n_segments;
+    b->side[SIDE_L] = h->n_labels;
     b->side[SIDE_H] = h->n_head;
     b->side[SIDE_N] = h->n_expert;
     b->side[SIDE_FX] = h->n_ff_exp;

@@ -17,8 +17,8 @@
 
 /* role, name in GGUF ("blk.N." in front for layers), shape {inner, rows}: E embd, F ff, Q head_dim
  * * n_head, K head_dim * n_head_kv, D head_dim, H n_head, V vocab, P trained context, R2 rope_dims
- * / 2, N n_expert, FX ff of an expert, FS ff of what all rows share beside them; 1 = a vector.
- * EXP_* matrices are as many as there are experts, one behind the other. */
+ * / 2, S segments, L labels, N n_expert, FX ff of an expert, FS ff of what all rows share beside
+ * them; 1 = a vector. EXP_* matrices are as many as there are experts, one behind the other. */
 #define WEIGHTS_MODEL(X)                                                           \
     X(EMBED, "token_embd.weight", E, V)                                            \
     X(OUTPUT_NORM, "output_norm.weight", E, 1)                                     \
@@ -28,7 +28,16 @@
     X(ROPE_SHORT, "rope_factors_short.weight", R2, 1)                              \
     X(POSITIONS, "position_embd.weight", E, P)                                     \
     X(OUTPUT_NORM_BIAS, "output_norm.bias", E, 1)                                  \
-    X(OUTPUT_BIAS, "output.bias", V, 1)
+    X(OUTPUT_BIAS, "output.bias", V, 1)                                            \
+    X(SEGMENTS, "token_types.weight", E, S)                                        \
+    X(EMBED_NORM, "token_embd_norm.weight", E, 1)                                  \
+    X(EMBED_NORM_BIAS, "token_embd_norm.bias", E, 1)                               \
+    X(CLS, "cls.weight", E, E)                                                     \
+    X(CLS_BIAS, "cls.bias", E, 1)                                                  \
+    X(CLS_NORM, "cls.norm.weight", E, 1)                                           \
+    X(CLS_NORM_BIAS, "cls.norm.bias", E, 1)                                        \
+    X(CLS_OUT, "cls.output.weight", E, L)                                          \
+    X(CLS_OUT_BIAS, "cls.output.bias", L, 1)
 #define WEIGHTS_LAYER(X)                                  \
     X(ATTN_NORM, "attn_norm.weight", E, 1)                \
     X(Q, "attn_q.weight", E, Q)                           \
@@ -54,6 +63,10 @@
     X(UP_BIAS, "ffn_up.bias", F, 1)                       \
     X(DOWN_BIAS, "ffn_down.bias", E, 1)                   \
     X(FFN_POST_NORM, "post_ffw_norm.weight", E, 1)        \
+    X(ATTN_OUT_NORM, "attn_output_norm.weight", E, 1)     \
+    X(ATTN_OUT_NORM_BIAS, "attn_output_norm.bias", E, 1)  \
+    X(LAYER_NORM, "layer_output_norm.weight", E, 1)       \
+    X(LAYER_NORM_BIAS, "layer_output_norm.bias", E, 1)    \
     X(SINKS, "attn_sinks.weight", H, 1)                   \
     X(ROUTER, "ffn_gate_inp.weight", E, N)                \
     X(ROUTER_BIAS, "ffn_gate_inp.bias", N, 1)             \

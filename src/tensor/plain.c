@@ -64,6 +64,12 @@ void plain_mul(float *x, const float *y, size_t n)
         x[i] *= y[i];
 }
 
+void plain_tanh(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = tanhf(x[i]);
+}
+
 void plain_scale(float *x, float factor, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -31,6 +31,7 @@ void plain_swiglu_clamped(float *gate, const float *up, size_t n);
 void plain_sigmoid_scale(float *x, float by, size_t n);
 
 void plain_mul(float *x, const float *y, size_t n); /* x *= y */
+void plain_tanh(float *x, size_t n);                /* x = tanh(x) */
 void plain_scale(float *x, float factor, size_t n); /* x *= factor */
 void plain_softcap(float *x, float cap, size_t n);  /* x = cap * tanh(x / cap) */
 

@@ -3,17 +3,12 @@
  * models and their logits, made by tools/reference_models.py. */
 #include "llmos/session.h"
 
-#include "test.h"
+#include "reference.h"
 
 #include "base/mem.h"
-#include "model/loaded.h"
 #include "model/packfile.h"
 
-#include <fcntl.h>
-#include <math.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define N_MAX     40
 #define VOCAB_MAX 128
@@ -38,51 +33,15 @@ struct reference {
     float largest;
 };
 
-static int model_open(struct llmos_model *m, int fd, struct llmos_error *err)
-{
-    int rc;
-
-    memset(m, 0, sizeof(*m));
-    arena_init(&m->arena, 4 << 20);
-    rc = parts_map(&m->map, &fd, 1, err);
-    if (rc == 0)
-        rc = gguf_parse_parts(&m->gguf, m->map.maps, 1, err);
-    if (rc < 0)
-        return rc;
-    rc = hparams_read(&m->hparams, &m->gguf, err);
-    return rc < 0 ? rc : weights_bind(&m->weights, &m->gguf, &m->hparams, &m->arena, err);
-}
-
-static void model_close(struct llmos_model *m)
-{
-    gguf_fini(&m->gguf);
-    arena_fini(&m->arena);
-    file_unmap(&m->packed_map);
-    parts_unmap(&m->map);
-}
-
-static int reference_file(const char *name)
-{
-    const char *source = getenv("LLMOS_SOURCE");
-    char path[4096];
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/tests/data/reference/%s.gguf", source ? source : ".", name);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        TEST_FAIL("%s is missing", path);
-    return fd;
-}
-
 static void reference_open(struct reference *r, const char *name)
 {
     struct llmos_model *m = &r->model;
     const struct gguf_tensor *tokens, *logits;
     struct llmos_error err = {0};
-    int fd = reference_file(name);
+    int fd = reference_file("reference", name);
 
     memset(r, 0, sizeof(*r));
-    if (model_open(m, fd, &err) < 0)
+    if (reference_open_model(m, fd, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
     close(fd);
     tokens = gguf_find_tensor(&m->gguf, "reference.tokens");
@@ -101,7 +60,7 @@ static void reference_open(struct reference *r, const char *name)
 
 static void reference_close(struct reference *r)
 {
-    model_close(&r->model);
+    reference_close_model(&r->model);
 }
 
 static llmos_context *context_of(const struct reference *r, uint32_t threads, uint32_t batch,
@@ -164,8 +123,7 @@ TEST(every_family_computes_what_transformers_computes)
 
         reference_open(&r, names[i]);
         error = error_of(&r, NULL, all);
-        if (getenv("VERBOSE"))
-            printf("# %s: %.2g\n", names[i], error);
+        reference_print(&r.model, names[i], error);
         if (!(error < TOLERANCE))
             TEST_FAIL("%s differs by %g of its largest logit", names[i], error);
         reference_close(&r);
@@ -238,15 +196,15 @@ TEST(every_family_gives_the_same_bytes_however_it_is_cut)
 TEST(every_family_survives_every_failed_allocation)
 {
     for (size_t i = 0; i < NAMES; i++) {
-        int fd = reference_file(names[i]);
+        int fd = reference_file("reference", names[i]);
 
         EVERY_ALLOCATION_FAILS
         {
             struct llmos_model m;
-            int rc = model_open(&m, fd, NULL);
+            int rc = reference_open_model(&m, fd, NULL);
 
             CHECK(rc == 0 || rc == LLMOS_ENOMEM);
-            model_close(&m);
+            reference_close_model(&m);
         }
         close(fd);
     }
