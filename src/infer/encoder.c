@@ -40,7 +40,7 @@ struct llmos_encoder {
 
 static bool sees_text(const struct llmos_encoder *e)
 {
-    return e->model->hparams.family->is_encoder;
+    return e->model->hparams.is_encoder;
 }
 
 /* Tokens of one run. */
@@ -102,7 +102,7 @@ static enum llmos_pooling pooling_of(const struct hparams *h)
     case POOLING_LAST:
         return LLMOS_POOLING_LAST;
     default:
-        return h->family->is_encoder ? LLMOS_POOLING_MEAN : LLMOS_POOLING_LAST;
+        return h->is_encoder ? LLMOS_POOLING_MEAN : LLMOS_POOLING_LAST;
     }
 }
 

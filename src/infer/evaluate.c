@@ -69,7 +69,7 @@ int evaluator_create(struct evaluator **out, const llmos_model *m, const struct 
     struct evaluator *e;
     int rc;
 
-    if (m->hparams.family->is_encoder)
+    if (m->hparams.is_encoder)
         return fail(err, LLMOS_EUNSUPPORTED,
                     "a model of architecture '%s' reads whole texts and expects no next token",
                     m->hparams.architecture);

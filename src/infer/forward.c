@@ -304,7 +304,7 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
                           .arch = arch,
                           .backend = backend,
                           .limits = *limits,
-                          .sees_text = h->family->is_encoder};
+                          .sees_text = h->is_encoder};
     plan(f, &f->before, &arch->before);
     plan(f, &f->layer, &arch->layer);
     plan(f, &f->after, &arch->after);

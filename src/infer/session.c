@@ -347,7 +347,7 @@ static int create(llmos_context **context, const llmos_model *model,
     if (!arch)
         return fail(err, LLMOS_EUNSUPPORTED, "architecture '%s' cannot be run",
                     model->hparams.architecture);
-    if (model->hparams.family->is_encoder)
+    if (model->hparams.is_encoder)
         return fail(
             err, LLMOS_EUNSUPPORTED,
             "a model of architecture '%s' reads whole texts and generates none; it embeds or "

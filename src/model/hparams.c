@@ -89,6 +89,7 @@ static int read_architecture(struct hparams *h, const struct gguf *g, struct llm
     if (!h->family)
         return unknown_family(name, err);
     h->activation = h->family->activation;
+    h->is_encoder = h->family->is_encoder;
     clean_name(h->architecture, sizeof(h->architecture), name);
     rc = gguf_get_str(g, "general.name", &name, err);
     if (rc > 0)
@@ -398,13 +399,13 @@ static int read_pooling(struct hparams *h, const struct gguf *g, struct llmos_er
 /* Whether a key agrees with how the family is computed. */
 static int read_direction(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
-    bool is_causal = !h->family->is_encoder;
+    bool is_causal = !h->is_encoder;
     char key[96];
     int rc = gguf_get_bool(g, key_of(h, "attention.causal", key), &is_causal, err);
 
     if (rc < 0)
         return rc;
-    if (is_causal == h->family->is_encoder)
+    if (is_causal == h->is_encoder)
         return fail(err, LLMOS_EUNSUPPORTED,
                     "key '%s' is %s, but this version computes architecture '%s' so that tokens "
                     "see %s",

@@ -44,6 +44,7 @@ struct hparams {
     uint32_t head_dim;  /* of keys and queries; values have the same */
     bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
     uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */
+    bool is_encoder;    /* tokens see the whole text, and vectors come out */
     enum activation activation;
     float rms_eps;   /* of RMSNorm or LayerNorm, whichever the family has */
     float rope_base; /* "theta", usually 10000 */

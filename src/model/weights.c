@@ -179,8 +179,12 @@ static int bind_model(struct weights *w, const struct binder *b, bool tied)
         if (rc == 0 && needs.model >> role & 1)
             rc = need(b, roles[role].name, w->model[role]);
     }
-    if (tied && may.model >> WEIGHT_OUTPUT & 1) /* else it has no such end: an encoder */
-        w->model[WEIGHT_OUTPUT] = w->model[WEIGHT_EMBED];
+    if (may.model >> WEIGHT_OUTPUT & 1) { /* else it has no such end: an encoder */
+        if (tied)
+            w->model[WEIGHT_OUTPUT] = w->model[WEIGHT_EMBED];
+        else if (rc == 0)
+            rc = need(b, roles[WEIGHT_OUTPUT].name, w->model[WEIGHT_OUTPUT]);
+    }
     if (rc == 0)
         rc = check_rope_factors(w, WEIGHT_ROPE_FREQS, b->err);
     if (rc == 0)
