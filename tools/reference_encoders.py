@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import transformers
 
-from reference_models import from_q8_0, q8_0, randomise, write
+import reference_models
+from reference_models import from_q8_0, q8_0, randomise, round_cache, write
 
 MEAN, CLS, LAST, RANK = 1, 2, 3, 4
 
@@ -24,6 +25,16 @@ BERT = {"embeddings.word_embeddings": "token_embd", "embeddings.position_embeddi
 BERT_LAYER = {"attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
               "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
               "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}
+NOMIC = {"embeddings.word_embeddings": "token_embd", "embeddings.token_type_embeddings": "token_types",
+         "embeddings.LayerNorm": "token_embd_norm"}
+NOMIC_LAYER = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+               "self_attn.o_proj": "attn_output", "post_attention_layernorm": "attn_output_norm",
+               "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+               "post_mlp_layernorm": "layer_output_norm"}
+MODERN = {"embeddings.tok_embeddings": "token_embd", "embeddings.norm": "token_embd_norm", "final_norm": "output_norm",
+          "head.dense": "cls", "head.norm": "cls.norm", "classifier": "cls.output"}
+MODERN_LAYER = {"attn_norm": "attn_norm", "attn.Wqkv": "attn_qkv", "attn.Wo": "attn_output", "mlp_norm": "ffn_norm",
+                "mlp.Wi": "ffn_up", "mlp.Wo": "ffn_down"}
 HEADS = {"pooler.dense": "cls", "classifier.dense": "cls", "classifier.out_proj": "cls.output", "classifier": "cls.output"}
 
 
@@ -40,14 +51,18 @@ def renamed(key, names, layer):
     return to and f"{to}.{kind}"
 
 
+DECODER = {"embed_tokens": "token_embd", "norm": "output_norm"}
+
+
 def pooled(hidden, pooling):
+    """The vector of a text; that of a model with labels is what these look at."""
     return hidden.mean(0) if pooling == MEAN else hidden[-1 if pooling == LAST else 0]
 
 
 def ask(model, tokens, second):
     """What the judge says: vectors of all tokens, and scores where it has any."""
     more = {}
-    if second < tokens.shape[1]:
+    if second < tokens.shape[1] and model.config.type_vocab_size > 1:
         more["token_type_ids"] = (torch.arange(tokens.shape[1]) >= second).long()[None]
     with torch.no_grad():
         out = model(tokens, output_hidden_states=True, **more)
@@ -82,7 +97,7 @@ def make(folder, name, arch, model, names, layer, n=70, second=None, pooling=MEA
             tensors[to] = w.astype(np.float32)
         else:
             tensors[to] = q8_0(w) if quantise else w.astype(np.float16)
-    vector = pooled(hidden, pooling)
+    vector = pooled(hidden, MEAN if getattr(c, "classifier_pooling", "") == "mean" else pooling)
     tensors["reference.tokens"] = tokens[0].numpy().astype(np.float32)
     tensors["reference.second"] = np.array([second], np.float32)
     tensors["reference.vector"] = np.ascontiguousarray(vector)
@@ -91,8 +106,10 @@ def make(folder, name, arch, model, names, layer, n=70, second=None, pooling=MEA
     head = {"general.architecture": arch, "block_count": c.num_hidden_layers,
             "context_length": c.max_position_embeddings - cut, "embedding_length": c.hidden_size,
             "feed_forward_length": c.intermediate_size, "attention.head_count": c.num_attention_heads,
-            "attention.layer_norm_epsilon": getattr(c, "layer_norm_eps", None) or c.norm_eps,
-            "attention.causal": False, "pooling_type": pooling, **(keys or {})}
+            "pooling_type": pooling, **(keys or {})}
+    if names is not DECODER:
+        head["attention.causal"] = False
+        head["attention.layer_norm_epsilon"] = getattr(c, "layer_norm_eps", None) or c.norm_eps
     head = {k if k.startswith("general.") else f"{arch}.{k}": v for k, v in head.items()}
     write(f"{folder}/{name}.gguf", head, tensors)
     print(f"{name}: {sum(t.nbytes for t in tensors.values())} bytes, largest number of the vector {abs(vector).max():.3f}"
@@ -121,7 +138,134 @@ def bert_q8_0(folder, name):
     make(folder, name, "bert", bert("Model"), BERT, BERT_LAYER, quantise=True)
 
 
-MODELS = [bert_mean, bert_first, bert_q8_0]
+def bert_tanh(folder, name):
+    make(folder, name, "bert", bert("Model", hidden_act="gelu_new"), BERT, BERT_LAYER, n=20,
+         keys={"hidden_activation": "gelu_new"})
+
+
+def labels(n):
+    return {"classifier.output_labels": [f"kind {i}" for i in range(n)]}
+
+
+def bert_classify(folder, name, **more):
+    make(folder, name, "bert", bert("ForSequenceClassification", num_labels=5), {**BERT, **HEADS}, BERT_LAYER,
+         pooling=RANK, second=31, keys=labels(5), **more)
+
+
+def bert_classify_q8_0(folder, name):
+    bert_classify(folder, name, quantise=True)
+
+
+def bert_rank(folder, name):
+    make(folder, name, "bert", bert("ForSequenceClassification", num_labels=1), {**BERT, **HEADS}, BERT_LAYER,
+         pooling=RANK, second=9, n=41)
+
+
+def bert_tokens(folder, name):
+    make(folder, name, "bert", bert("ForTokenClassification", num_labels=3), {**BERT, **HEADS}, BERT_LAYER,
+         keys={**labels(3), "classifier.labels_tokens": True})
+
+
+def roberta(kind, **changes):
+    config = transformers.RobertaConfig(**{**SMALL, "max_position_embeddings": 82, "type_vocab_size": 1, "pad_token_id": 1,
+                                           **changes})
+    return getattr(transformers, "Roberta" + kind)(config)
+
+
+def roberta_mean(folder, name):
+    make(folder, name, "bert", roberta("Model"), BERT, BERT_LAYER, cut=2)
+
+
+def roberta_classify(folder, name):
+    make(folder, name, "bert", roberta("ForSequenceClassification", num_labels=4), {**BERT, **HEADS}, BERT_LAYER,
+         pooling=RANK, cut=2, second=20, keys=labels(4))
+
+
+def roberta_tokens(folder, name):
+    make(folder, name, "bert", roberta("ForTokenClassification", num_labels=7), {**BERT, **HEADS}, BERT_LAYER,
+         cut=2, n=17, keys={"classifier.labels_tokens": True})
+
+
+def nomic_mean(folder, name):
+    config = transformers.NomicBertConfig(**{**SMALL, "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}})
+    make(folder, name, "nomic-bert", transformers.NomicBertModel(config), NOMIC, NOMIC_LAYER,
+         keys={"rope.freq_base": 1000.0})
+
+
+LOCAL = 16
+
+
+def modern(kind, **changes):
+    rope = {"full_attention": {"rope_type": "default", "rope_theta": 160000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}
+    config = transformers.ModernBertConfig(**{
+        **SMALL, "num_hidden_layers": 5, "intermediate_size": 40, "local_attention": LOCAL, "max_position_embeddings": 160,
+        "rope_parameters": rope, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2, **changes})
+    return getattr(transformers, "ModernBert" + kind)(config)
+
+
+def make_modern(folder, name, model, pooling=MEAN, n=120, keys=None, **more):
+    make(folder, name, "modern-bert", model, MODERN, MODERN_LAYER, pooling=pooling, n=n, **more,
+         keys={"rope.freq_base": 160000.0, "rope.freq_base_swa": 10000.0, "attention.sliding_window": LOCAL,
+               "attention.sliding_window_pattern": 3, **(keys or {})})
+
+
+def modern_mean(folder, name):
+    make_modern(folder, name, modern("Model"))
+
+
+def modern_q8_0(folder, name):
+    make_modern(folder, name, modern("Model", intermediate_size=64, num_hidden_layers=2), quantise=True)
+
+
+def modern_biases(folder, name):
+    make_modern(folder, name, modern("Model", attention_bias=True, mlp_bias=True, norm_bias=True, num_hidden_layers=2),
+                pooling=CLS, n=90)
+
+
+def modern_silu(folder, name):
+    make_modern(folder, name, modern("Model", hidden_activation="silu", num_hidden_layers=2), n=40,
+                keys={"hidden_activation": "silu"})
+
+
+def modern_classify(folder, name):
+    make_modern(folder, name, modern("ForSequenceClassification", num_labels=3, classifier_pooling="mean"), pooling=RANK,
+                keys=labels(3))
+
+
+def modern_classify_first(folder, name):
+    make_modern(folder, name, modern("ForSequenceClassification", num_labels=3, classifier_pooling="cls", num_hidden_layers=2),
+                pooling=RANK, keys={"classifier.pooling_type": CLS})
+
+
+def modern_tokens(folder, name):
+    make_modern(folder, name, modern("ForTokenClassification", num_labels=2, num_hidden_layers=2),
+                keys={"classifier.labels_tokens": True})
+
+
+# Models that generate, longer than what is computed together.
+
+def qwen3(folder, name, pooling, **keys):
+    config = transformers.Qwen3Config(**{**SMALL, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 320})
+    model = transformers.Qwen3Model(config)
+    round_cache(model)
+    layer = {k: v for k, v in reference_models.LLAMA.items()}
+    make(folder, name, "qwen3", model, DECODER, layer, pooling=pooling, n=300,
+         keys={"attention.head_count_kv": 2, "attention.key_length": 8, "attention.value_length": 8,
+               "attention.layer_norm_rms_epsilon": config.rms_norm_eps, **keys})
+
+
+def qwen3_last(folder, name):
+    qwen3(folder, name, LAST)
+
+
+def qwen3_mean(folder, name):
+    qwen3(folder, name, MEAN)
+
+
+MODELS = [bert_mean, bert_first, bert_q8_0, bert_tanh, bert_classify, bert_classify_q8_0, bert_rank, bert_tokens, roberta_mean,
+          roberta_classify, roberta_tokens, nomic_mean, modern_mean, modern_q8_0, modern_biases, modern_silu, modern_classify,
+          modern_classify_first, modern_tokens, qwen3_last, qwen3_mean]
 
 
 def main():

@@ -8,11 +8,23 @@ static const struct {
     const char *name;
     const struct arch *arch;
 } families[] = {
-    {"qwen2moe", &arch_llama}, {"qwen3moe", &arch_llama},  {"gpt-oss", &arch_llama},
-    {"llama", &arch_llama},    {"qwen2", &arch_llama},     {"qwen3", &arch_llama},
-    {"phi3", &arch_llama},     {"granite", &arch_llama},   {"gemma", &arch_gemma},
-    {"gemma2", &arch_gemma},   {"gemma3", &arch_gemma},    {"olmo2", &arch_olmo2},
-    {"gpt2", &arch_gpt2},      {"starcoder2", &arch_gpt2}, {"bert", &arch_bert},
+    {"qwen2moe", &arch_llama},
+    {"qwen3moe", &arch_llama},
+    {"gpt-oss", &arch_llama},
+    {"llama", &arch_llama},
+    {"qwen2", &arch_llama},
+    {"qwen3", &arch_llama},
+    {"phi3", &arch_llama},
+    {"granite", &arch_llama},
+    {"gemma", &arch_gemma},
+    {"gemma2", &arch_gemma},
+    {"gemma3", &arch_gemma},
+    {"olmo2", &arch_olmo2},
+    {"gpt2", &arch_gpt2},
+    {"starcoder2", &arch_gpt2},
+    {"bert", &arch_bert},
+    {"nomic-bert", &arch_nomic},
+    {"modern-bert", &arch_modernbert},
 };
 
 const struct arch *arch_by_name(const char *name)
@@ -21,4 +33,17 @@ const struct arch *arch_by_name(const char *name)
         if (strcmp(families[i].name, name) == 0)
             return families[i].arch;
     return NULL;
+}
+
+const struct arch_ops *arch_head(const struct arch *arch, const struct weights *w)
+{
+    static const struct arch_op labels[] = {
+        {OP_LINEAR, SLOT_LOGITS, SLOT_P, SLOT_NONE, WEIGHT_CLS_OUT},
+        {OP_BIAS, SLOT_LOGITS, SLOT_NONE, SLOT_NONE, WEIGHT_CLS_OUT_BIAS},
+    };
+    static const struct arch_ops none = {NULL, 0}, direct = ARCH_OPS(labels);
+
+    if (!w->model[WEIGHT_CLS_OUT])
+        return &none;
+    return w->model[WEIGHT_CLS] ? &arch->head : &direct;
 }

@@ -32,28 +32,28 @@ enum arch_slot {
 };
 
 enum arch_op_kind {
-    OP_EMBED,     /* out = row `token` of the weight */
-    OP_POSITION,  /* out += row `position` of the weight */
-    OP_SEGMENT,   /* out += row `segment` of the weight: which text of a pair it is */
-    OP_NORM,      /* out = rmsnorm(a) * weight */
-    OP_LAYERNORM, /* out = layernorm(a) * weight + bias */
-    OP_LINEAR,    /* out = weight * a */
-    OP_BIAS,      /* out += weight */
-    OP_HEAD_NORM, /* every head of out becomes rmsnorm(head) * weight, in place */
-    OP_ROPE,      /* every head of out is rotated by the position, in place */
-    OP_STORE,     /* a and b become keys and values of this layer at the position */
-    OP_ATTEND,    /* out = attention of the query heads in a over the positions stored so far */
+    OP_EMBED,       /* out = row `token` of the weight */
+    OP_POSITION,    /* out += row `position` of the weight */
+    OP_SEGMENT,     /* out += row `segment` of the weight: which text of a pair it is */
+    OP_NORM,        /* out = rmsnorm(a) * weight */
+    OP_LAYERNORM,   /* out = layernorm(a) * weight + bias */
+    OP_LINEAR,      /* out = weight * a */
+    OP_BIAS,        /* out += weight */
+    OP_HEAD_NORM,   /* every head of out becomes rmsnorm(head) * weight, in place */
+    OP_ROPE,        /* every head of out is rotated by the position, in place */
+    OP_STORE,       /* a and b become keys and values of this layer at the position */
+    OP_ATTEND,      /* out = attention of the query heads in a over the positions stored so far */
     OP_ATTEND_TEXT, /* out = attention of the query heads in SLOT_Q over keys a and values b of all
                      * rows, which are one text */
-    OP_GLU,       /* out = activation(out) * a, that of the family (family.h) */
-    OP_ACTIVATE,  /* out = activation(out) */
-    OP_TANH,      /* out = tanh(out) */
-    OP_ADD,       /* out += a */
-    OP_ROUTE,     /* the experts of the row are chosen by a */
-    OP_EXPERTS,   /* out = those experts of a, by their weights */
-    OP_GATE,      /* out *= sigmoid(the number in a) */
-    OP_SCALE,     /* out *= factor */
-    OP_SOFTCAP,   /* out = factor * tanh(out / factor) */
+    OP_GLU,         /* out = activation(out) * a, that of the family (family.h) */
+    OP_ACTIVATE,    /* out = activation(out) */
+    OP_TANH,        /* out = tanh(out) */
+    OP_ADD,         /* out += a */
+    OP_ROUTE,       /* the experts of the row are chosen by a */
+    OP_EXPERTS,     /* out = those experts of a, by their weights */
+    OP_GATE,        /* out *= sigmoid(the number in a) */
+    OP_SCALE,       /* out *= factor */
+    OP_SOFTCAP,     /* out = factor * tanh(out / factor) */
     OP_KINDS
 };
 
@@ -71,6 +71,7 @@ struct arch_op {
     enum weight_role weight;
     enum weight_role bias; /* of OP_LAYERNORM */
     enum arch_factor factor;
+    bool copies; /* of OP_LAYERNORM: in a layer without the weight out = a */
 };
 
 struct arch_ops {
@@ -83,15 +84,17 @@ struct arch_ops {
     }
 #define ARCH_OPS_MAX 40 /* of one table */
 
-/* What comes behind the last layer may be nothing: an encoder ends with vectors. */
+/* Encoders end with vectors: then what comes behind the last layer may be nothing.  head: what a
+ * classifier does with those in SLOT_P. */
 struct arch {
-    struct arch_ops before, layer, after;
+    struct arch_ops before, layer, after, head;
 };
 
-extern const struct arch arch_llama, arch_gemma, arch_olmo2, arch_gpt2, arch_bert;
+extern const struct arch arch_llama, arch_gemma, arch_olmo2, arch_gpt2, arch_bert, arch_nomic,
+    arch_modernbert;
 
-/* What labels a vector, or nothing where the model has no classifier. */
-const struct arch_ops *arch_head(const struct weights *w);
+/* The head of a model: without a dense layer in between where it has none, or nothing at all. */
+const struct arch_ops *arch_head(const struct arch *arch, const struct weights *w);
 
 const struct arch *arch_by_name(const char *name); /* of a family; NULL: no such */
 

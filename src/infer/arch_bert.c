@@ -34,6 +34,15 @@ static const struct arch_op layer[] = {
     {OP_ADD,      SLOT_X,      SLOT_Y,    SLOT_NONE, 0},
     {OP_LAYERNORM, SLOT_X,     SLOT_X,    SLOT_NONE, WEIGHT_LAYER_NORM, WEIGHT_LAYER_NORM_BIAS},
 };
+
+static const struct arch_op head[] = {
+    {OP_LINEAR,   SLOT_Y,      SLOT_P,    SLOT_NONE, WEIGHT_CLS},
+    {OP_BIAS,     SLOT_Y,      SLOT_NONE, SLOT_NONE, WEIGHT_CLS_BIAS},
+    {OP_TANH,     SLOT_Y,      SLOT_NONE, SLOT_NONE, 0},
+    {OP_LINEAR,   SLOT_LOGITS, SLOT_Y,    SLOT_NONE, WEIGHT_CLS_OUT},
+    {OP_BIAS,     SLOT_LOGITS, SLOT_NONE, SLOT_NONE, WEIGHT_CLS_OUT_BIAS},
+};
 /* clang-format on */
 
-const struct arch arch_bert = {ARCH_OPS(before), ARCH_OPS(layer), {NULL, 0}};
+const struct arch arch_bert = {
+    .before = ARCH_OPS(before), .layer = ARCH_OPS(layer), .head = ARCH_OPS(head)};

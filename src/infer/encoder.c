@@ -58,7 +58,7 @@ static void cut(struct llmos_encoder *e, struct carve *c)
         .rows_max = rows_max(e),
         .logits_max = e->info.classifier == LLMOS_CLASSIFIER_TOKEN ? e->info.tokens_max : 1,
         .context_tokens = e->info.tokens_max,
-        .head = arch_head(&e->model->weights),
+        .head = arch_head(arch_by_name(h->architecture), &e->model->weights),
     };
     uint32_t pages = (uint32_t)kv_pages_for(e->info.tokens_max);
 
@@ -94,7 +94,7 @@ static int check_options(const struct llmos_encoder *e, struct llmos_error *err)
 
 static enum llmos_pooling pooling_of(const struct hparams *h)
 {
-    switch (h->pooling) {
+    switch (h->pooling == POOLING_RANK ? h->label_pooling : h->pooling) {
     case POOLING_MEAN:
         return LLMOS_POOLING_MEAN;
     case POOLING_CLS:
@@ -343,7 +343,9 @@ static size_t fill_head(struct llmos_encoder *e, const struct text *text)
                    width * sizeof(float));
         return n;
     }
-    pool_text(e, text, LLMOS_POOLING_CLS);
+    pool_text(e, text,
+              e->model->hparams.label_pooling == POOLING_MEAN ? LLMOS_POOLING_MEAN
+                                                              : LLMOS_POOLING_CLS);
     for (uint32_t k = 0; k < width; k++)
         forward_head_row(&e->forward, 0)[k] = (float)e->sums[k];
     return 1;

@@ -68,7 +68,7 @@ static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_
         return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
     if (op->kind == OP_GLU || op->kind == OP_ACTIVATE)
         return (made >> op->out & 1) != 0;
-    return !has_weight(op) || weights_get(f->w, 0, op->weight);
+    return !has_weight(op) || op->copies || weights_get(f->w, 0, op->weight);
 }
 
 static bool made_here(const struct stage *s, enum arch_slot slot)
@@ -378,7 +378,9 @@ static void normalise(const struct forward *f, const struct arch_op *op, const f
     const struct tensor *w = weight(f, f->layer_now, op);
     const struct tensor *bias = op->bias ? weights_get(f->w, f->layer_now, op->bias) : NULL;
 
-    if (op->kind == OP_NORM)
+    if (!w)
+        memcpy(out, x, f->slot_width[op->a] * sizeof(*x));
+    else if (op->kind == OP_NORM)
         f->backend->rmsnorm(x, w->data, w->shape[0], f->h->rms_eps, out);
     else
         plain_layernorm(x, w->data, bias ? bias->data : NULL, w->shape[0], f->h->rms_eps, out);

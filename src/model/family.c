@@ -121,6 +121,25 @@ static const struct family families[] = {
      .is_encoder = true,
      .layer_norm = true,
      .no_rope = true},
+    {.name = "nomic-bert",
+     .needs = {M(EMBED) | M(SEGMENTS) | EMBED_NORMS, ATTENTION | GATED | OUT_NORMS},
+     .is_encoder = true,
+     .layer_norm = true,
+     .rope_halves = true},
+    {.name = "modern-bert",
+     .needs = {ENDS | M(EMBED_NORM), PRE_NORMS | ATTENTION | GATED},
+     .may = {M(EMBED_NORM_BIAS) | M(OUTPUT_NORM_BIAS) | HEAD | M(CLS_NORM) | M(CLS_NORM_BIAS),
+             L(ATTN_NORM_BIAS) | L(FFN_NORM_BIAS) | ATTN_BIASES | L(GATE_BIAS) | L(UP_BIAS) |
+                 L(DOWN_BIAS)},
+     .later = L(ATTN_NORM) | L(ATTN_NORM_BIAS),
+     .activation = ACTIVATION_GELU,
+     .is_encoder = true,
+     .layer_norm = true,
+     .rope_halves = true,
+     .window_pattern = 3,
+     .window_behind = true,
+     .window_rope_base = 10000,
+     .labels_mean = true},
 };
 
 #define COUNT (sizeof(families) / sizeof(families[0]))

@@ -27,6 +27,7 @@ enum activation {
 struct family {
     const char *name;
     struct family_roles needs, may; /* what a file must have, and what it may have besides */
+    uint64_t later;                 /* roles that layer 0 may lack */
     uint64_t expert_needs;          /* of a layer, where the model has experts; 0: it cannot */
     bool experts_only;              /* it must have some */
     bool experts_share_all;         /* their weights are shares of all, else of those chosen */
@@ -41,7 +42,9 @@ struct family {
     bool scales_embedding;             /* by the square root of the width */
     float attn_softcap, logit_softcap; /* where the file names none */
     uint32_t window;                   /* where the file names none */
-    uint32_t window_pattern;           /* every n-th layer looks back without limit; 0: none does */
+    uint32_t window_pattern;           /* every n-th layer looks without limit; 0: none does */
+    bool window_behind;                /* of n layers the first has no limit, else the last */
+    bool labels_mean;                  /* classifiers look at the mean, else at the first token */
     float window_rope_base;            /* of layers with a window; 0: that of all layers */
     /* Models of so many layers divide scores by the root of width / heads, not of the head: no key
      * says so.  0: none. */

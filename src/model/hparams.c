@@ -281,7 +281,9 @@ static int read_window(struct hparams *h, const struct gguf *g, struct llmos_err
 
     h->window = h->family->window;
     h->window_pattern = h->family->window_pattern;
-    rc = get_u32(g, h, "attention.sliding_window", 0, HPARAMS_CONTEXT_MAX, &h->window, err);
+    h->window_behind = h->family->window_behind;
+    rc = get_u32(g, h, "attention.sliding_window", h->is_encoder, HPARAMS_CONTEXT_MAX, &h->window,
+                 err);
     if (rc >= 0)
         rc = get_u32(g, h, "attention.sliding_window_pattern", 0, HPARAMS_LAYERS_MAX,
                      &h->window_pattern, err);
@@ -377,25 +379,6 @@ static int count_rows(const struct gguf *g, const char *name, size_t most, uint3
     return 0;
 }
 
-static int read_pooling(struct hparams *h, const struct gguf *g, struct llmos_error *err)
-{
-    uint32_t type = POOLING_NONE;
-    int rc = get_u32(g, h, "pooling_type", 0, UINT32_MAX, &type, err);
-
-    if (rc < 0)
-        return rc;
-    if (type > POOLING_RANK)
-        return fail(err, LLMOS_EUNSUPPORTED,
-                    "key '%s.pooling_type' is %" PRIu32
-                    "; this version knows: 0 none, 1 mean, 2 first token, 3 last token, 4 rank",
-                    h->architecture, type);
-    if (type == POOLING_RANK && h->n_labels == 0)
-        return fail(err, LLMOS_EFORMAT,
-                    "the file lacks tensor 'cls.output.weight', which a model that ranks needs");
-    h->pooling = (enum pooling)type;
-    return 0;
-}
-
 /* Whether a key agrees with how the family is computed. */
 static int read_direction(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
@@ -414,15 +397,81 @@ static int read_direction(struct hparams *h, const struct gguf *g, struct llmos_
     return 0;
 }
 
+/* What the file's name for it is among the names of transformers. */
+static int read_activation(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    static const struct {
+        const char *name;
+        enum activation activation;
+    } known[] = {{"gelu", ACTIVATION_GELU},
+                 {"gelu_new", ACTIVATION_GELU_TANH},
+                 {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+                 {"silu", ACTIVATION_SILU},
+                 {"swish", ACTIVATION_SILU}};
+    struct str name;
+    char key[96];
+    int rc = gguf_get_str(g, key_of(h, "hidden_activation", key), &name, err);
+
+    if (rc <= 0)
+        return rc;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (str_is(name, known[i].name)) {
+            h->activation = known[i].activation;
+            return 0;
+        }
+    return fail(err, LLMOS_EUNSUPPORTED,
+                "key '%s' is '%.*s'; this version knows: gelu gelu_new gelu_pytorch_tanh silu", key,
+                (int)(name.len < 40 ? name.len : 40), name.at);
+}
+
+/* 1: read; 0: absent. */
+static int get_pooling(const struct gguf *g, const struct hparams *h, const char *name,
+                       enum pooling most, enum pooling *out, struct llmos_error *err)
+{
+    uint32_t type = POOLING_NONE;
+    int rc = get_u32(g, h, name, 0, UINT32_MAX, &type, err);
+
+    if (rc == 1 && type > most)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "key '%s.%s' is %" PRIu32
+                    "; this version knows: 0 none, 1 mean, 2 first token, 3 last token, 4 rank",
+                    h->architecture, name, type);
+    if (rc == 1)
+        *out = (enum pooling)type;
+    return rc;
+}
+
+/* What a classifier says something about, and what it looks at: keys of our own, since llama.cpp
+ * knows only classifiers of texts, which look at what their family does. */
+static int read_classifier(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    char key[96];
+    int rc = count_rows(g, "cls.output.weight", HPARAMS_LABELS_MAX, &h->n_labels, err);
+
+    h->label_pooling = h->family->labels_mean ? POOLING_MEAN : POOLING_CLS;
+    if (rc == 0)
+        rc = get_pooling(g, h, "classifier.pooling_type", POOLING_CLS, &h->label_pooling, err);
+    if (rc >= 0)
+        rc = gguf_get_bool(g, key_of(h, "classifier.labels_tokens", key), &h->labels_tokens, err);
+    return rc < 0 ? rc : 0;
+}
+
 static int read_encoder(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
     int rc = read_direction(h, g, err);
 
+    if (rc == 0 && h->is_encoder)
+        rc = read_activation(h, g, err);
     if (rc == 0)
         rc = count_rows(g, "token_types.weight", HPARAMS_SEGMENTS_MAX, &h->n_segments, err);
     if (rc == 0)
-        rc = count_rows(g, "cls.output.weight", HPARAMS_LABELS_MAX, &h->n_labels, err);
-    return rc < 0 ? rc : read_pooling(h, g, err);
+        rc = read_classifier(h, g, err);
+    if (rc == 0)
+        rc = get_pooling(g, h, "pooling_type", POOLING_RANK, &h->pooling, err);
+    if (rc >= 0 && h->pooling == POOLING_RANK && h->n_labels == 0)
+        return fail(err, LLMOS_EFORMAT,
+                    "the file lacks tensor 'cls.output.weight', which a model that ranks needs");
+    return rc < 0 ? rc : 0;
 }
 
 /* The type that most bytes have. */

@@ -54,9 +54,11 @@ struct hparams {
     float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow;
     bool yarn_between;      /* the ramp begins and ends between pairs, else at whole ones */
     float window_rope_base; /* of layers with a window, which are not scaled; 0: as all others */
-    /* Queries of layers with a window see the last `window` keys; of every window_pattern layers
+    /* Queries of layers with a window see the last `window` keys, in encoders those at most half of
+     * it away; of every window_pattern layers
      * the last one has none (0: all have).  0: no layer has one. */
     uint32_t window, window_pattern;
+    bool window_behind; /* the first of them, not the last */
     /* Factors, 0: none.  attn_scale: of scores, where it is not 1 / sqrt(head_dim). */
     float embedding_scale, residual_scale, attn_scale, logit_scale;
     float attn_softcap, logit_softcap; /* x becomes cap * tanh(x / cap); 0: it stays */
@@ -73,7 +75,8 @@ static inline uint64_t hparams_kv_bytes(const struct hparams *h)
 
 static inline bool hparams_has_window(const struct hparams *h, uint32_t layer)
 {
-    return h->window && (!h->window_pattern || (layer + 1) % h->window_pattern != 0);
+    return h->window &&
+           (!h->window_pattern || (layer + !h->window_behind) % h->window_pattern != 0);
 }
 
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err);

@@ -46,6 +46,7 @@ static const struct fused {
     {"attn_qkv.weight", {WEIGHT_Q, WEIGHT_K, WEIGHT_V}, 3},
     {"attn_qkv.bias", {WEIGHT_Q_BIAS, WEIGHT_K_BIAS, WEIGHT_V_BIAS}, 3},
     {"ffn_up.weight", {WEIGHT_GATE, WEIGHT_UP}, 2},
+    {"ffn_up.bias", {WEIGHT_GATE_BIAS, WEIGHT_UP_BIAS}, 2},
 };
 #define FUSED_COUNT (sizeof(fused) / sizeof(fused[0]))
 
@@ -53,6 +54,7 @@ struct binder {
     const struct gguf *g;
     const char *family;
     struct family_roles needs, may;
+    uint64_t later;
     struct arena *arena; /* for views */
     size_t side[SIDE_COUNT];
     struct llmos_error *err;
@@ -252,25 +254,28 @@ static int bind_fused(const struct weights *w, const struct binder *b, uint32_t 
         return 0;
     for (unsigned i = 0; i < set->count; i++)
         length += length_of(b, set->parts[i]);
-    if (t->t.shape[1] != length && strcmp(set->name, roles[set->parts[1]].name) == 0)
+    if (t->t.shape[is_vector(set->parts[0]) ? 0 : 1] != length &&
+        strcmp(set->name, roles[set->parts[1]].name) == 0)
         return 0; /* it is the second part, and the first one is missing */
     rc = check(b, t, set->parts[0], length);
     return rc < 0 ? rc : bind_views(w, b, layer, set, &t->t);
 }
 
-/* Optional tensors are in all layers or in none: the first one decides. */
+/* Optional tensors are in all layers or in none: the first one decides; or the second one, where
+ * the first may lack them. */
 static int bind_layer_role(const struct weights *w, const struct binder *b, uint32_t layer,
                            enum weight_role role)
 {
     struct layer_name name = layer_name(layer, roles[role].name);
     const struct tensor **slot = slot_of(w, layer, role);
-    bool needed = b->needs.layer >> (role - WEIGHT_MODEL_COUNT) & 1;
+    uint32_t first = b->later >> (role - WEIGHT_MODEL_COUNT) & 1;
+    bool needed = layer >= first && (b->needs.layer >> (role - WEIGHT_MODEL_COUNT) & 1);
     int rc = *slot ? 0 : bind_role(b, name.text, role, slot);
 
-    if (rc == 0 && layer > 0 && *slot && !*slot_of(w, 0, role))
-        return fail(b->err, LLMOS_EFORMAT, "the file has tensor '%s', but none in layer 0",
-                    name.text);
-    if (rc == 0 && (needed || *slot_of(w, 0, role)))
+    if (rc == 0 && layer > first && *slot && !*slot_of(w, first, role))
+        return fail(b->err, LLMOS_EFORMAT, "the file has tensor '%s', but none in layer %" PRIu32,
+                    name.text, first);
+    if (rc == 0 && (needed || (layer > first && *slot_of(w, first, role))))
         rc = need(b, name.text, *slot);
     return rc;
 }
@@ -367,6 +372,7 @@ static void list_roles(struct binder *b, const struct hparams *h)
 
     b->needs = h->family->needs;
     b->may = h->family->may;
+    b->later = h->family->later;
     if (h->n_expert)
         b->needs.layer = (b->needs.layer & ~dense) | h->family->expert_needs;
 }

@@ -7,8 +7,9 @@
 
 #include "base/mem.h"
 
-#define TOKENS_MAX 80
+#define TOKENS_MAX 300
 #define WIDTH_MAX  64
+#define SCORES_MAX 256
 
 /* Of the largest number.  Activations have eight bits where weights are quantised. */
 #define TOLERANCE      1e-4
@@ -18,17 +19,26 @@ static const struct {
     const char *name;
     double tolerance;
 } cases[] = {
-    {"bert_mean", TOLERANCE},
-    {"bert_first", TOLERANCE},
-    {"bert_q8_0", TOLERANCE_Q8_0},
+    {"bert_mean", TOLERANCE},       {"bert_first", TOLERANCE},
+    {"bert_q8_0", TOLERANCE_Q8_0},  {"bert_tanh", TOLERANCE},
+    {"bert_classify", TOLERANCE},   {"bert_classify_q8_0", TOLERANCE_Q8_0},
+    {"bert_rank", TOLERANCE},       {"bert_tokens", TOLERANCE},
+    {"roberta_mean", TOLERANCE},    {"roberta_classify", TOLERANCE},
+    {"roberta_tokens", TOLERANCE},  {"nomic_mean", TOLERANCE},
+    {"modern_mean", TOLERANCE},     {"modern_q8_0", TOLERANCE_Q8_0},
+    {"modern_biases", TOLERANCE},   {"modern_silu", TOLERANCE},
+    {"modern_classify", TOLERANCE}, {"modern_classify_first", TOLERANCE},
+    {"modern_tokens", TOLERANCE},   {"qwen3_last", TOLERANCE},
+    {"qwen3_mean", TOLERANCE},
 };
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
 struct asked {
     struct llmos_model model;
     int32_t tokens[TOKENS_MAX];
-    size_t n;
-    const float *vector;
+    size_t n, second;
+    const float *vector, *scores; /* scores NULL: there is no classifier */
+    size_t width, score_count;
 };
 
 static const float *numbers(const struct asked *a, const char *name, size_t *count)
@@ -44,7 +54,7 @@ static void asked_open(struct asked *a, const char *name)
     struct llmos_error err = {0};
     int fd = reference_file("encoders", name);
     const float *tokens;
-    size_t width;
+    size_t one;
 
     if (reference_open_model(&a->model, fd, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
@@ -53,9 +63,12 @@ static void asked_open(struct asked *a, const char *name)
     CHECK(tokens && a->n <= TOKENS_MAX);
     for (size_t i = 0; i < a->n; i++)
         a->tokens[i] = (int32_t)tokens[i];
-    a->vector = numbers(a, "reference.vector", &width);
-    CHECK_INT(width, a->model.hparams.n_embd);
-    CHECK(width <= WIDTH_MAX);
+    a->second = (size_t)*numbers(a, "reference.second", &one);
+    a->vector = numbers(a, "reference.vector", &a->width);
+    CHECK_INT(a->width, a->model.hparams.n_embd);
+    CHECK(a->width <= WIDTH_MAX);
+    a->scores = numbers(a, "reference.scores", &a->score_count);
+    CHECK(a->score_count <= SCORES_MAX);
 }
 
 static void asked_close(struct asked *a)
@@ -86,47 +99,71 @@ static double error_of(const float *x, const float *expected, size_t n)
     return most / largest;
 }
 
+struct answer {
+    float vector[WIDTH_MAX], scores[SCORES_MAX];
+};
+
+/* Both, where there are scores; the vector is that of one text. */
+static void answer(llmos_encoder *e, const struct asked *a, struct answer *out)
+{
+    struct llmos_encoder_info info;
+
+    memset(out, 0, sizeof(*out));
+    CHECK_INT(llmos_encoder_embed(e, a->tokens, a->n, false, out->vector, NULL), 0);
+    if (!a->scores)
+        return;
+    llmos_encoder_info(e, &info);
+    CHECK_INT(info.labels * (info.classifier == LLMOS_CLASSIFIER_TOKEN ? a->n : 1), a->score_count);
+    CHECK_INT(llmos_encoder_classify(e, a->tokens, a->n, a->second, out->scores, NULL), 0);
+}
+
+static double error_of_case(const struct asked *a)
+{
+    llmos_encoder *e = encoder_of(a, 1);
+    struct answer got;
+    double error = 0;
+
+    answer(e, a, &got);
+    llmos_encoder_destroy(e);
+    if (a->second == a->n || a->model.hparams.n_segments < 2) /* else it is that of a pair */
+        error = error_of(got.vector, a->vector, a->width);
+    return a->scores ? fmax(error, error_of(got.scores, a->scores, a->score_count)) : error;
+}
+
 TEST(every_encoder_computes_what_transformers_computes)
 {
     for (size_t i = 0; i < CASES; i++) {
-        float vector[WIDTH_MAX];
         struct asked a;
-        llmos_encoder *e;
         double error;
 
         asked_open(&a, cases[i].name);
-        e = encoder_of(&a, 1);
-        CHECK_INT(llmos_encoder_embed(e, a.tokens, a.n, false, vector, NULL), 0);
-        error = error_of(vector, a.vector, a.model.hparams.n_embd);
+        error = error_of_case(&a);
         reference_print(&a.model, cases[i].name, error);
         if (!(error < cases[i].tolerance))
             TEST_FAIL("%s differs by %g of its largest number", cases[i].name, error);
-        llmos_encoder_destroy(e);
         asked_close(&a);
     }
 }
 
-TEST(vectors_depend_on_nothing_but_the_text)
+TEST(vectors_and_scores_depend_on_nothing_but_the_text)
 {
     for (size_t i = 0; i < CASES; i++) {
-        float first[WIDTH_MAX], other[WIDTH_MAX];
+        struct answer first, other;
         struct asked a;
-        size_t bytes;
 
         asked_open(&a, cases[i].name);
-        bytes = a.model.hparams.n_embd * sizeof(float);
         for (uint32_t threads = 1; threads <= 4; threads++) {
             llmos_encoder *e = encoder_of(&a, threads);
 
             mem_fail_at(1);  /* a text allocates nothing */
             if (threads > 1) /* another text before it */
-                CHECK_INT(llmos_encoder_embed(e, a.tokens + 1, 7, false, other, NULL), 0);
-            CHECK_INT(llmos_encoder_embed(e, a.tokens, a.n, true, other, NULL), 0);
+                CHECK_INT(llmos_encoder_embed(e, a.tokens + 1, 7, false, other.vector, NULL), 0);
+            answer(e, &a, &other);
             CHECK(!mem_failed());
             mem_fail_at(0);
             if (threads == 1)
-                memcpy(first, other, bytes);
-            if (memcmp(first, other, bytes) != 0)
+                first = other;
+            if (memcmp(&first, &other, sizeof(first)) != 0)
                 TEST_FAIL("%s: other bytes with %u threads", cases[i].name, threads);
             llmos_encoder_destroy(e);
         }
@@ -174,7 +211,7 @@ TEST(encoders_say_what_they_are)
 
 TEST(encoders_refuse_texts_that_they_cannot_read)
 {
-    int32_t tokens[TOKENS_MAX + 1] = {0};
+    int32_t tokens[TOKENS_MAX] = {0};
     float vector[WIDTH_MAX] = {7};
     struct llmos_error err;
     struct asked a;
