@@ -96,7 +96,7 @@ static const struct hfkey gpt_oss_keys[] = {
 
 static const struct hfkey nomic_keys[] = {
     {"context_length", NULL, HFKEY_U32, true, 2048}, /* config.json counts on scaling */
-    {"rope.freq_base", "rotary_emb_base", HFKEY_F32, false, 1000},
+    {"rope.freq_base", "rotary_emb_base|rope_parameters.rope_theta", HFKEY_F32, false, 1000},
     END_OF_KEYS,
 };
 
@@ -233,10 +233,22 @@ static const struct hftensor bert_tensors[] = {
 };
 
 /* A dense layer with tanh over the first token, and the labels' layer behind it. */
-static const struct hftensor classifier_tensors[] = {
+static const struct hftensor bert_labels[] = {
     {"pooler.dense", "cls", HFTENSOR_AS_IS},
+    {"classifier", "cls.output", HFTENSOR_AS_IS},
+    END_OF_TENSORS,
+};
+
+/* The same by other names; the pooler of the model before is of no use. */
+static const struct hftensor roberta_labels[] = {
+    {"pooler.dense", NULL, HFTENSOR_SKIP},
     {"classifier.dense", "cls", HFTENSOR_AS_IS},
     {"classifier.out_proj", "cls.output", HFTENSOR_AS_IS},
+    END_OF_TENSORS,
+};
+
+/* Over each token, directly. */
+static const struct hftensor token_labels[] = {
     {"classifier", "cls.output", HFTENSOR_AS_IS},
     END_OF_TENSORS,
 };
@@ -252,6 +264,18 @@ static const struct hftensor nomic_tensors[] = {
     {"encoder.layers.{}.mlp.fc12", "blk.{}.ffn_gate", HFTENSOR_AS_IS},
     {"encoder.layers.{}.mlp.fc2", "blk.{}.ffn_down", HFTENSOR_AS_IS},
     {"encoder.layers.{}.norm2", "blk.{}.layer_output_norm", HFTENSOR_AS_IS},
+    /* as transformers names them since version 5 */
+    {"embeddings.LayerNorm", "token_embd_norm", HFTENSOR_AS_IS},
+    {"layers.{}.self_attn.q_proj", "blk.{}.attn_q", HFTENSOR_AS_IS},
+    {"layers.{}.self_attn.k_proj", "blk.{}.attn_k", HFTENSOR_AS_IS},
+    {"layers.{}.self_attn.v_proj", "blk.{}.attn_v", HFTENSOR_AS_IS},
+    {"layers.{}.self_attn.o_proj", "blk.{}.attn_output", HFTENSOR_AS_IS},
+    {"layers.{}.post_attention_layernorm", "blk.{}.attn_output_norm", HFTENSOR_AS_IS},
+    {"layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", HFTENSOR_AS_IS},
+    {"layers.{}.mlp.up_proj", "blk.{}.ffn_up", HFTENSOR_AS_IS},
+    {"layers.{}.mlp.down_proj", "blk.{}.ffn_down", HFTENSOR_AS_IS},
+    {"layers.{}.post_mlp_layernorm", "blk.{}.layer_output_norm", HFTENSOR_AS_IS},
+    {"pooler.dense", NULL, HFTENSOR_SKIP},
     END_OF_TENSORS,
 };
 
@@ -271,11 +295,19 @@ static const struct hftensor modern_bert_tensors[] = {
     END_OF_TENSORS,
 };
 
+static const struct hftensor modern_bert_labels[] = {
+    {"head.dense", "cls", HFTENSOR_AS_IS},
+    {"head.norm", "cls.norm", HFTENSOR_AS_IS},
+    {"classifier", "cls.output", HFTENSOR_AS_IS},
+    END_OF_TENSORS,
+};
+
 /* ---- architectures ---- */
 
-#define DECODER(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, common_keys}, {tensors, common_tensors}, false, false, false, HFTOKENS_ANY}
-#define GEMMA(hf, gguf, keys) {hf, gguf, "model.", {keys, common_keys}, {gemma_tensors, common_tensors}, true, false, false, HFTOKENS_ANY}
-#define ENCODER(hf, prefix, is_classifier, extra) {hf, "bert", prefix, {common_keys}, {extra, bert_tensors}, false, true, is_classifier, HFTOKENS_BERT}
+#define DECODER(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, common_keys}, {tensors, common_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
+#define GEMMA(hf, gguf, keys) {hf, gguf, "model.", {keys, common_keys}, {gemma_tensors, common_tensors}, true, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
+#define ENCODER(hf, prefix, labels, extra) {hf, "bert", prefix, {common_keys}, {extra, bert_tensors}, false, true, labels, HFTOKENS_BERT}
+#define MODERN(hf, labels, extra) {hf, "modern-bert", "model.", {modern_bert_keys, common_keys}, {extra, modern_bert_tensors}, false, true, labels, HFTOKENS_ANY}
 
 static const struct hfarch archs[] = {
     DECODER("LlamaForCausalLM", "llama", llama_keys, llama_tensors),
@@ -292,17 +324,21 @@ static const struct hfarch archs[] = {
     DECODER("Starcoder2ForCausalLM", "starcoder2", head_dim_keys, starcoder2_tensors),
     DECODER("Olmo2ForCausalLM", "olmo2", head_dim_keys, olmo2_tensors),
     DECODER("GptOssForCausalLM", "gpt-oss", gpt_oss_keys, gpt_oss_tensors),
-    {"GPT2LMHeadModel", "gpt2", "transformer.", {common_keys}, {gpt2_tensors}, false, false, false, HFTOKENS_ANY},
-    ENCODER("BertModel", "bert.", false, bert_tensors),
-    ENCODER("BertForSequenceClassification", "bert.", true, classifier_tensors),
-    ENCODER("BertForTokenClassification", "bert.", false, classifier_tensors),
-    ENCODER("RobertaModel", "roberta.", false, bert_tensors),
-    ENCODER("RobertaForSequenceClassification", "roberta.", true, classifier_tensors),
-    ENCODER("XLMRobertaModel", "roberta.", false, bert_tensors),
-    ENCODER("XLMRobertaForSequenceClassification", "roberta.", true, classifier_tensors),
-    {"NomicBertModel", "nomic-bert", "bert.", {nomic_keys, common_keys}, {nomic_tensors}, false, true, false, HFTOKENS_BERT},
-    {"ModernBertModel", "modern-bert", "model.", {modern_bert_keys, common_keys}, {modern_bert_tensors}, false, true, false, HFTOKENS_ANY},
-    {"ModernBertForMaskedLM", "modern-bert", "model.", {modern_bert_keys, common_keys}, {modern_bert_tensors}, false, true, false, HFTOKENS_ANY},
+    {"GPT2LMHeadModel", "gpt2", "transformer.", {common_keys}, {gpt2_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY},
+    ENCODER("BertModel", "bert.", HFARCH_NO_LABELS, bert_tensors),
+    ENCODER("BertForSequenceClassification", "bert.", HFARCH_LABELS_TEXTS, bert_labels),
+    ENCODER("BertForTokenClassification", "bert.", HFARCH_LABELS_TOKENS, token_labels),
+    ENCODER("RobertaModel", "roberta.", HFARCH_NO_LABELS, bert_tensors),
+    ENCODER("RobertaForSequenceClassification", "roberta.", HFARCH_LABELS_TEXTS, roberta_labels),
+    ENCODER("RobertaForTokenClassification", "roberta.", HFARCH_LABELS_TOKENS, token_labels),
+    ENCODER("XLMRobertaModel", "roberta.", HFARCH_NO_LABELS, bert_tensors),
+    ENCODER("XLMRobertaForSequenceClassification", "roberta.", HFARCH_LABELS_TEXTS, roberta_labels),
+    ENCODER("XLMRobertaForTokenClassification", "roberta.", HFARCH_LABELS_TOKENS, token_labels),
+    {"NomicBertModel", "nomic-bert", "bert.", {nomic_keys, common_keys}, {nomic_tensors}, false, true, HFARCH_NO_LABELS, HFTOKENS_BERT},
+    MODERN("ModernBertModel", HFARCH_NO_LABELS, modern_bert_tensors),
+    MODERN("ModernBertForMaskedLM", HFARCH_NO_LABELS, modern_bert_tensors),
+    MODERN("ModernBertForSequenceClassification", HFARCH_LABELS_TEXTS, modern_bert_labels),
+    MODERN("ModernBertForTokenClassification", HFARCH_LABELS_TOKENS, modern_bert_labels),
 };
 
 /* clang-format on */

@@ -52,6 +52,8 @@ enum hftokens_wish {
     HFTOKENS_BERT, /* token_type_count is needed, and it begins and ends with special tokens */
 };
 
+enum hfarch_labels { HFARCH_NO_LABELS, HFARCH_LABELS_TEXTS, HFARCH_LABELS_TOKENS };
+
 #define HFARCH_SETS 3
 
 struct hfarch {
@@ -61,7 +63,7 @@ struct hfarch {
     const struct hftensor *tensors[HFARCH_SETS]; /* the first rule that fits decides */
     bool adds_one_to_norms;                      /* Gemma keeps weights of norms less 1 */
     bool is_encoder;                             /* not causal */
-    bool is_classifier;                          /* of whole texts */
+    enum hfarch_labels labels;                   /* what a classifier says something about */
     enum hftokens_wish tokens;
 };
 

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define LABELS_MAX      4096
 #define ROPE_PATHS(key) "rope_scaling." key "|rope_parameters." key
 
 int hfmeta_read(struct hfmeta *m, const struct hffolder *f, struct llmos_error *err)
@@ -274,16 +273,93 @@ int hfmeta_factors(const struct hffolder *f, const struct hfmeta *m, unsigned wh
 
 /* ---- the rest ---- */
 
-/* How the vectors of a text's tokens become one, as llama.cpp numbers it. */
-static uint32_t pooling_of(const struct hffolder *f)
+static void arch_key(const struct hffolder *f, const char *name, char key[static 96])
 {
-    struct jdoc_ref p = jdoc_root(&f->pooling);
+    snprintf(key, 96, "%s.%s", f->arch->gguf, name);
+}
 
-    if (f->arch->is_classifier)
-        return 4;
-    if (jdoc_true(jdoc_get(p, "pooling_mode_mean_tokens")))
-        return 1;
-    return jdoc_true(jdoc_get(p, "pooling_mode_cls_token")) ? 2 : 0;
+/* How the vectors of a text's tokens become one: sentence-transformers says so. */
+static int put_pooling(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    static const struct {
+        const char *mode;
+        enum pooling pooling;
+    } modes[] = {{"pooling_mode_mean_tokens", POOLING_MEAN},
+                 {"pooling_mode_cls_token", POOLING_CLS},
+                 {"pooling_mode_lasttoken", POOLING_LAST}};
+    struct jdoc_ref p = jdoc_root(&f->pooling);
+    enum pooling pooling = POOLING_NONE;
+    unsigned count = 0;
+    char key[96];
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (jdoc_true(jdoc_get(p, modes[i].mode))) {
+            pooling = modes[i].pooling;
+            count++;
+        }
+    if (f->arch->labels == HFARCH_LABELS_TEXTS)
+        pooling = POOLING_RANK;
+    else if (jdoc_at(p) && count != 1)
+        return fail(
+            err, LLMOS_EUNSUPPORTED,
+            "'1_Pooling/config.json' sets %u of the ways that this version knows to make one "
+            "vector of a text's: mean_tokens cls_token lasttoken",
+            count);
+    arch_key(f, "pooling_type", key);
+    if (pooling != POOLING_NONE)
+        ggufwrite_u32(w, key, pooling);
+    return 0;
+}
+
+/* Among the names of transformers those that hparams.c knows. */
+static int put_activation(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    static const char *const known[] = {"gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish"};
+    struct str name =
+        jdoc_text(hffolder_config(f, "hidden_activation|hidden_act|activation_function"));
+    struct str of_head = jdoc_text(hffolder_config(f, "classifier_activation"));
+    char key[96];
+
+    if (!name.at)
+        return 0;
+    if (str_is(name, "swiglu")) /* nomic-bert */
+        name = STR("silu");
+    if (f->arch->labels != HFARCH_NO_LABELS && of_head.at && !str_eq(of_head, name))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "'%s': the classifier's activation is '%.*s' and not that of the layers, which "
+                    "this version cannot compute",
+                    HFFOLDER_CONFIG, (int)(of_head.len < 40 ? of_head.len : 40), of_head.at);
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (str_is(name, known[i])) {
+            arch_key(f, "hidden_activation", key);
+            ggufwrite_str(w, key, name);
+            return 0;
+        }
+    return fail(err, LLMOS_EUNSUPPORTED,
+                "'%s' says activation '%.*s'; this version knows: gelu gelu_new gelu_pytorch_tanh "
+                "silu",
+                HFFOLDER_CONFIG, (int)(name.len < 40 ? name.len : 40), name.at);
+}
+
+/* What a classifier looks at, where that is not the first token for all of a family. */
+static int put_classifier(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    struct str pooling = jdoc_text(hffolder_config(f, "classifier_pooling"));
+    char key[96];
+
+    if (f->arch->labels == HFARCH_LABELS_TOKENS) {
+        arch_key(f, "classifier.labels_tokens", key);
+        ggufwrite_bool(w, key, true);
+    }
+    if (f->arch->labels != HFARCH_LABELS_TEXTS || !pooling.at)
+        return 0;
+    if (!str_is(pooling, "cls") && !str_is(pooling, "mean"))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "'%s': 'classifier_pooling' is '%.*s'; this version knows: cls mean",
+                    HFFOLDER_CONFIG, (int)(pooling.len < 40 ? pooling.len : 40), pooling.at);
+    arch_key(f, "classifier.pooling_type", key);
+    ggufwrite_u32(w, key, str_is(pooling, "cls") ? POOLING_CLS : POOLING_MEAN);
+    return 0;
 }
 
 static int put_labels(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
@@ -291,15 +367,12 @@ static int put_labels(struct ggufwrite *w, const struct hffolder *f, struct llmo
     struct jdoc_ref labels = hffolder_config(f, "id2label");
     char key[96], id[16];
 
-    if (!hffolder_tensor(f, "classifier.weight") &&
-        !hffolder_tensor(f, "classifier.out_proj.weight"))
+    if (f->arch->labels == HFARCH_NO_LABELS || !jdoc_is(labels, JDOC_OBJECT))
         return 0;
-    if (!jdoc_is(labels, JDOC_OBJECT))
-        return 0;
-    if (jdoc_count(labels) > LABELS_MAX)
+    if (jdoc_count(labels) > HPARAMS_LABELS_MAX)
         return fail(err, LLMOS_ELIMIT, "%" PRIu32 " labels, at most %d are accepted",
-                    jdoc_count(labels), LABELS_MAX);
-    snprintf(key, sizeof(key), "%s.classifier.output_labels", f->arch->gguf);
+                    jdoc_count(labels), HPARAMS_LABELS_MAX);
+    arch_key(f, "classifier.output_labels", key);
     ggufwrite_array(w, key, GGUF_STRING, jdoc_count(labels));
     for (uint32_t i = 0; i < jdoc_count(labels); i++) {
         struct str label;
@@ -317,16 +390,16 @@ static int put_labels(struct ggufwrite *w, const struct hffolder *f, struct llmo
 static int put_encoder(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
 {
     char key[96];
+    int rc = put_pooling(w, f, err);
 
-    if (!f->arch->is_encoder)
-        return 0;
-    snprintf(key, sizeof(key), "%s.attention.causal", f->arch->gguf);
+    if (rc < 0 || !f->arch->is_encoder)
+        return rc;
+    arch_key(f, "attention.causal", key);
     ggufwrite_bool(w, key, false);
-    if (pooling_of(f)) {
-        snprintf(key, sizeof(key), "%s.pooling_type", f->arch->gguf);
-        ggufwrite_u32(w, key, pooling_of(f));
-    }
-    return put_labels(w, f, err);
+    rc = put_activation(w, f, err);
+    if (rc == 0)
+        rc = put_classifier(w, f, err);
+    return rc == 0 ? put_labels(w, f, err) : rc;
 }
 
 /* Gemma names what queries are divided by the root of; files say it where it is not the head's
