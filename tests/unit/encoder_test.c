@@ -6,6 +6,11 @@
 #include "reference.h"
 
 #include "base/mem.h"
+#include "infer/evaluate.h"
+#include "llmos/session.h"
+#include "model/packfile.h"
+
+#include <sys/mman.h>
 
 #define TOKENS_MAX 300
 #define WIDTH_MAX  64
@@ -209,6 +214,101 @@ TEST(encoders_say_what_they_are)
     asked_close(&a);
 }
 
+static void check_kind(const char *name, enum llmos_classifier classifier,
+                       enum llmos_pooling pooling, uint32_t labels, const char *last)
+{
+    struct llmos_encoder_info info;
+    struct asked a;
+    llmos_encoder *e;
+
+    asked_open(&a, name);
+    e = encoder_of(&a, 1);
+    llmos_encoder_info(e, &info);
+    CHECK_INT(info.classifier, classifier);
+    CHECK_INT(info.pooling, pooling);
+    CHECK_INT(info.labels, labels);
+    CHECK_STR(llmos_encoder_label(e, labels - 1), last);
+    CHECK(!llmos_encoder_label(e, labels));
+    llmos_encoder_destroy(e);
+    asked_close(&a);
+}
+
+TEST(encoders_know_their_labels)
+{
+    check_kind("bert_classify", LLMOS_CLASSIFIER_SEQUENCE, LLMOS_POOLING_CLS, 5, "kind 4");
+    check_kind("modern_classify", LLMOS_CLASSIFIER_SEQUENCE, LLMOS_POOLING_MEAN, 3, "kind 2");
+    check_kind("bert_rank", LLMOS_CLASSIFIER_RANK, LLMOS_POOLING_CLS, 1, "LABEL_0");
+    check_kind("roberta_tokens", LLMOS_CLASSIFIER_TOKEN, LLMOS_POOLING_MEAN, 7, "LABEL_6");
+}
+
+TEST(the_second_text_of_a_pair_makes_a_difference_where_the_model_has_segments)
+{
+    static const char *const names[] = {"bert_rank", "roberta_classify"};
+
+    for (size_t i = 0; i < 2; i++) {
+        float one[SCORES_MAX], pair[SCORES_MAX];
+        struct asked a;
+        llmos_encoder *e;
+
+        asked_open(&a, names[i]);
+        e = encoder_of(&a, 1);
+        CHECK_INT(llmos_encoder_classify(e, a.tokens, a.n, a.n, one, NULL), 0);
+        CHECK_INT(llmos_encoder_classify(e, a.tokens, a.n, 5, pair, NULL), 0);
+        CHECK((one[0] != pair[0]) == (a.model.hparams.n_segments > 1));
+        llmos_encoder_destroy(e);
+        asked_close(&a);
+    }
+}
+
+TEST(encoders_with_packed_weights_say_the_same)
+{
+    static const char *const names[] = {"bert_classify_q8_0", "modern_q8_0"};
+
+    for (size_t i = 0; i < 2; i++) {
+        int fd = memfd_create("packed", MFD_CLOEXEC);
+        struct llmos_error err = {0};
+        struct answer plain, packed;
+        struct asked a;
+        llmos_encoder *e;
+
+        asked_open(&a, names[i]);
+        e = encoder_of(&a, 2);
+        answer(e, &a, &plain);
+        llmos_encoder_destroy(e);
+        if (!packfile_helps(&a.model)) {
+            asked_close(&a);
+            close(fd);
+            SKIP("the kernels for this processor read no packed weights");
+        }
+        if (packfile_write(fd, &a.model, NULL, NULL, &err) < 0 ||
+            packfile_use(&a.model, fd, &err) < 0)
+            TEST_FAIL("%s", err.text);
+        CHECK(weights_get(&a.model.weights, 1, WEIGHT_K)->is_packed);
+        e = encoder_of(&a, 2);
+        answer(e, &a, &packed);
+        CHECK(memcmp(&plain, &packed, sizeof(plain)) == 0);
+        llmos_encoder_destroy(e);
+        asked_close(&a);
+        close(fd);
+    }
+}
+
+TEST(encoders_generate_nothing_and_say_so)
+{
+    struct evaluate_options o = {.threads = 1, .chunk_tokens = 8, .kv_type = DTYPE_F16};
+    struct llmos_error err;
+    struct evaluator *v = NULL;
+    llmos_context *c = NULL;
+    struct asked a;
+
+    asked_open(&a, "nomic_mean");
+    CHECK_INT(llmos_context_create(&c, &a.model, NULL, &err), LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(err.text, "'nomic-bert' reads whole texts and generates none");
+    CHECK_INT(evaluator_create(&v, &a.model, &o, &err), LLMOS_EUNSUPPORTED);
+    CHECK(!c && !v);
+    asked_close(&a);
+}
+
 TEST(encoders_refuse_texts_that_they_cannot_read)
 {
     int32_t tokens[TOKENS_MAX] = {0};
@@ -254,17 +354,175 @@ TEST(encoders_refuse_what_does_not_fit)
 
 TEST(encoders_survive_every_failed_allocation)
 {
+    static const char *const names[] = {"bert_classify", "modern_tokens", "qwen3_last"};
     struct llmos_encoder_options o = {.threads = 2};
-    struct asked a;
 
-    asked_open(&a, "bert_mean");
-    EVERY_ALLOCATION_FAILS
-    {
-        llmos_encoder *e = NULL;
-        int rc = llmos_encoder_create(&e, &a.model, &o, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        int fd = reference_file("encoders", names[i]);
 
-        CHECK(rc == 0 || rc == LLMOS_ENOMEM);
-        llmos_encoder_destroy(e);
+        EVERY_ALLOCATION_FAILS
+        {
+            struct llmos_model m;
+            llmos_encoder *e = NULL;
+            int rc = reference_open_model(&m, fd, NULL);
+
+            if (rc == 0)
+                rc = llmos_encoder_create(&e, &m, &o, NULL);
+            CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+            llmos_encoder_destroy(e);
+            reference_close_model(&m);
+        }
+        close(fd);
     }
-    asked_close(&a);
+}
+
+/* --- hostile files --- */
+
+/* What is written behind a name in the header: for a key its type (u32) and its value, for a tensor
+ * the number of dimensions (u32), each of them (u64), type (u32) and offset (u64). */
+struct patch {
+    const char *name;
+    size_t at; /* bytes behind the name; NAME: the name itself */
+    uint64_t value;
+    unsigned width;
+};
+#define NAME        SIZE_MAX
+#define KEY(v)      4, v, 4
+#define BOOL_KEY(v) 4, v, 1
+#define INNER(v)    4, v, 8
+#define ROWS(v)     12, v, 8
+#define OFFSET_2(v) 24, v, 8 /* of a matrix */
+#define GONE        NAME, 'x', 1
+#define FILE_ROOM   (1 << 20) /* behind the file: for a tensor that becomes larger */
+
+struct hostile {
+    const char *file;
+    int code;
+    const char *says;
+    struct patch patches[2];
+};
+
+static const struct hostile hostiles[] = {
+    {"bert_mean",
+     LLMOS_EFORMAT,
+     "the file lacks tensor 'token_embd_norm.weight'",
+     {{"token_embd_norm.weight", GONE}}},
+    {"bert_mean",
+     LLMOS_EFORMAT,
+     "the file lacks tensor 'blk.1.attn_output_norm.bias'",
+     {{"blk.1.attn_output_norm.bias", GONE}}},
+    {"bert_mean",
+     LLMOS_EFORMAT,
+     "lacks tensor 'position_embd.weight'",
+     {{"position_embd.weight", GONE}}},
+    {"modern_mean",
+     LLMOS_EFORMAT,
+     "the file lacks tensor 'blk.1.attn_norm.weight'",
+     {{"blk.1.attn_norm.weight", GONE}}},
+    {"bert_rank",
+     LLMOS_EFORMAT,
+     "lacks tensor 'cls.output.weight', which a model that ranks",
+     {{"cls.output.weight", GONE}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "'cls.weight' has shape 32 x 16 x 1 x 1, 32 x 32 x 1 is needed",
+     {{"cls.weight", ROWS(16)}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "'cls.output.weight' has shape 16 x 5 x 1 x 1, 32 x 5 x 1 is needed",
+     {{"cls.output.weight", INNER(16)}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "'cls.output.bias' has shape 4 x 1 x 1 x 1, 5 x 1 x 1 is needed",
+     {{"cls.output.bias", INNER(4)}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "names 5 labels, the classifier has 4",
+     {{"cls.output.bias", INNER(4)}, {"cls.output.weight", ROWS(4)}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "tensor 'cls.output.weight'",
+     {{"cls.output.weight", ROWS(UINT64_C(1) << 31)}}},
+    {"bert_classify",
+     LLMOS_ELIMIT,
+     "'cls.output.weight' has 5000 rows, at most 4096",
+     {{"cls.output.weight", ROWS(5000)}, {"cls.output.weight", OFFSET_2(1 << 17)}}},
+    {"bert_classify",
+     LLMOS_EFORMAT,
+     "bert.classifier.output_labels",
+     {{"bert.classifier.output_labels", 8, UINT64_C(1) << 31, 8}}},
+    {"modern_mean",
+     LLMOS_EFORMAT,
+     "'modern-bert.attention.sliding_window' is 0",
+     {{"modern-bert.attention.sliding_window", KEY(0)}}},
+    {"bert_mean",
+     LLMOS_EUNSUPPORTED,
+     "'bert.pooling_type' is 5; this version knows: 0 none, 1 mean",
+     {{"bert.pooling_type", KEY(5)}}},
+    {"modern_classify_first",
+     LLMOS_EUNSUPPORTED,
+     "'modern-bert.classifier.pooling_type' is 3",
+     {{"modern-bert.classifier.pooling_type", KEY(3)}}},
+    {"bert_mean",
+     LLMOS_EUNSUPPORTED,
+     "'bert.attention.causal' is true",
+     {{"bert.attention.causal", BOOL_KEY(1)}}},
+    {"bert_tanh",
+     LLMOS_EUNSUPPORTED,
+     "'bert.hidden_activation' is 'gelu_neX'",
+     {{"bert.hidden_activation", 12 + 7, 'X', 1}}},
+};
+
+static void apply(unsigned char *bytes, size_t n, const struct patch *p)
+{
+    size_t length = strlen(p->name);
+    unsigned char with_length[128] = {(unsigned char)length}, *at;
+
+    memcpy(with_length + 8, p->name, length);
+    at = memmem(bytes, n, with_length, 8 + length);
+    CHECK(at);
+    at += p->at == NAME ? 8 + length - 1 : 8 + length + p->at;
+    memcpy(at, &p->value, p->width); /* little-endian, as the file */
+}
+
+static int patched_file(const struct hostile *h)
+{
+    int fd = reference_file("encoders", h->file), out = memfd_create("hostile", MFD_CLOEXEC);
+    struct file_map map;
+    size_t room;
+    unsigned char *bytes;
+
+    CHECK_INT(file_map(&map, fd, NULL), 0);
+    room = map.len + FILE_ROOM;
+    bytes = calloc(1, room);
+    CHECK(bytes && out >= 0);
+    memcpy(bytes, map.at, map.len);
+    for (size_t i = 0; i < 2 && h->patches[i].name; i++)
+        apply(bytes, map.len, &h->patches[i]);
+    CHECK_INT(file_write_all(out, bytes, room), 0);
+    free(bytes);
+    file_unmap(&map);
+    close(fd);
+    return out;
+}
+
+TEST(whatever_is_wrong_with_a_file_is_said_in_a_sentence)
+{
+    for (size_t i = 0; i < sizeof(hostiles) / sizeof(hostiles[0]); i++) {
+        const struct hostile *h = &hostiles[i];
+        int fd = patched_file(h), rc;
+        struct llmos_error err = {0};
+        struct llmos_model m;
+        llmos_encoder *e = NULL;
+
+        rc = reference_open_model(&m, fd, &err);
+        if (rc == 0)
+            rc = llmos_encoder_create(&e, &m, NULL, &err);
+        if (rc != h->code || !strstr(err.text, h->says))
+            TEST_FAIL("'%s' with another '%s' gives %d: %s", h->file, h->patches[0].name, rc,
+                      err.text);
+        CHECK(!e);
+        reference_close_model(&m);
+        close(fd);
+    }
 }

@@ -6,18 +6,13 @@
  */
 #include "base/mem.h"
 #include "llmos/session.h"
-#include "model/hfconvert.h"
 #include "test.h"
 
-#include "modelfile.h"
+#include "hfmodel.h"
 
 #include <math.h>
 
 #define STEPS 12
-
-static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                    "tokenizer_config.json", "model.safetensors"};
-#define FILES (sizeof(names) / sizeof(names[0]))
 
 /* What is converted without a loss: FP8 times its scales is no bf16.  What MXFP4 is multiplied with
  * is rounded to 8 bits, as with all types of blocks. */
@@ -44,27 +39,7 @@ static const char *path_of(const struct folder *folder, const char *name)
 
 static llmos_model *convert_and_open(const struct folder *folder)
 {
-    const struct hfconvert_options o = {.type = folder->type, .name = STR("tiny")};
-    struct hffile files[FILES];
-    struct file_map maps[FILES];
-    struct llmos_error err;
-    llmos_model *m = NULL;
-    int out = memfd_create("out", MFD_CLOEXEC);
-
-    for (size_t i = 0; i < FILES; i++) {
-        int fd = open(path_of(folder, names[i]), O_RDONLY | O_CLOEXEC);
-
-        CHECK(fd >= 0);
-        CHECK_INT(file_map(&maps[i], fd, &err), 0);
-        close(fd);
-        files[i] = (struct hffile){names[i], {(const char *)maps[i].at, maps[i].len}};
-    }
-    if (hfconvert(files, FILES, out, &o, &err) < 0 || llmos_model_open_fd(&m, out, &err) < 0)
-        TEST_FAIL("%s: %s", folder->name, err.text);
-    for (size_t i = 0; i < FILES; i++)
-        file_unmap(&maps[i]);
-    close(out);
-    return m;
+    return hfmodel_open(path_of(folder, "."), folder->type);
 }
 
 struct expected {
