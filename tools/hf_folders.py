@@ -115,10 +115,17 @@ FOLDERS = {
     "bert-classes": ("BertForSequenceClassification", "BertConfig", words, dict(num_labels=3)),
     "bert-tags": ("BertForTokenClassification", "BertConfig", words, dict(num_labels=5)),
     "roberta": ("RobertaModel", "RobertaConfig", byte_level, dict(pad_token_id=1)),
+    "roberta-classes": ("RobertaForSequenceClassification", "RobertaConfig", byte_level, dict(pad_token_id=1, num_labels=4)),
+    "roberta-tags": ("RobertaForTokenClassification", "RobertaConfig", byte_level, dict(pad_token_id=1, num_labels=3)),
     "xlmroberta": ("XLMRobertaModel", "XLMRobertaConfig", unigram, dict(pad_token_id=1, type_vocab_size=1)),
     "xlmroberta-classes": ("XLMRobertaForSequenceClassification", "XLMRobertaConfig", unigram,
                            dict(pad_token_id=1, type_vocab_size=1, num_labels=1)),
     "modernbert": ("ModernBertModel", "ModernBertConfig", byte_level, dict(pad_token_id=1, local_attention=16)),
+    "modernbert-classes": ("ModernBertForSequenceClassification", "ModernBertConfig", byte_level,
+                           dict(pad_token_id=1, local_attention=16, num_labels=3, classifier_pooling="mean")),
+    "modernbert-tags": ("ModernBertForTokenClassification", "ModernBertConfig", byte_level,
+                        dict(pad_token_id=1, local_attention=16, num_labels=3, num_hidden_layers=5)),
+    "nomicbert": ("NomicBertModel", "NomicBertConfig", words, {}),
 }
 
 
@@ -129,6 +136,8 @@ def make(out, name):
     values = dict(SMALL, vocab_size=t.get_vocab_size())
     if config_class == "GPT2Config":
         values = dict(vocab_size=t.get_vocab_size())
+    if "bert" in config_class.lower():
+        del values["num_key_value_heads"]
     for key in ("bos_token", "eos_token", "pad_token"):
         if key in special:
             values[key + "_id"] = t.token_to_id(special[key])

@@ -131,6 +131,9 @@ def compare(encoder, judge, texts):
     for text in texts:
         tokens = judge.tokens(text)
         equal += tokens == encoder.tokens(text)
+        tokens = tokens[:encoder.info.tokens_max]
+        if not tokens:
+            continue
         hidden, scores = judge.read(tokens)
         pooled = {MEAN: hidden.mean(0), CLS: hidden[0], LAST: hidden[-1]}[encoder.info.pooling]
         least = min(least, cosine(encoder.embed(tokens), pooled))
