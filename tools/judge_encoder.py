@@ -10,7 +10,8 @@ and, where there is a classifier, the scores.  A line for each folder and type:
 
     FOLDER TYPE ids 100/100 cosine 0.99999999 scores 1.2e-06 labels 100/100
 
-cosine is the least one; scores the largest error, of the largest score of a text; labels how often the
+cosine is the least one, of texts that say something: the empty one, of which only the ids are compared,
+is all special tokens.  scores the largest error, of the largest score of a text; labels how often the
 best label is the same.  --labelled: lines with "text" and "label"; how many labels are right, here and
 there, is then said as well.  The exit status is 1 if ids differ or a cosine is below what the type
 should reach (f32, f16: 0.9999; q8_0: 0.999).
@@ -131,9 +132,9 @@ def compare(encoder, judge, texts):
     for text in texts:
         tokens = judge.tokens(text)
         equal += tokens == encoder.tokens(text)
-        tokens = tokens[:encoder.info.tokens_max]
-        if not tokens:
+        if not text:
             continue
+        tokens = tokens[:encoder.info.tokens_max]
         hidden, scores = judge.read(tokens)
         pooled = {MEAN: hidden.mean(0), CLS: hidden[0], LAST: hidden[-1]}[encoder.info.pooling]
         least = min(least, cosine(encoder.embed(tokens), pooled))
