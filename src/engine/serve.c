@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "engine/bench.h"
 #include "engine/converter.h"
+#include "engine/encoding.h"
 #include "engine/examiner.h"
 #include "engine/packer.h"
 #include "engine/quantizer.h"
@@ -831,6 +832,8 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
         return evaluate(s, m, err);
     case MESSAGE_CONVERT:
         return convert(s, m, err);
+    case MESSAGE_ENCODE:
+        return encoding_run(s, m->id, &m->encode, err);
     default:
         return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
     }
@@ -890,6 +893,7 @@ static struct str short_name(const char *text)
 static void say_ready(struct serve *s)
 {
     struct message m = {.type = MESSAGE_READY};
+    struct str labels[MESSAGE_LABELS_MAX];
     struct llmos_context_info context = {0};
     struct llmos_model_info model = {0};
 
@@ -916,6 +920,8 @@ static void say_ready(struct serve *s)
         .load_us = s->load_us > UINT32_MAX ? UINT32_MAX : (uint32_t)s->load_us,
         .packing = s->packing,
     };
+    if (s->encoder)
+        encoding_fill_ready(s, &m.ready, labels);
     wire_put(s->wire, &m);
 }
 
@@ -973,7 +979,15 @@ static int create_context(struct serve *s, const struct message_setup *setup,
         .kv_type = kv_type.text,
     };
     struct llmos_context_info info;
-    int rc = llmos_context_create(&s->context, s->model, &options, err);
+    int rc;
+
+    if (s->model->hparams.family->is_encoder)
+        return fail(
+            err, LLMOS_EUNSUPPORTED,
+            "it is an encoder (%s), which reads whole texts and writes none; try llmos embed, "
+            "llmos classify or llmos rerank",
+            s->model->hparams.architecture);
+    rc = llmos_context_create(&s->context, s->model, &options, err);
 
     if (rc < 0)
         return rc;
@@ -990,6 +1004,17 @@ static int create_context(struct serve *s, const struct message_setup *setup,
     if (!s->running || !s->sessions || !s->outs || !s->tokens)
         return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", s->sessions_max);
     return 0;
+}
+
+static int create_encoder(struct serve *s, const struct message_setup *setup,
+                          struct llmos_error *err)
+{
+    const struct llmos_encoder_options options = {.threads = s->threads,
+                                                  .tokens_max = setup->context_tokens,
+                                                  .memory_max_bytes = setup->memory_max_bytes};
+    int rc = llmos_encoder_create(&s->encoder, s->model, &options, err);
+
+    return rc < 0 ? rc : encoding_check(s, err);
 }
 
 /* A file that cannot be used is no reason not to run. */
@@ -1024,6 +1049,8 @@ static int load(struct serve *s, int packed_fd, const struct message_setup *setu
             return fail_while(err, rc,
                               setup->purpose == PURPOSE_EVALUATE ? "base model" : "draft model");
     }
+    if (setup->purpose == PURPOSE_ENCODE)
+        return create_encoder(s, setup, err);
     return setup->purpose == PURPOSE_RUN ? create_context(s, setup, err) : 0;
 }
 
@@ -1067,6 +1094,7 @@ void serve_fini(struct serve *s)
     while (s->waiting)
         request_destroy(wait_no_more(s, &s->waiting));
     llmos_context_destroy(s->context);
+    llmos_encoder_destroy(s->encoder);
     llmos_model_close(s->draft);
     llmos_model_close(s->model);
     mem_free(s->running);

@@ -9,6 +9,7 @@
 #define ENGINE_SERVE_H
 
 #include "engine/wire.h"
+#include "llmos/encoder.h"
 #include "llmos/session.h"
 #include "model/parts.h"
 
@@ -29,6 +30,7 @@ struct serve {
     llmos_model *model;         /* NULL when only inspecting */
     llmos_model *draft;         /* NULL: there is none */
     llmos_context *context;     /* NULL unless answering */
+    llmos_encoder *encoder;     /* NULL unless encoding */
     uint64_t memory_left_bytes; /* that it does not take; without one as SETUP says, 0: no limit */
     uint32_t context_tokens, sessions_max;
     bool has_space_prefix; /* the tokenizer writes a space in front of a text */

@@ -127,7 +127,7 @@ int wire_next(struct wire *w, struct message *m, struct llmos_error *err)
     arena_fini(&w->arena);
     rc = message_parse(m, &f, false, &w->arena, err);
     if (rc < 0) {
-        bool is_known = f.type >= MESSAGE_SETUP && f.type <= MESSAGE_RENDER;
+        bool is_known = f.type >= MESSAGE_SETUP && f.type <= MESSAGE_ENCODE;
 
         m->id = is_known ? f.id : 0;
         return rc;

@@ -44,16 +44,21 @@ static void put_setup(struct buf *b, const struct message_setup *m)
     buf_put_u32(b, m->draft_parts);
 }
 
+static void put_token_list(struct buf *b, const int32_t *tokens, uint32_t count, uint32_t most)
+{
+    need(b, count <= most);
+    buf_put_u32(b, count);
+    for (uint32_t i = 0; i < count && !b->bad; i++)
+        buf_put_u32(b, (uint32_t)tokens[i]);
+}
+
 static void put_prompt(struct buf *b, const struct message_generate *m)
 {
     buf_put_u8(b, m->prompt_kind);
     if (m->prompt_kind == PROMPT_TEXT) {
         buf_put_str(b, m->text);
     } else if (m->prompt_kind == PROMPT_TOKENS) {
-        need(b, m->count <= FRAME_TO_ENGINE_MAX / 4);
-        buf_put_u32(b, m->count);
-        for (uint32_t i = 0; i < m->count && !b->bad; i++)
-            buf_put_u32(b, (uint32_t)m->tokens[i]);
+        put_token_list(b, m->tokens, m->count, FRAME_TO_ENGINE_MAX / 4);
     } else {
         need(b, m->count <= MESSAGE_CHATS_MAX);
         buf_put_u32(b, m->count);
@@ -106,6 +111,21 @@ static void put_convert(struct buf *b, const struct message_convert *m)
         put_name(b, m->files[i], MESSAGE_NAME_BYTES_MAX);
 }
 
+static void put_encode(struct buf *b, const struct message_encode *m)
+{
+    buf_put_u8(b, m->kind);
+    buf_put_u8(b, m->normalizes);
+    buf_put_u8(b, m->cuts);
+    buf_put_u8(b, m->input);
+    if (m->input == ENCODE_TOKENS) {
+        put_token_list(b, m->tokens, m->count, FRAME_TO_ENGINE_MAX / 4);
+        return;
+    }
+    buf_put_str(b, m->text);
+    if (m->input == ENCODE_PAIR)
+        buf_put_str(b, m->second);
+}
+
 static void put_ready(struct buf *b, const struct message_ready *m)
 {
     put_name(b, m->architecture, MESSAGE_NAME_BYTES_MAX);
@@ -124,6 +144,12 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     buf_put_u64(b, m->scratch_bytes);
     buf_put_u32(b, m->load_us);
     buf_put_u8(b, m->packing);
+    buf_put_u8(b, m->classifier);
+    buf_put_u32(b, m->vector_width);
+    need(b, m->label_count <= MESSAGE_LABELS_MAX);
+    buf_put_u32(b, m->label_count);
+    for (uint32_t i = 0; i < m->label_count && !b->bad; i++)
+        put_name(b, m->labels[i], MESSAGE_LABEL_BYTES_MAX);
 }
 
 static void put_logprob(struct buf *b, const struct message_logprob *l)
@@ -166,11 +192,8 @@ static void put_done(struct buf *b, const struct message_done *m)
 
 static void put_tokens(struct buf *b, const struct message_tokens *m)
 {
-    need(b, m->count <= FRAME_TO_HOST_MAX / 4);
     buf_put_u8(b, m->last);
-    buf_put_u32(b, m->count);
-    for (uint32_t i = 0; i < m->count && !b->bad; i++)
-        buf_put_u32(b, (uint32_t)m->tokens[i]);
+    put_token_list(b, m->tokens, m->count, FRAME_TO_HOST_MAX / 4);
 }
 
 static void put_stats(struct buf *b, const struct message_stats *m)
@@ -187,6 +210,23 @@ static void put_stats(struct buf *b, const struct message_stats *m)
     buf_put_u64(b, m->step_sequences);
     buf_put_u64(b, m->drafted_tokens);
     buf_put_u64(b, m->accepted_tokens);
+}
+
+static void put_vector(struct buf *b, const struct message_vector *m)
+{
+    const float *v = m->values;
+
+    buf_put_u8(b, m->last);
+    buf_put_u32(b, m->tokens);
+    buf_put_u32(b, m->cut);
+    need(b, m->width > 0 && m->width <= MESSAGE_WIDTH_MAX && m->rows > 0);
+    buf_put_u32(b, m->width);
+    buf_put_u32(b, m->rows);
+    for (uint32_t i = 0; i < m->rows && !b->bad; i++) {
+        put_name(b, m->pieces[i], MESSAGE_PIECE_BYTES_MAX);
+        for (uint32_t j = 0; j < m->width && !b->bad; j++)
+            buf_put_f32(b, *v++);
+    }
 }
 
 static void put_payload(struct buf *b, const struct message *m)
@@ -229,6 +269,9 @@ static void put_payload(struct buf *b, const struct message *m)
     case MESSAGE_CONVERT:
         put_convert(b, &m->convert);
         break;
+    case MESSAGE_ENCODE:
+        put_encode(b, &m->encode);
+        break;
     case MESSAGE_READY:
         put_ready(b, &m->ready);
         break;
@@ -259,6 +302,9 @@ static void put_payload(struct buf *b, const struct message *m)
     case MESSAGE_PACKED:
         buf_put_u8(b, m->packed.helps);
         buf_put_u64(b, m->packed.bytes);
+        break;
+    case MESSAGE_VECTOR:
+        put_vector(b, &m->vector);
         break;
     default: /* CANCEL and INSPECT say everything with their type */
         break;
@@ -385,7 +431,7 @@ static const int32_t *get_tokens(struct parse *p, uint32_t count)
 
 static void get_setup(struct parse *p, struct message_setup *m)
 {
-    m->purpose = get_u8(p, "purpose", PURPOSE_CONVERT);
+    m->purpose = get_u8(p, "purpose", PURPOSE_ENCODE);
     m->has_packed = get_bool(p, "has_packed");
     m->threads = get_u32(p, "threads", THREADS_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);
@@ -462,6 +508,22 @@ static void get_convert(struct parse *p, struct message_convert *m)
         m->files[i] = get_str(p, "file", MESSAGE_NAME_BYTES_MAX);
 }
 
+static void get_encode(struct parse *p, struct message_encode *m)
+{
+    m->kind = get_u8(p, "kind", ENCODE_CLASSIFY);
+    m->normalizes = get_bool(p, "normalizes");
+    m->cuts = get_bool(p, "cuts");
+    m->input = get_u8(p, "input", ENCODE_TOKENS);
+    if (m->input == ENCODE_TOKENS) {
+        m->count = get_count(p, "token_count", FRAME_TO_ENGINE_MAX / 4, 4);
+        m->tokens = get_tokens(p, m->count);
+        return;
+    }
+    m->text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
+    if (m->input == ENCODE_PAIR)
+        m->second = get_str(p, "second", FRAME_TO_ENGINE_MAX);
+}
+
 static void get_ready(struct parse *p, struct message_ready *m)
 {
     m->architecture = get_str(p, "architecture", MESSAGE_NAME_BYTES_MAX);
@@ -480,6 +542,12 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->scratch_bytes = get_u64(p, "scratch_bytes");
     m->load_us = get_u32(p, "load_us", UINT32_MAX);
     m->packing = get_u8(p, "packing", PACKING_DAMAGED);
+    m->classifier = get_u8(p, "classifier", CLASSIFIER_RANK);
+    m->vector_width = get_u32(p, "vector_width", MESSAGE_WIDTH_MAX);
+    m->label_count = get_count(p, "label_count", MESSAGE_LABELS_MAX, 4);
+    m->labels = get_array(p, "labels", m->label_count, sizeof(*m->labels));
+    for (uint32_t i = 0; p->rc == 0 && i < m->label_count; i++)
+        m->labels[i] = get_str(p, "label", MESSAGE_LABEL_BYTES_MAX);
 }
 
 static void get_logprob(struct parse *p, struct message_logprob *l)
@@ -548,6 +616,29 @@ static void get_stats(struct parse *p, struct message_stats *m)
     m->accepted_tokens = get_u64(p, "accepted_tokens");
 }
 
+static void get_vector(struct parse *p, struct message_vector *m)
+{
+    struct str *pieces;
+    float *values;
+
+    m->last = get_bool(p, "last");
+    m->tokens = get_u32(p, "tokens", TOKENS_MAX);
+    m->cut = get_u32(p, "cut", TOKENS_MAX);
+    m->width = get_u32(p, "width", MESSAGE_WIDTH_MAX);
+    if (m->width == 0)
+        refuse(p, "width", "is 0");
+    m->rows = get_count(p, "rows", FRAME_TO_HOST_MAX, 4 + 4 * (size_t)m->width);
+    if (m->rows == 0)
+        refuse(p, "rows", "is 0");
+    m->pieces = pieces = get_array(p, "tokens", m->rows, sizeof(*pieces));
+    m->values = values = get_array(p, "numbers", (size_t)m->rows * m->width, sizeof(*values));
+    for (uint32_t i = 0; p->rc == 0 && i < m->rows; i++) {
+        pieces[i] = get_str(p, "piece", MESSAGE_PIECE_BYTES_MAX);
+        for (uint32_t j = 0; p->rc == 0 && j < m->width; j++)
+            *values++ = get_f32(p, "value");
+    }
+}
+
 static void get_payload(struct parse *p, struct message *m)
 {
     switch (m->type) {
@@ -588,6 +679,9 @@ static void get_payload(struct parse *p, struct message *m)
     case MESSAGE_CONVERT:
         get_convert(p, &m->convert);
         break;
+    case MESSAGE_ENCODE:
+        get_encode(p, &m->encode);
+        break;
     case MESSAGE_READY:
         get_ready(p, &m->ready);
         break;
@@ -622,6 +716,9 @@ static void get_payload(struct parse *p, struct message *m)
         m->packed.helps = get_bool(p, "helps");
         m->packed.bytes = get_u64(p, "bytes");
         break;
+    case MESSAGE_VECTOR:
+        get_vector(p, &m->vector);
+        break;
     default:
         break;
     }
@@ -635,12 +732,13 @@ static const char *type_name(uint16_t type, bool from_engine)
         [MESSAGE_INSPECT] = "INSPECT",   [MESSAGE_BENCH] = "BENCH",
         [MESSAGE_PACK] = "PACK",         [MESSAGE_RENDER] = "RENDER",
         [MESSAGE_QUANTIZE] = "QUANTIZE", [MESSAGE_EVALUATE] = "EVALUATE",
-        [MESSAGE_CONVERT] = "CONVERT",
+        [MESSAGE_CONVERT] = "CONVERT",   [MESSAGE_ENCODE] = "ENCODE",
     };
     static const char *const engine[] = {
-        [MESSAGE_READY] = "READY", [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",
-        [MESSAGE_ERROR] = "ERROR", [MESSAGE_TOKENS] = "TOKENS",     [MESSAGE_DATA] = "DATA",
-        [MESSAGE_STATS] = "STATS", [MESSAGE_PROGRESS] = "PROGRESS", [MESSAGE_PACKED] = "PACKED",
+        [MESSAGE_READY] = "READY",   [MESSAGE_TEXT] = "TEXT",         [MESSAGE_DONE] = "DONE",
+        [MESSAGE_ERROR] = "ERROR",   [MESSAGE_TOKENS] = "TOKENS",     [MESSAGE_DATA] = "DATA",
+        [MESSAGE_STATS] = "STATS",   [MESSAGE_PROGRESS] = "PROGRESS", [MESSAGE_PACKED] = "PACKED",
+        [MESSAGE_VECTOR] = "VECTOR",
     };
 
     if (from_engine)

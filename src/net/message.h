@@ -22,6 +22,10 @@
 #define MESSAGE_GRAMMAR_BYTES_MAX (1u << 20)
 #define MESSAGE_FILES_MAX         144         /* of a folder */
 #define MESSAGE_PARTS_MAX         128         /* of a model */
+#define MESSAGE_LABELS_MAX        4096        /* of a classifier: READY holds them all */
+#define MESSAGE_LABEL_BYTES_MAX   128         /* longer ones are cut */
+#define MESSAGE_WIDTH_MAX         65536       /* numbers of a vector: a row fits a frame */
+#define MESSAGE_PIECE_BYTES_MAX   1024        /* of a token */
 #define MESSAGE_ARENA_BYTES       (32u << 20) /* more than any parse asks of its arena */
 
 enum message_type {
@@ -40,6 +44,7 @@ enum message_type {
     MESSAGE_QUANTIZE, /* answered by PROGRESS and DATA frames: JSON */
     MESSAGE_EVALUATE, /* answered by PROGRESS and DATA frames: JSON */
     MESSAGE_CONVERT,  /* answered by PROGRESS frames and PACKED */
+    MESSAGE_ENCODE,   /* answered by VECTOR frames */
     /* engine to host */
     MESSAGE_READY = 64, /* once: the model is loaded */
     MESSAGE_TEXT,
@@ -50,6 +55,7 @@ enum message_type {
     MESSAGE_PROGRESS,
     MESSAGE_STATS, /* unasked: at most 4 a second while working, and one when work ends */
     MESSAGE_PACKED,
+    MESSAGE_VECTOR,
 };
 
 enum message_purpose {
@@ -60,11 +66,11 @@ enum message_purpose {
     PURPOSE_QUANTIZE, /* nothing is loaded: the file is read tensor by tensor */
     PURPOSE_EVALUATE, /* the weights, and those of a base model if draft_model says so */
     PURPOSE_CONVERT,  /* there is no model yet */
+    PURPOSE_ENCODE,   /* all, with an encoder in place of a context */
 };
 
 struct message_setup {
-    uint8_t purpose; /* what must be loaded: all, the vocabulary, nothing, the weights,
-                        nothing */
+    uint8_t purpose; /* what must be loaded */
     bool has_packed; /* there is a file of packed weights: use it */
     uint32_t threads, context_tokens, sessions_max, kv_tokens, batch_tokens;
     uint64_t memory_max_bytes;
@@ -144,6 +150,23 @@ struct message_convert {
     struct str *files; /* their names; in the arena of the parse */
 };
 
+/* EMBED: a vector for the text; CLASSIFY: scores, before any softmax. */
+enum message_encoding { ENCODE_EMBED, ENCODE_CLASSIFY };
+enum message_encode_input { ENCODE_TEXT, ENCODE_PAIR, ENCODE_TOKENS };
+
+/* A text longer than the model takes is an error, unless `cuts`: then its end is left out, of a
+ * pair that of the second. */
+struct message_encode {
+    uint8_t kind, input;
+    bool normalizes, cuts;
+    struct str text, second; /* second: of a pair */
+    const int32_t *tokens;   /* taken as they are; in the arena of the parse */
+    uint32_t count;
+};
+
+/* What an encoder's scores are about, as enum llmos_classifier has it. */
+enum message_classifier { CLASSIFIER_NONE, CLASSIFIER_SEQUENCE, CLASSIFIER_TOKEN, CLASSIFIER_RANK };
+
 /* DAMAGED: the file that was given is not of this model or not whole; the model runs without. */
 enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
 
@@ -153,6 +176,10 @@ struct message_ready {
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */
     uint8_t packing;
+    /* Of an encoder; context_tokens are the most of a text. */
+    uint8_t classifier;
+    uint32_t vector_width, label_count;
+    struct str *labels; /* in the arena of the parse */
 };
 
 struct message_logprob {
@@ -208,6 +235,16 @@ struct message_packed {
     uint64_t bytes; /* of the file */
 };
 
+/* Rows of numbers, finite each: one for a text, or one for each of its tokens. */
+struct message_vector {
+    bool last;
+    uint32_t tokens, cut; /* of the text; left out of it */
+    uint32_t width, rows;
+    const struct str *pieces; /* of the tokens, a row each; empty where a row is for a text, and of
+                                 control tokens */
+    const float *values;      /* rows * width */
+};
+
 struct message_progress {
     uint64_t done, total;
 };
@@ -232,6 +269,7 @@ struct message {
         struct message_quantize quantize;
         struct message_evaluate evaluate;
         struct message_convert convert;
+        struct message_encode encode;
         struct message_ready ready;
         struct message_text text;
         struct message_done done;
@@ -241,6 +279,7 @@ struct message {
         struct message_progress progress;
         struct message_stats stats;
         struct message_packed packed;
+        struct message_vector vector;
     };
 };
 

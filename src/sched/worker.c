@@ -39,6 +39,8 @@ struct live {
     uint64_t id, bytes_left;
     uint32_t tokens_left;
     uint16_t type;
+    uint8_t encoding; /* of an ENCODE: enum message_encoding */
+    uint32_t rows;    /* of its answer, so far */
 };
 
 struct worker {
@@ -62,6 +64,8 @@ struct worker {
     struct frame_reader in;
     struct arena arena;
     uint32_t context_tokens;
+    uint32_t vector_width, label_count; /* of READY */
+    uint8_t classifier;
     uint64_t stats_ns; /* token bucket: when the bucket would be full again */
     bool has_given_up;
 };
@@ -185,7 +189,8 @@ static int open_files(struct worker *w, const struct worker_options *o, struct f
 
     for (unsigned i = 0; rc == 0 && i < o->file_count; i++)
         rc = add_file(f, &o->files[i], err);
-    if (rc == 0 && f->model && o->packcache && o->setup.purpose == PURPOSE_RUN)
+    if (rc == 0 && f->model && o->packcache &&
+        (o->setup.purpose == PURPOSE_RUN || o->setup.purpose == PURPOSE_ENCODE))
         rc = find_packed(w, o->packcache, f, err);
     return rc;
 }
@@ -418,6 +423,10 @@ static struct live live_of(const struct message *m)
         l.tokens_left = 3 * (uint32_t)m->tokenize.text.len + 16;
         l.bytes_left = (uint64_t)l.tokens_left * 32 + 65536;
         break;
+    case MESSAGE_ENCODE:
+        l.encoding = m->encode.kind;
+        l.bytes_left = DATA_BYTES_MAX;
+        break;
     default:
         l.bytes_left = DATA_BYTES_MAX;
         break;
@@ -507,7 +516,7 @@ int worker_send(struct worker *w, const struct message *m, struct llmos_error *e
 {
     int rc;
 
-    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_CONVERT ||
+    if (m->type < MESSAGE_SETUP || m->type > MESSAGE_ENCODE ||
         (m->id == 0) != (m->type == MESSAGE_SETUP))
         return fail(err, LLMOS_EINVAL, "no message for an engine: type %u with id %llu", m->type,
                     (unsigned long long)m->id);
@@ -554,6 +563,12 @@ static int check_whole(struct worker *w, const struct message *m, struct llmos_e
         w->is_ready = true;
         pthread_mutex_unlock(&w->lock);
         w->context_tokens = m->ready.context_tokens;
+        w->vector_width = m->ready.vector_width;
+        w->label_count = m->ready.label_count;
+        w->classifier = m->ready.classifier;
+        if ((m->ready.classifier != CLASSIFIER_NONE) != (m->ready.label_count > 0))
+            return fail(err, LLMOS_EFORMAT, "READY speaks of a classifier with %u labels",
+                        m->ready.label_count);
         if (m->ready.packing != PACKING_NONE && !w->packcache)
             return fail(err, LLMOS_EFORMAT, "READY speaks of packed weights that were not given");
         if (m->ready.packing == PACKING_DAMAGED)
@@ -567,9 +582,30 @@ static int check_whole(struct worker *w, const struct message *m, struct llmos_e
     }
 }
 
-/* May this be said about that request, and is it over with it? */
-static int check_answer(const struct message *m, struct live *l, uint32_t context, bool *is_over,
+/* Rows as READY promised them: one for a text, or one for each token. */
+static int check_vector(const struct worker *w, const struct message_vector *v, struct live *l,
                         struct llmos_error *err)
+{
+    bool are_scores = l->encoding == ENCODE_CLASSIFY;
+    uint32_t width = are_scores ? w->label_count : w->vector_width;
+    uint32_t due = are_scores && w->classifier == CLASSIFIER_TOKEN ? v->tokens : 1;
+    uint32_t rows = l->rows + v->rows;
+
+    if (v->width != width)
+        return fail(err, LLMOS_EFORMAT, "a row of %u numbers, READY promised %u", v->width, width);
+    if (v->tokens == 0 || v->tokens > w->context_tokens)
+        return fail(err, LLMOS_EFORMAT, "a text of %u tokens, READY promised at most %u", v->tokens,
+                    w->context_tokens);
+    if (rows > due || v->last != (rows == due))
+        return fail(err, LLMOS_EFORMAT, "%u rows for a text, %u were due%s", rows, due,
+                    v->last ? "" : ", and more are announced");
+    l->rows = rows;
+    return 0;
+}
+
+/* May this be said about that request, and is it over with it? */
+static int check_answer(const struct worker *w, const struct message *m, struct live *l,
+                        bool *is_over, struct llmos_error *err)
 {
     bool fits = true;
     uint32_t tokens = 0;
@@ -578,8 +614,8 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
     case MESSAGE_TEXT:
         fits = l->type == MESSAGE_GENERATE;
         tokens = m->text.tokens;
-        if (fits && l->tokens_left > context)
-            l->tokens_left = context;
+        if (fits && l->tokens_left > w->context_tokens)
+            l->tokens_left = w->context_tokens;
         break;
     case MESSAGE_DONE:
         fits = l->type == MESSAGE_GENERATE;
@@ -604,6 +640,10 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
         fits = l->type == MESSAGE_PACK || l->type == MESSAGE_CONVERT;
         *is_over = true;
         break;
+    case MESSAGE_VECTOR:
+        fits = l->type == MESSAGE_ENCODE;
+        *is_over = m->vector.last;
+        break;
     default: /* ERROR fits every request */
         *is_over = true;
         break;
@@ -611,6 +651,8 @@ static int check_answer(const struct message *m, struct live *l, uint32_t contex
     if (!fits)
         return fail(err, LLMOS_EFORMAT, "an answer of type %u to a request of type %u", m->type,
                     l->type);
+    if (m->type == MESSAGE_VECTOR)
+        return check_vector(w, &m->vector, l, err);
     if (tokens > l->tokens_left)
         return fail(err, LLMOS_EFORMAT, "more tokens than were asked for");
     l->tokens_left -= tokens;
@@ -632,7 +674,7 @@ static int check_request(struct worker *w, const struct message *m, size_t bytes
     else if (bytes > l->bytes_left)
         rc = fail(err, LLMOS_EFORMAT, "an answer without end");
     else
-        rc = check_answer(m, l, w->context_tokens, &is_over, err);
+        rc = check_answer(w, m, l, &is_over, err);
     if (rc == 0) {
         l->bytes_left -= bytes;
         if (is_over)

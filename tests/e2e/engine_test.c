@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tinybert.h"
 #include "with_worker.h"
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "llmos/encoder.h"
 #include "llmos/model.h"
 #include "model/synth.h"
 
@@ -1061,6 +1063,219 @@ TEST(engine_inspects_without_running)
     worker_destroy(w);
 }
 
+/* ---- texts that become vectors ---- */
+
+static const char *tiny_encoder(const char *kind)
+{
+    const char *path = work_path(kind);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    CHECK(fd >= 0);
+    CHECK_INT(tinybert_write(fd, tinybert_find(kind), NULL), 0);
+    close(fd);
+    return path;
+}
+
+static struct worker *start_encoder(const char *kind)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_ENCODE};
+
+    return start_engine(tiny_encoder(kind), &setup);
+}
+
+/* The rows of one answer. */
+struct rows {
+    float values[64];
+    uint32_t tokens, cut, width, count;
+};
+
+static struct rows encode(struct worker *w, uint64_t id, const struct message_encode *want,
+                          struct llmos_error *err)
+{
+    struct message m = {.type = MESSAGE_ENCODE, .id = id, .encode = *want};
+    struct rows r = {.count = 0};
+
+    *err = (struct llmos_error){0};
+    send_ok(w, &m);
+    CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+    CHECK_INT(m.id, id);
+    if (m.type == MESSAGE_ERROR) {
+        fail(err, m.error.code, "%.*s", STR_ARG(m.error.text));
+        return r;
+    }
+    CHECK_INT(m.type, MESSAGE_VECTOR);
+    CHECK(m.vector.last && m.vector.rows * m.vector.width <= 64);
+    r = (struct rows){.tokens = m.vector.tokens,
+                      .cut = m.vector.cut,
+                      .width = m.vector.width,
+                      .count = m.vector.rows};
+    memcpy(r.values, m.vector.values, r.count * r.width * sizeof(float));
+    return r;
+}
+
+/* What the library makes of it, with the tokens [CLS] a [SEP] b [SEP]. */
+static void check_library(const struct rows *r, const char *kind, const char *a, const char *b,
+                          bool normalizes)
+{
+    llmos_model *model;
+    llmos_encoder *e;
+    int32_t tokens[64];
+    float values[64];
+    long n, second;
+
+    CHECK_INT(llmos_model_open(&model, tiny_encoder(kind), NULL), 0);
+    CHECK_INT(llmos_encoder_create(&e, model, NULL, NULL), 0);
+    n = llmos_tokenize(llmos_model_tokenizer(model), a, strlen(a),
+                       LLMOS_TOKENIZE_ADD_BOS | LLMOS_TOKENIZE_ADD_EOS, tokens, 64, NULL);
+    second = n;
+    if (b)
+        n += llmos_tokenize(llmos_model_tokenizer(model), b, strlen(b), LLMOS_TOKENIZE_ADD_EOS,
+                            tokens + n, 64 - (size_t)n, NULL);
+    CHECK_INT(r->tokens, n);
+    CHECK_INT(r->count, 1);
+    if (r->width == TINYBERT_WIDTH)
+        CHECK_INT(llmos_encoder_embed(e, tokens, (size_t)n, normalizes, values, NULL), 0);
+    else
+        CHECK_INT(llmos_encoder_classify(e, tokens, (size_t)n, (size_t)second, values, NULL), 0);
+    CHECK(memcmp(values, r->values, r->width * sizeof(float)) == 0);
+    llmos_encoder_destroy(e);
+    llmos_model_close(model);
+}
+
+TEST(engine_embeds_as_the_library_does)
+{
+    struct message_encode want = {.kind = ENCODE_EMBED, .text = STR("where am i?")};
+    struct worker *w = start_encoder("embed");
+    struct llmos_error err;
+    struct rows r = encode(w, 1, &want, &err);
+
+    CHECK_INT(err.code, 0);
+    check_library(&r, "embed", "where am i?", NULL, false);
+    want.normalizes = true;
+    r = encode(w, 2, &want, &err);
+    check_library(&r, "embed", "where am i?", NULL, true);
+    want.kind = ENCODE_CLASSIFY;
+    encode(w, 3, &want, &err);
+    CHECK_INT(err.code, LLMOS_EUNSUPPORTED);
+    CHECK_STR(err.text, "the model has no classifier");
+    worker_destroy(w);
+}
+
+TEST(engine_scores_texts_and_pairs_as_the_library_does)
+{
+    struct message_encode want = {.kind = ENCODE_CLASSIFY, .text = STR("where am i?")};
+    struct worker *w = start_encoder("classify");
+    struct llmos_error err;
+    struct rows one = encode(w, 1, &want, &err), pair;
+
+    check_library(&one, "classify", "where am i?", NULL, false);
+    want.input = ENCODE_PAIR;
+    want.second = STR("here");
+    pair = encode(w, 2, &want, &err);
+    check_library(&pair, "classify", "where am i?", "here", false);
+    CHECK(memcmp(one.values, pair.values, sizeof(one.values)) != 0);
+    want.kind = ENCODE_EMBED;
+    encode(w, 3, &want, &err);
+    CHECK_INT(err.code, LLMOS_EINVAL);
+    CHECK_CONTAINS(err.text, "a vector is of one text");
+    worker_destroy(w);
+}
+
+TEST(engine_says_how_long_a_text_is_or_cuts_it)
+{
+    /* each letter is a token */
+    struct message_encode want = {.kind = ENCODE_EMBED,
+                                  .text = STR("aaaaaaaaaa bbbbbbbbbb cccccccccc dddddddddd")};
+    struct worker *w = start_encoder("classify");
+    struct llmos_error err;
+    struct rows r;
+
+    encode(w, 1, &want, &err);
+    CHECK_INT(err.code, LLMOS_ECONTEXT);
+    CHECK_STR(err.text, "the text has 42 tokens, the model takes 32");
+    want.cuts = true;
+    r = encode(w, 2, &want, &err);
+    CHECK_INT(r.cut, 10);
+    check_library(&r, "classify", "aaaaaaaaaa bbbbbbbbbb cccccccccc", NULL, false);
+    want = (struct message_encode){.kind = ENCODE_CLASSIFY,
+                                   .cuts = true,
+                                   .input = ENCODE_PAIR,
+                                   .text = STR("aaaaaaaaaa"),
+                                   .second = want.text};
+    r = encode(w, 3, &want, &err);
+    CHECK_INT(r.cut, 21);
+    check_library(&r, "classify", "aaaaaaaaaa", "aaaaaaaaaa bbbbbbbbb", false);
+    want.text = STR("aaaaaaaaaa bbbbbbbbbb ccccccccc"); /* with its marks 31 */
+    encode(w, 4, &want, &err);
+    CHECK_INT(err.code, LLMOS_ECONTEXT);
+    CHECK_STR(err.text, "the first text of the pair has 31 tokens, the model takes 32 of both: "
+                        "nothing is left of the second; try a shorter one");
+    worker_destroy(w);
+}
+
+TEST(engine_scores_each_token)
+{
+    struct message m = {.type = MESSAGE_ENCODE,
+                        .id = 1,
+                        .encode = {.kind = ENCODE_CLASSIFY, .text = STR("is it?")}};
+    static const char *const pieces[] = {"", " i", "s", " i", "t", "[UNK]", ""};
+    struct worker *w = start_encoder("tags");
+
+    send_ok(w, &m);
+    CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+    CHECK_INT(m.type, MESSAGE_VECTOR);
+    CHECK(m.vector.last && m.vector.tokens == 7);
+    CHECK_INT(m.vector.rows, 7);
+    CHECK_INT(m.vector.width, TINYBERT_LABELS);
+    for (uint32_t i = 0; i < 7; i++)
+        CHECK(str_is(m.vector.pieces[i], pieces[i]));
+    worker_destroy(w);
+}
+
+TEST(engine_takes_tokens_as_they_are)
+{
+    static const int32_t tokens[] = {2, 13, 10, 3, 58}; /* [CLS] h e [SEP], and none */
+    struct message_encode want = {
+        .kind = ENCODE_EMBED, .input = ENCODE_TOKENS, .tokens = tokens, .count = 4};
+    struct worker *w = start_encoder("embed");
+    struct llmos_error err;
+    struct rows r = encode(w, 1, &want, &err), word;
+
+    CHECK_INT(r.tokens, 4);
+    want = (struct message_encode){.kind = ENCODE_EMBED, .text = STR("h e")};
+    word = encode(w, 2, &want, &err);
+    CHECK(memcmp(r.values, word.values, r.width * sizeof(float)) == 0);
+    want = (struct message_encode){.input = ENCODE_TOKENS, .tokens = tokens, .count = 5};
+    encode(w, 3, &want, &err);
+    CHECK_INT(err.code, LLMOS_EINVAL);
+    CHECK_STR(err.text, "token 58 is outside the vocabulary of 58");
+    want.count = 0;
+    encode(w, 4, &want, &err);
+    CHECK_INT(err.code, LLMOS_EINVAL);
+    worker_destroy(w);
+}
+
+TEST(engine_embeds_with_a_model_that_generates)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_ENCODE};
+    struct message_encode want = {.kind = ENCODE_EMBED, .normalizes = true, .text = STR("Once")};
+    struct worker *w = start_engine(synth_model(), &setup);
+    struct message m = generate_request(2, "Once", 3);
+    struct answer a = {0};
+    struct llmos_error err;
+    struct rows r = encode(w, 1, &want, &err);
+    double squares = 0;
+
+    CHECK_INT(err.code, 0);
+    for (uint32_t i = 0; i < r.width; i++)
+        squares += (double)(r.values[i] * r.values[i]);
+    CHECK(fabs(squares - 1) < 1e-5);
+    ask(w, &m, &a); /* but it does not generate: there is no context */
+    CHECK_INT(a.err.code, LLMOS_EINVAL);
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
 /* What the engine measured; the keys that must be above 0 end with NULL. */
 static json_t *measured(struct worker *w, uint64_t id, const struct message_bench *want,
                         const char *const *positive)
@@ -1190,6 +1405,12 @@ TEST(engine_says_what_is_wrong_with_a_model)
     check_refused("/tmp", "it is a directory");
     check_refused(work_path("nothing"), "No such file or directory");
     buf_fini(&bytes);
+}
+
+TEST(engine_sends_an_encoder_to_the_verbs_that_use_it)
+{
+    check_refused(tiny_encoder("embed"), "it is an encoder (bert), which reads whole texts and "
+                                         "writes none; try llmos embed");
 }
 
 TEST(engine_says_how_much_memory_a_context_needs)

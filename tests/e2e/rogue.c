@@ -12,7 +12,10 @@
  *     early-text           TEXT before READY
  *     garbage-ready        noise instead of READY
  *     ready-packed         READY, but with packed weights that nobody gave it
- *   with the first request (GENERATE, TOKENIZE, INSPECT, BENCH or PACK)
+ *     ready-unlabelled     READY speaks of a classifier without labels
+ *     ready-tokens         READY speaks of a classifier of tokens
+ *     ready-twins          READY has two labels of one name
+ *   with the first request (GENERATE, TOKENIZE, INSPECT, BENCH, PACK or ENCODE)
  *     garbage              noise: bytes that are no frames
  *     oversize             the head of a frame of 2 GiB
  *     half                 half a frame, then it ends
@@ -41,8 +44,23 @@
  *     silent               takes requests and never answers
  *     ignore-cancel        does not listen to CANCEL
  *     die-on-prompt        ends with status 3 if the prompt's text contains "crash", else behaves
+ *   to an ENCODE
+ *     vector-wide          a row with a number too many
+ *     vector-rows          a row too many
+ *     vector-none          no row
+ *     vector-endless       rows without end
+ *     vector-short         a row too few
+ *     vector-open          all rows, and yet not the last of them
+ *     vector-nan           a number that is none
+ *     vector-tokens        more tokens than it has room for
+ *     vector-twice         two answers
+ *     vector-data          an answer that is no VECTOR
+ *     vector-swapped       the second text is answered before the first
+ *     slow-vector MS       pauses before each answer
+ *     die-after-vectors N  ends with status 3 behind so many answers
  *
- * Well-behaved, it answers every prompt with "one two three ..." up to max_tokens (0: 5). */
+ * Well-behaved, it answers every prompt with "one two three ..." up to max_tokens (0: 5), and every
+ * text with the vector 1, 0.5, -0.25 or with the scores 2 (no) and 1 ("yes"). */
 #include "base/clock.h"
 #include "base/file.h"
 #include "net/message.h"
@@ -104,17 +122,26 @@ static void say(const struct message *m)
 
 static void say_ready(void)
 {
-    say(&(struct message){.type = MESSAGE_READY,
-                          .ready = {.architecture = STR("rogue"),
-                                    .name = STR("rogue"),
-                                    .file_type = STR("text"),
-                                    .chat_format = STR("plain"),
-                                    .backend = STR("none"),
-                                    .context_tokens = 512,
-                                    .context_trained = 512,
-                                    .vocabulary = 256,
-                                    .threads = 1,
-                                    .packing = mode("ready-packed") >= 0}});
+    static struct str labels[] = {{"no", 2}, {"\"yes\"", 5}, {"no", 2}};
+
+    say(&(struct message){
+        .type = MESSAGE_READY,
+        .ready = {.architecture = STR("rogue"),
+                  .name = STR("rogue"),
+                  .file_type = STR("text"),
+                  .chat_format = STR("plain"),
+                  .backend = STR("none"),
+                  .context_tokens = 512,
+                  .context_trained = 512,
+                  .vocabulary = 256,
+                  .threads = 1,
+                  .packing = mode("ready-packed") >= 0,
+                  .classifier = mode("ready-tokens") >= 0 ? CLASSIFIER_TOKEN : CLASSIFIER_SEQUENCE,
+                  .vector_width = 3,
+                  .label_count = mode("ready-unlabelled") >= 0 ? 0
+                                 : mode("ready-twins") >= 0    ? 3
+                                                               : 2,
+                  .labels = labels}});
 }
 
 static void say_text(uint64_t id, const char *text, uint32_t tokens, bool want_logprob)
@@ -237,6 +264,62 @@ static void with_request(uint64_t id)
         eat_memory();
 }
 
+static void say_rows(uint64_t id, uint32_t width, uint32_t rows, bool is_last)
+{
+    static const float values[] = {1, 0.5f, -0.25f, 2, 1, 0, 2, 1, 1, 0.5f, 2};
+    static const struct str pieces[] = {{"one ", 4}, {"two", 3}, {"", 0}};
+    struct message m = {
+        .type = MESSAGE_VECTOR, .id = id, .vector = {is_last, 2, 0, width, rows, pieces, values}};
+
+    if (width == 2) /* scores */
+        m.vector.values += 3;
+    if (mode("vector-tokens") >= 0)
+        m.vector.tokens = 513;
+    message_put(&out, &m);
+    if (mode("vector-nan") >= 0)
+        memset(out.at + out.len - 4, 0xff, 4);
+    flush_out();
+}
+
+static void say_no_row(uint64_t id, uint32_t width)
+{
+    put_head(17, MESSAGE_VECTOR, 0, id);
+    buf_put_u8(&out, 1);
+    buf_put_u32(&out, 2);
+    buf_put_u32(&out, 0);
+    buf_put_u32(&out, width);
+    buf_put_u32(&out, 0);
+    flush_out();
+}
+
+static void encode(const struct message *m)
+{
+    static uint64_t held;
+    static long said;
+    bool are_scores = m->encode.kind == ENCODE_CLASSIFY;
+    uint32_t width = (are_scores ? 2 : 3) + (mode("vector-wide") >= 0);
+    uint32_t rows = (are_scores && mode("ready-tokens") >= 0 ? 2 : 1) + (mode("vector-rows") >= 0);
+
+    pause_ms(mode("slow-vector"));
+    if (mode("die-after-vectors") == said++)
+        exit(3);
+    if (mode("vector-data") >= 0)
+        say(&(struct message){.type = MESSAGE_DATA, .id = m->id, .data = {STR("{}"), true}});
+    if (mode("vector-swapped") >= 0 && !held) {
+        held = m->id;
+        return;
+    }
+    while (mode("vector-endless") >= 0)
+        say_rows(m->id, width, 1, false);
+    if (mode("vector-none") >= 0)
+        say_no_row(m->id, width);
+    say_rows(m->id, width, mode("vector-short") >= 0 ? rows - 1 : rows, mode("vector-open") < 0);
+    if (mode("vector-twice") >= 0)
+        say_rows(m->id, width, rows, true);
+    if (held)
+        say_rows(held, width, rows, true);
+}
+
 static void take(const struct message *m)
 {
     switch (m->type) {
@@ -268,6 +351,10 @@ static void take(const struct message *m)
     case MESSAGE_RENDER:
         with_request(m->id);
         say(&(struct message){.type = MESSAGE_DATA, .id = m->id, .data = {STR("{}"), true}});
+        break;
+    case MESSAGE_ENCODE:
+        with_request(m->id);
+        encode(m);
         break;
     case MESSAGE_PACK: /* a file of noise */
         with_request(m->id);

@@ -98,6 +98,64 @@ TEST(worker_kills_engines_that_break_the_protocol)
     }
 }
 
+/* Asks a rogue for a vector, or scores, and returns how that ended, with the sentence. */
+static int encode_rogue(const char *modes, uint8_t kind, struct llmos_error *err)
+{
+    struct worker_options o =
+        worker_options_for("tests/e2e/rogue", work_file("modes", modes, strlen(modes)));
+    struct message m = {.type = MESSAGE_ENCODE, .id = 7, .encode = {kind, .text = STR("hello")}};
+    struct worker *w;
+    int rc;
+
+    o.setup.purpose = PURPOSE_ENCODE;
+    CHECK_INT(worker_start(&w, &o, NULL), 0);
+    send_ok(w, &m); /* before READY, as may be */
+    do
+        rc = worker_receive(w, &m, 5000, err);
+    while (rc == 1 && !(m.type == MESSAGE_VECTOR && m.vector.last));
+    if (rc == 1) { /* the fault may lie behind the answer */
+        rc = worker_receive(w, &m, 300, err);
+    }
+    worker_destroy(w);
+    return rc;
+}
+
+TEST(worker_believes_no_vector_that_was_not_promised)
+{
+    static const struct {
+        const char *modes, *says;
+        uint8_t kind;
+    } cases[] = {
+        {"vector-wide", "a row of 4 numbers, READY promised 3", ENCODE_EMBED},
+        {"vector-wide", "a row of 3 numbers, READY promised 2", ENCODE_CLASSIFY},
+        {"vector-rows", "2 rows for a text, 1 were due", ENCODE_EMBED},
+        {"vector-none", "field 'rows' is 0", ENCODE_EMBED},
+        {"vector-endless", "1 rows for a text, 1 were due, and more are announced",
+         ENCODE_CLASSIFY},
+        {"vector-open", "1 rows for a text, 1 were due, and more are announced", ENCODE_EMBED},
+        {"vector-nan", "field 'value' is not a finite number", ENCODE_EMBED},
+        {"vector-tokens", "a text of 513 tokens, READY promised at most 512", ENCODE_EMBED},
+        {"vector-twice", "an answer to request 7, which was not made or is over", ENCODE_EMBED},
+        {"vector-data", "an answer of type 69 to a request of type 12", ENCODE_EMBED},
+        {"ready-unlabelled", "READY speaks of a classifier with 0 labels", ENCODE_EMBED},
+        {"ready-tokens\nvector-rows", "3 rows for a text, 2 were due", ENCODE_CLASSIFY},
+        {"ready-tokens\nvector-short", "1 rows for a text, 2 were due", ENCODE_CLASSIFY},
+        {"ready-tokens\nvector-endless", "2 rows for a text, 2 were due", ENCODE_CLASSIFY},
+    };
+
+    CHECK_INT(encode_rogue("", ENCODE_EMBED, NULL), 0);
+    CHECK_INT(encode_rogue("", ENCODE_CLASSIFY, NULL), 0);
+    CHECK_INT(encode_rogue("ready-tokens", ENCODE_CLASSIFY, NULL), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct llmos_error err;
+
+        printf("# %s\n", cases[i].modes);
+        CHECK_INT(encode_rogue(cases[i].modes, cases[i].kind, &err), LLMOS_EFORMAT);
+        CHECK_CONTAINS(err.text, "the engine of 'test' broke the protocol and was killed: ");
+        CHECK_CONTAINS(err.text, cases[i].says);
+    }
+}
+
 TEST(worker_says_how_an_engine_ended)
 {
     static const struct {

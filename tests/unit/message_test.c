@@ -15,6 +15,9 @@ static struct message_token_logprobs logprobs[2] = {
     {{STR("ly"), 6, 0.0f}, 2, 0, {{{0}}}},
 };
 
+static struct str labels[2] = {{"no", 2}, {"yes", 3}}, pieces[2] = {{"un", 2}, {"", 0}};
+static float values[6] = {1, -2, 0.5f, 3e38f, -0.0f, 1e-45f};
+
 static struct message example(uint16_t type)
 {
     static __typeof__(*((struct message_generate *)0)->bias) bias[2] = {{3, -100.0f}, {4, 2.5f}};
@@ -70,16 +73,36 @@ static struct message example(uint16_t type)
     case MESSAGE_CONVERT:
         m.convert = (struct message_convert){STR("auto"), STR("phi"), 2, files};
         break;
+    case MESSAGE_ENCODE:
+        m.encode = (struct message_encode){.kind = ENCODE_CLASSIFY,
+                                           .input = ENCODE_PAIR,
+                                           .normalizes = true,
+                                           .cuts = true,
+                                           .text = STR("a"),
+                                           .second = STR("b")};
+        break;
     case MESSAGE_READY:
         m.id = 0;
-        m.ready = (struct message_ready){STR("llama"), STR("stories"),
-                                         STR("F16"),   STR("plain"),
-                                         STR("avx2"),  STR("q8_0"),
-                                         512,          1024,
-                                         32000,        2,
-                                         260000,       1 << 20,
-                                         1 << 21,      1 << 22,
-                                         1500,         PACKING_DAMAGED};
+        m.ready = (struct message_ready){STR("llama"),
+                                         STR("stories"),
+                                         STR("F16"),
+                                         STR("plain"),
+                                         STR("avx2"),
+                                         STR("q8_0"),
+                                         512,
+                                         1024,
+                                         32000,
+                                         2,
+                                         260000,
+                                         1 << 20,
+                                         1 << 21,
+                                         1 << 22,
+                                         1500,
+                                         PACKING_DAMAGED,
+                                         CLASSIFIER_RANK,
+                                         384,
+                                         2,
+                                         labels};
         break;
     case MESSAGE_TEXT:
         m.text = (struct message_text){STR("Lily"), 3, 2, logprobs};
@@ -106,6 +129,9 @@ static struct message example(uint16_t type)
     case MESSAGE_PACKED:
         m.packed = (struct message_packed){true, 1ull << 40};
         break;
+    case MESSAGE_VECTOR:
+        m.vector = (struct message_vector){true, 9, 4, 3, 2, pieces, values};
+        break;
     default:
         break;
     }
@@ -116,7 +142,8 @@ static const uint16_t types[] = {
     MESSAGE_SETUP,   MESSAGE_GENERATE, MESSAGE_CANCEL,   MESSAGE_TOKENIZE, MESSAGE_INSPECT,
     MESSAGE_BENCH,   MESSAGE_PACK,     MESSAGE_RENDER,   MESSAGE_QUANTIZE, MESSAGE_EVALUATE,
     MESSAGE_CONVERT, MESSAGE_READY,    MESSAGE_TEXT,     MESSAGE_DONE,     MESSAGE_ERROR,
-    MESSAGE_TOKENS,  MESSAGE_DATA,     MESSAGE_PROGRESS, MESSAGE_STATS,    MESSAGE_PACKED};
+    MESSAGE_TOKENS,  MESSAGE_DATA,     MESSAGE_PROGRESS, MESSAGE_STATS,    MESSAGE_PACKED,
+    MESSAGE_ENCODE,  MESSAGE_VECTOR};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* The frame of the only message in b. */
@@ -297,11 +324,11 @@ TEST(message_of_the_wrong_side_is_refused)
         struct message m;
 
         arena_init(&arena, MESSAGE_ARENA_BYTES);
-        if (type < MESSAGE_SETUP || type > MESSAGE_CONVERT) {
+        if (type < MESSAGE_SETUP || type > MESSAGE_ENCODE) {
             CHECK_INT(message_parse(&m, &f, false, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which a host may not send");
         }
-        if (type < MESSAGE_READY || type > MESSAGE_PACKED) {
+        if (type < MESSAGE_READY || type > MESSAGE_VECTOR) {
             CHECK_INT(message_parse(&m, &f, true, &arena, &err), LLMOS_EFORMAT);
             CHECK_CONTAINS(err.text, "which an engine may not send");
         }
@@ -348,14 +375,72 @@ TEST(message_numbers_must_be_finite)
     }
 }
 
+TEST(message_tokens_may_stand_for_a_text)
+{
+    struct message m = example(MESSAGE_ENCODE), back;
+    struct arena arena;
+    struct buf b;
+    struct frame f;
+
+    arena_init(&arena, MESSAGE_ARENA_BYTES);
+    buf_init(&b, 1 << 20);
+    m.encode.input = ENCODE_TOKENS;
+    m.encode.tokens = tokens;
+    m.encode.count = 3;
+    message_put(&b, &m);
+    f = frame_of(&b);
+    CHECK_INT(parse(&back, &f, &arena, NULL), 0);
+    CHECK_INT(back.encode.count, 3);
+    CHECK_INT(back.encode.tokens[2], 2147483647);
+    CHECK(back.encode.text.len == 0 && back.encode.second.len == 0);
+    arena_fini(&arena);
+    buf_fini(&b);
+}
+
+TEST(message_vectors_are_finite)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+
+    for (int i = 0; i < 3; i++) {
+        struct message m = example(MESSAGE_VECTOR);
+        float spoilt[6] = {1, 2, 3, 4, 5, bad[i]};
+        struct llmos_error err;
+
+        m.vector.values = spoilt;
+        CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+        CHECK_STR(err.text, "VECTOR frame: field 'value' is not a finite number");
+    }
+}
+
+TEST(message_vectors_arrive_row_by_row)
+{
+    struct message m = example(MESSAGE_VECTOR), back;
+    struct arena arena;
+    struct buf b;
+    struct frame f;
+
+    arena_init(&arena, MESSAGE_ARENA_BYTES);
+    buf_init(&b, 1 << 20);
+    message_put(&b, &m);
+    f = frame_of(&b);
+    CHECK_INT(parse(&back, &f, &arena, NULL), 0);
+    CHECK(back.vector.last && back.vector.tokens == 9 && back.vector.cut == 4);
+    CHECK_INT(back.vector.rows, 2);
+    CHECK_INT(back.vector.width, 3);
+    CHECK(str_is(back.vector.pieces[0], "un") && back.vector.pieces[1].len == 0);
+    CHECK(memcmp(back.vector.values, values, sizeof(values)) == 0);
+    arena_fini(&arena);
+    buf_fini(&b);
+}
+
 TEST(message_fields_out_of_range_are_named)
 {
     struct llmos_error err;
     struct message m = example(MESSAGE_SETUP);
 
-    m.setup.purpose = 7;
+    m.setup.purpose = 8;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
-    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 7, at most 6 is allowed");
+    CHECK_STR(err.text, "SETUP frame: field 'purpose' is 8, at most 7 is allowed");
     m = example(MESSAGE_READY);
     m.ready.packing = 3;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
@@ -380,6 +465,15 @@ TEST(message_fields_out_of_range_are_named)
     CHECK_CONTAINS(err.text, "is no error code");
     m = example(MESSAGE_ERROR);
     m.error.code = 0;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+    m = example(MESSAGE_ENCODE);
+    m.encode.kind = 2;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+    m = example(MESSAGE_READY);
+    m.ready.classifier = 4;
+    CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
+    m = example(MESSAGE_READY);
+    m.ready.vector_width = MESSAGE_WIDTH_MAX + 1;
     CHECK_INT(verdict(&m, &err), LLMOS_EFORMAT);
     m = example(MESSAGE_PROGRESS);
     m.progress.done = 6;
@@ -448,6 +542,21 @@ TEST(message_encoder_refuses_what_the_parser_would)
     buf_clear(&b);
     m = example(MESSAGE_READY);
     m.ready.name = (struct str){big, MESSAGE_NAME_BYTES_MAX + 1};
+    message_put(&b, &m);
+    CHECK(b.bad && b.len == 0);
+    buf_clear(&b);
+    m = example(MESSAGE_READY);
+    m.ready.label_count = MESSAGE_LABELS_MAX + 1;
+    message_put(&b, &m);
+    CHECK(b.bad && b.len == 0);
+    buf_clear(&b);
+    m = example(MESSAGE_VECTOR);
+    m.vector.width = 0;
+    message_put(&b, &m);
+    CHECK(b.bad && b.len == 0);
+    buf_clear(&b);
+    m = example(MESSAGE_VECTOR);
+    m.vector.rows = 0;
     message_put(&b, &m);
     CHECK(b.bad && b.len == 0);
     buf_fini(&b);

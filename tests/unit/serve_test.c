@@ -2,6 +2,7 @@
 /* The engine without its room, where a sanitizer can look for leaks and allocations can fail.  What
  * it answers is the matter of tests/e2e/engine_test.c. */
 #include "test.h"
+#include "tinybert.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -15,7 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-static int model_fd = -1, packed_fd = -1;
+static int model_fd = -1, packed_fd = -1, encoder_fd = -1;
 
 static void make_model(void)
 {
@@ -65,7 +66,8 @@ static void *host_run(void *arg)
         if (bytes > sizeof(payload) || !read_all(h->fd, payload, bytes))
             break;
         h->over += type == MESSAGE_DONE || type == MESSAGE_ERROR || type == MESSAGE_PACKED ||
-                   ((type == MESSAGE_DATA || type == MESSAGE_TOKENS) && payload[0] == 1);
+                   ((type == MESSAGE_DATA || type == MESSAGE_TOKENS || type == MESSAGE_VECTOR) &&
+                    payload[0] == 1);
     }
     close(h->fd);
     return NULL;
@@ -116,7 +118,8 @@ static void put_requests(struct buf *b)
 static int serve_once(const struct buf *requests, uint32_t wanted,
                       const struct message_setup *setup, uint32_t *over)
 {
-    const struct serve_files files = {model_fd, model_fd, packed_fd, packed_fd, -1};
+    const struct serve_files files = {setup->purpose == PURPOSE_ENCODE ? encoder_fd : model_fd,
+                                      model_fd, packed_fd, packed_fd, -1};
     struct host host = {.wanted = wanted};
     struct llmos_error err;
     struct serve s;
@@ -171,6 +174,63 @@ TEST(serve_survives_every_failed_allocation)
         int rc = serve_once(&b, 8, &setup, &over);
 
         /* Either one request fails, or the engine cannot go on; nobody is left without an end. */
+        CHECK(rc == 0 ? over == 8 : rc == LLMOS_ENOMEM);
+    }
+    buf_fini(&b);
+}
+
+/* --- texts that become vectors -------------------------------------------------------------------
+ */
+
+static void put_texts(struct buf *b)
+{
+    static const int32_t tokens[] = {2, 9, 3};
+    static const struct message_encode texts[] = {
+        {.kind = ENCODE_EMBED, .normalizes = true, .text = STR("hello there")},
+        {.kind = ENCODE_CLASSIFY, .text = STR("hello"), .input = ENCODE_PAIR, .second = STR("you")},
+        {.kind = ENCODE_EMBED, .cuts = true, .text = STR("a b c d e f g h i j k l m n o p q r s")},
+        {.kind = ENCODE_EMBED, .text = STR("too long a text for the room that there is")},
+        {.kind = ENCODE_EMBED, .text = STR("no"), .input = ENCODE_PAIR, .second = STR("pair")},
+        {.kind = ENCODE_CLASSIFY, .text = STR("")},
+        {.kind = ENCODE_EMBED, .input = ENCODE_TOKENS, .tokens = tokens, .count = 3},
+    };
+
+    if (encoder_fd < 0) {
+        encoder_fd = memfd_create("encoder", MFD_CLOEXEC);
+        CHECK(encoder_fd >= 0);
+        CHECK_INT(tinybert_write(encoder_fd, tinybert_find("classify"), NULL), 0);
+    }
+    for (uint64_t i = 0; i < 7; i++)
+        message_put(b, &(struct message){.type = MESSAGE_ENCODE, .id = i + 1, .encode = texts[i]});
+    message_put(b, &(struct message){.type = MESSAGE_GENERATE, .id = 8}); /* refused */
+}
+
+TEST(serve_encodes_and_leaves_nothing_behind)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_ENCODE, .context_tokens = 16};
+    uint32_t over = 0;
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    put_texts(&b);
+    CHECK_INT(serve_once(&b, 8, &setup, &over), 0);
+    CHECK_INT(over, 8);
+    CHECK_INT(serve_once(&b, 1, &setup, NULL), 0); /* goes while others wait */
+    buf_fini(&b);
+}
+
+TEST(serve_encoding_survives_every_failed_allocation)
+{
+    const struct message_setup setup = {.purpose = PURPOSE_ENCODE, .context_tokens = 16};
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    put_texts(&b);
+    EVERY_ALLOCATION_FAILS
+    {
+        uint32_t over = 0;
+        int rc = serve_once(&b, 8, &setup, &over);
+
         CHECK(rc == 0 ? over == 8 : rc == LLMOS_ENOMEM);
     }
     buf_fini(&b);
