@@ -23,7 +23,8 @@ struct cli_verb {
 };
 
 extern const struct cli_verb cli_run, cli_chat, cli_inspect, cli_tokenize, cli_template, cli_serve,
-    cli_ps, cli_stop, cli_bench, cli_pack, cli_quantize, cli_imatrix, cli_perplexity, cli_convert;
+    cli_ps, cli_stop, cli_bench, cli_pack, cli_quantize, cli_imatrix, cli_perplexity, cli_convert,
+    cli_embed, cli_classify, cli_rerank;
 
 /* The commit that was built, or the version: in cli_main.c, so that a commit links one program anew
  * and not every test. */

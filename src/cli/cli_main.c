@@ -15,9 +15,9 @@
 const char cli_commit[] = LLMOS_COMMIT;
 
 static const struct cli_verb *const verbs[] = {
-    &cli_run,      &cli_chat,    &cli_inspect,    &cli_tokenize, &cli_template,
-    &cli_serve,    &cli_ps,      &cli_stop,       &cli_bench,    &cli_pack,
-    &cli_quantize, &cli_imatrix, &cli_perplexity, &cli_convert,
+    &cli_run,        &cli_chat,    &cli_inspect, &cli_tokenize, &cli_template, &cli_serve,
+    &cli_ps,         &cli_stop,    &cli_bench,   &cli_pack,     &cli_quantize, &cli_imatrix,
+    &cli_perplexity, &cli_convert, &cli_embed,   &cli_classify, &cli_rerank,
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -41,7 +41,7 @@ static const struct opt_command main_command = {
                 "llmos-template(1), llmos-serve(1), llmos-ps(1), llmos-stop(1), llmos-bench(1), "
                 "llmos-pack(1), "
                 "llmos-quantize(1), llmos-imatrix(1), llmos-perplexity(1), "
-                "llmos-convert(1)",
+                "llmos-convert(1), llmos-embed(1), llmos-classify(1), llmos-rerank(1)",
     .has_version = true,
 };
 

@@ -16,6 +16,8 @@
 
 #define TURN_MS          50   /* how late a Ctrl-C or a frame of the spinner may be */
 #define PATIENCE_SECONDS 10.0 /* a step of a large model may take seconds */
+/* The longest that READY can have, with what keeping them costs. */
+#define LABELS_BYTES_MAX ((size_t)MESSAGE_LABELS_MAX * (MESSAGE_LABEL_BYTES_MAX + 64))
 
 static int layer_bits(const struct opt_list *names, unsigned *bits, struct llmos_error *err)
 {
@@ -92,7 +94,26 @@ static void copy_text(char *to, size_t size, struct str s)
     snprintf(to, size, "%s", clean.at && !clean.bad ? clean.at : "");
 }
 
-static void keep_ready(struct talk *t, const struct message_ready *r)
+/* Bytes as they came: what prints them cleans them. */
+static int keep_labels(struct talk *t, const struct message_ready *r, struct llmos_error *err)
+{
+    struct str *labels;
+
+    arena_fini(&t->labels);
+    arena_init(&t->labels, LABELS_BYTES_MAX);
+    t->ready.labels = labels = arena_array(&t->labels, struct str, r->label_count);
+    for (uint32_t i = 0; labels && i < r->label_count; i++) {
+        labels[i].len = r->labels[i].len;
+        labels[i].at = arena_strndup(&t->labels, r->labels[i].at, r->labels[i].len);
+        if (!labels[i].at)
+            labels = NULL;
+    }
+    if (r->label_count && !labels)
+        return fail(err, LLMOS_ENOMEM, "no memory for %u labels", r->label_count);
+    return 0;
+}
+
+static int keep_ready(struct talk *t, const struct message_ready *r, struct llmos_error *err)
 {
     copy_text(t->architecture, sizeof(t->architecture), r->architecture);
     copy_text(t->name, sizeof(t->name), r->name);
@@ -103,6 +124,7 @@ static void keep_ready(struct talk *t, const struct message_ready *r)
     t->ready = *r;
     t->ready.architecture = t->ready.name = t->ready.file_type = t->ready.chat_format =
         t->ready.backend = t->ready.kv_type = (struct str){"", 0};
+    return keep_labels(t, r, err);
 }
 
 /* What an engine says of itself becomes an error of ours: its code only if we know it. */
@@ -113,8 +135,13 @@ static int engine_error(const struct message_error *e, struct llmos_error *err)
     return fail(err, code, "%.*s", STR_ARG(e->text));
 }
 
-/* 1: a message; 0: none within a turn. */
-static int hear(struct talk *t, struct message *m, struct llmos_error *err)
+int talk_send(struct talk *t, struct message *question, struct llmos_error *err)
+{
+    question->id = ++t->id;
+    return worker_send(t->worker, question, err);
+}
+
+int talk_hear(struct talk *t, struct message *m, struct llmos_error *err)
 {
     int rc = worker_receive(t->worker, m, TURN_MS, err);
 
@@ -130,14 +157,12 @@ static int wait_ready(struct talk *t, struct llmos_error *err)
     struct message m;
 
     for (;;) {
-        int rc = hear(t, &m, err);
+        int rc = talk_hear(t, &m, err);
 
         if (rc < 0)
             return rc;
-        if (rc == 1 && m.type == MESSAGE_READY) {
-            keep_ready(t, &m.ready);
-            return 0;
-        }
+        if (rc == 1 && m.type == MESSAGE_READY)
+            return keep_ready(t, &m.ready, err);
         if (halt_asked())
             return fail(err, LLMOS_ECANCELED, "interrupted");
         spinner_turn(&t->spinner);
@@ -211,7 +236,9 @@ static int start_packed(struct talk *t, struct worker_options *w, struct llmos_e
 static int start_model(struct talk *t, struct worker_options *w, const struct talk_options *o,
                        struct llmos_error *err)
 {
-    if (w->setup.purpose == PURPOSE_RUN && !(o->pack && strcmp(o->pack, "off") == 0))
+    bool computes = w->setup.purpose == PURPOSE_RUN || w->setup.purpose == PURPOSE_ENCODE;
+
+    if (computes && !(o->pack && strcmp(o->pack, "off") == 0))
         return start_packed(t, w, err);
     return start(t, w, err);
 }
@@ -267,6 +294,7 @@ void talk_end(struct talk *t)
 {
     worker_destroy(t->worker);
     packcache_close(t->packcache);
+    arena_fini(&t->labels);
     t->worker = NULL;
     t->packcache = NULL;
 }
@@ -357,7 +385,7 @@ int talk_generate(struct talk *t, struct message_generate *g, talk_sink sink, vo
     while (rc == 0) {
         struct message m;
 
-        rc = hear(t, &m, err);
+        rc = talk_hear(t, &m, err);
         if (rc < 0)
             break;
         if (rc == 1)
@@ -391,8 +419,7 @@ int talk_ask(struct talk *t, struct message *question, const char *what, struct 
     struct message_progress progress = {0};
     int rc;
 
-    question->id = ++t->id;
-    rc = worker_send(t->worker, question, err);
+    rc = talk_send(t, question, err);
     spinner_start(&t->spinner, what);
     while (rc == 0) {
         struct message m;
@@ -401,7 +428,7 @@ int talk_ask(struct talk *t, struct message *question, const char *what, struct 
             spinner_bar(&t->spinner, progress.done, progress.total);
         else
             spinner_turn(&t->spinner);
-        rc = hear(t, &m, err);
+        rc = talk_hear(t, &m, err);
         if (rc < 0)
             break;
         if (rc == 1 && m.id == t->id && m.type == MESSAGE_PROGRESS)

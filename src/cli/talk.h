@@ -80,7 +80,8 @@ struct talk {
     double patience_seconds;     /* how long an engine may go on after Ctrl-C; then it is ended */
     struct spinner spinner;
     /* Of READY. */
-    struct message_ready ready; /* its strings are empty: */
+    struct arena labels;        /* where those of ready stand */
+    struct message_ready ready; /* its other strings are empty: */
     char architecture[64], name[128], file_type[32], chat_format[32], backend[32], kv_type[32];
 };
 
@@ -109,6 +110,11 @@ int talk_generate(struct talk *t, struct message_generate *g, talk_sink sink, vo
  * is drawn as a bar called `what`. */
 int talk_ask(struct talk *t, struct message *question, const char *what, struct buf *out,
              struct llmos_error *err);
+
+/* Parts of talk_ask, for those that ask several things at once: sends a request, whose id is set;
+ * and 1: a message; 0: none within a moment. */
+int talk_send(struct talk *t, struct message *question, struct llmos_error *err);
+int talk_hear(struct talk *t, struct message *m, struct llmos_error *err);
 
 /* Which layers hold, as `llmos ps --isolation` shows them. */
 void talk_put_isolation(const struct talk *t, struct buf *out);

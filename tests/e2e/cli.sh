@@ -7,7 +7,7 @@ llmos=$LLMOS_BUILD/llmos
 tools=$LLMOS_BUILD/tests/e2e
 shared=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/models
 export XDG_STATE_HOME="$work/state" LLMOS_SOCKET="$work/socket"
-verbs='run chat inspect tokenize template ps stop bench pack quantize imatrix perplexity convert'
+verbs='run chat inspect tokenize template ps stop bench pack quantize imatrix perplexity convert embed classify rerank'
 cd "$work" || exit 1
 
 # What a sanitizer needs, the room does not give: such a build does without these layers.
@@ -15,7 +15,7 @@ if [ "${LLMOS_SANITIZED:-}" ]; then
     cat > llmos << END
 #!/bin/sh
 case \${1:-} in
-run | chat | inspect | tokenize | template | bench | pack | quantize | imatrix | perplexity | convert)
+run | chat | inspect | tokenize | template | bench | pack | quantize | imatrix | perplexity | convert | embed | classify | rerank)
     verb=\$1
     shift
     exec "$LLMOS_BUILD/llmos" "\$verb" --skip-layer mount --skip-layer landlock --skip-layer seccomp \
