@@ -436,6 +436,13 @@ static int prepare(struct completion *j, bool is_chat, struct openai_fault *faul
         completion_unknown_model(fault, j->request.model);
         return LLMOS_ENOTFOUND;
     }
+    if (j->model->options.setup.purpose == PURPOSE_ENCODE) {
+        rc = json_fault(&fault->what, LLMOS_EUNSUPPORTED, "", "model",
+                        "model '%s' is served as an encoder; /v1/embeddings makes vectors with it",
+                        j->model->name);
+        openai_fault_of(fault, rc);
+        return rc;
+    }
     make_head(j);
     if (j->request.ignored[0])
         server_add_header(j->http, "x-llmos-ignored", j->request.ignored);

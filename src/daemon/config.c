@@ -25,7 +25,7 @@
 /* --- the schema ------------------------------------------------------------------------------- */
 
 struct yaml_model {
-    char *name, *path, *chat_format, *kv_type, *memory, *pack, *speculation, *draft;
+    char *name, *path, *chat_format, *kv_type, *memory, *pack, *speculation, *draft, *encoder;
     uint32_t *draft_max, *context, *sessions, *threads, *cpu_percent;
 };
 
@@ -74,6 +74,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("draft", struct yaml_model, draft),
     NUMBER("draft_max", struct yaml_model, draft_max),
     TEXT("kv_type", struct yaml_model, kv_type),
+    TEXT("encoder", struct yaml_model, encoder),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t model_entry = {
@@ -222,7 +223,7 @@ static int check_text(const char *key, const char *text, struct llmos_error *err
         return fail(err, LLMOS_EINVAL, "'%s' is no kind of speculation; lookup and off are", text);
     if (strcmp(key, "pack") == 0)
         return check_word(key, text, "auto", "off", err);
-    if (strcmp(key, "cache_shared") == 0)
+    if (strcmp(key, "cache_shared") == 0 || strcmp(key, "encoder") == 0)
         return check_word(key, text, "true", "false", err);
     if (strcmp(key, "cache") == 0 && text[0] != '/')
         return fail(err, LLMOS_EINVAL, "'cache' is a folder's whole path, it begins with '/'");
@@ -531,6 +532,11 @@ static int take_model(struct config *c, const struct yaml_model *y, const char *
         set(&m->setup.draft_max, y->draft_max);
     if (y->memory && opt_size(y->memory, &m->memory_max_bytes, err) < 0)
         return LLMOS_EINVAL;
+    if (y->encoder && strcmp(y->encoder, "true") == 0)
+        m->setup.purpose = PURPOSE_ENCODE;
+    if (m->setup.purpose == PURPOSE_ENCODE && m->setup.draft_max)
+        return fail(err, LLMOS_EINVAL, "%s: model '%s' is an encoder: it guesses nothing ahead",
+                    file, m->name);
     return end_model(c, err);
 }
 
@@ -659,7 +665,8 @@ void config_fini(struct config *c)
     c->model_count = c->host_count = 0;
 }
 
-int config_add_model(struct config *c, const char *text, struct llmos_error *err)
+static int add_model(struct config *c, const char *text, struct worker_options **added,
+                     struct llmos_error *err)
 {
     const char *equals = strchr(text, '='), *slash = strrchr(text, '/');
     const char *path = equals ? equals + 1 : text;
@@ -690,9 +697,11 @@ int config_add_model(struct config *c, const char *text, struct llmos_error *err
     for (unsigned i = 0; i < c->model_count; i++)
         if (strcmp(c->models[i].name, copy) == 0) {
             c->models[i].model_path = m->model_path;
+            *added = &c->models[i];
             return 0;
         }
     c->model_count++;
+    *added = m;
     return 0;
 }
 
@@ -707,6 +716,23 @@ static int can_open(const char *path, struct llmos_error *err)
 
     if (rc == 0)
         parts_close(&p);
+    return rc;
+}
+
+int config_add_model(struct config *c, const char *text, struct llmos_error *err)
+{
+    struct worker_options *m;
+
+    return add_model(c, text, &m, err);
+}
+
+int config_add_encoder(struct config *c, const char *text, struct llmos_error *err)
+{
+    struct worker_options *m;
+    int rc = add_model(c, text, &m, err);
+
+    if (rc == 0)
+        m->setup.purpose = PURPOSE_ENCODE;
     return rc;
 }
 

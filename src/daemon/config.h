@@ -48,6 +48,7 @@ int config_load_file(struct config *c, const char *path, struct llmos_error *err
 
 /* "name=path" of --model; without a name the file's name without its ending is taken. */
 int config_add_model(struct config *c, const char *text, struct llmos_error *err);
+int config_add_encoder(struct config *c, const char *text, struct llmos_error *err); /* likewise */
 
 /* "error", "warn", "info" or "debug". */
 int config_log_level(const char *name, enum log_level *level, struct llmos_error *err);

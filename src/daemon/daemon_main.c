@@ -27,7 +27,7 @@
 
 struct flags {
     const char *config, *address, *socket, *log, *pack, *kv_type;
-    struct opt_list models, hosts;
+    struct opt_list models, encoders, hosts;
     uint32_t port, context, sessions, threads, drain_seconds;
     bool check_config;
 };
@@ -43,6 +43,8 @@ static const struct opt options[] = {
                "read this configuration; flags override it"),
     OPT_LIST('m', "model", struct flags, models, "NAME=PATH",
              "serve this model file under this name; may be given several times"),
+    OPT_LIST('e', "encoder", struct flags, encoders, "NAME=PATH",
+             "the same for vectors and ranks: /v1/embeddings and /v1/rerank"),
     OPT_U32(0, "context", struct flags, context, "N", 0, 1u << 24,
             "longest sequence of every model in tokens", .default_text = "as the model says"),
     OPT_U32(0, "sessions", struct flags, sessions, "N", 1, 1024,
@@ -80,13 +82,14 @@ static const struct opt_command command = {
     .summary = "serve language models over HTTP, each in a virtual computing environment",
     .description =
         "Starts a VCE for every model and answers OpenAI's HTTP dialect: /v1/models, "
-        "/v1/completions, /v1/chat/completions, and /health and /metrics beside it. A model whose "
-        "VCE dies is restarted; the others notice nothing. A model in several files is named by "
-        "any of "
-        "them, a folder of Hugging Face is converted first.\n\nSIGTERM and SIGINT end it: new "
+        "/v1/completions, /v1/chat/completions, of encoders /v1/embeddings and /v1/rerank, and "
+        "/health and /metrics beside it. A model whose VCE dies is restarted; the others notice "
+        "nothing. A model in several files is named by any of them, a folder of Hugging Face is "
+        "converted first.\n\nSIGTERM and SIGINT end it: new "
         "requests get 503, running ones go on for --drain-seconds. A second signal ends it at "
         "once.\n\nLLMOS_DEBUG=http logs every request; prompts and answers are never logged.",
-    .examples = "llmosd --model story=stories.gguf\nllmosd --config /etc/llmos/llmos.yaml",
+    .examples = "llmosd --model story=stories.gguf --encoder small=all-minilm.gguf\nllmosd "
+                "--config /etc/llmos/llmos.yaml",
     .see_also = "llmos(1), llmos-ps(1), llmos-stop(1)",
     .options = options,
     .defaults = &defaults,
@@ -107,6 +110,12 @@ static int apply(struct config *c, const struct flags *f, struct llmos_error *er
 
         if (rc < 0)
             return fail_while(err, rc, "--model");
+    }
+    for (unsigned i = 0; i < f->encoders.count; i++) {
+        int rc = config_add_encoder(c, f->encoders.at[i], err);
+
+        if (rc < 0)
+            return fail_while(err, rc, "--encoder");
     }
     for (unsigned i = 0; i < f->hosts.count; i++) {
         if (c->host_count == SERVER_NAMES_MAX)
@@ -257,6 +266,8 @@ static int add_models(struct daemon *d, struct llmos_error *err)
         (struct completions){.supervisor = d->routes.supervisor,
                              .json = {c->body_bytes, JSON_DEPTH_MAX, JSON_VALUES_MAX},
                              .reply_max_bytes = ANSWER_MAX};
+    d->routes.embeddings =
+        (struct embeddings){.supervisor = d->routes.supervisor, .json = d->routes.completions.json};
     return rc;
 }
 
@@ -308,19 +319,29 @@ static int serve(struct daemon *d)
     return EXIT_SUCCESS;
 }
 
+static unsigned in_flight(const struct daemon *d)
+{
+    return d->routes.completions.count + d->routes.embeddings.count;
+}
+
+static void end_requests(struct daemon *d, const char *why)
+{
+    completions_end(&d->routes.completions, why);
+    embeddings_end(&d->routes.embeddings, why);
+}
+
 static void drain(struct daemon *d)
 {
-    struct completions *all = &d->routes.completions;
     uint64_t begun = clock_ns();
 
-    all->is_draining = true;
-    log_event(LOG_INFO, "draining requests=%u seconds=%u", all->count, d->config.drain_seconds);
-    while (all->count > 0 && signals < 2 && clock_seconds_since(begun) < d->config.drain_seconds)
+    d->routes.completions.is_draining = d->routes.embeddings.is_draining = true;
+    log_event(LOG_INFO, "draining requests=%u seconds=%u", in_flight(d), d->config.drain_seconds);
+    while (in_flight(d) > 0 && signals < 2 && clock_seconds_since(begun) < d->config.drain_seconds)
         if (!turn(d, 100))
             break;
-    if (all->count > 0)
-        log_event(LOG_WARN, "ending requests that are not finished requests=%u", all->count);
-    completions_end(all, "the server is shutting down");
+    if (in_flight(d) > 0)
+        log_event(LOG_WARN, "ending requests that are not finished requests=%u", in_flight(d));
+    end_requests(d, "the server is shutting down");
     begun = clock_ns();
     while (server_busy(d->routes.server) && clock_seconds_since(begun) < FLUSH_SECONDS)
         if (!turn(d, 20))
@@ -345,7 +366,7 @@ static int run(struct daemon *d)
     }
     if (err.text[0])
         log_event(LOG_ERROR, "%s", err.text);
-    completions_end(&d->routes.completions, "the server ends");
+    end_requests(d, "the server ends");
     preparer_destroy(d->preparer);
     supervise_destroy(d->routes.supervisor);
     packcache_close(d->cache);

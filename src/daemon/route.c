@@ -167,6 +167,12 @@ static void post_completion(struct routes *routes, struct server_request *r, boo
         completion_start(&routes->completions, r, is_chat);
 }
 
+static void post_embedding(struct routes *routes, struct server_request *r, bool is_rerank)
+{
+    if (route_method(r, "POST"))
+        embedding_start(&routes->embeddings, r, is_rerank);
+}
+
 /* --- dispatch --------------------------------------------------------------------------------- */
 
 void route_handle(struct server_request *r, void *cookie)
@@ -178,6 +184,10 @@ void route_handle(struct server_request *r, void *cookie)
         post_completion(routes, r, true);
     else if (str_is(r->path, "/v1/completions"))
         post_completion(routes, r, false);
+    else if (str_is(r->path, "/v1/embeddings"))
+        post_embedding(routes, r, false);
+    else if (str_is(r->path, "/v1/rerank"))
+        post_embedding(routes, r, true);
     else if (str_is(r->path, MODELS_PATH))
         get_models(routes, r);
     else if (str_starts(r->path, models))

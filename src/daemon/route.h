@@ -4,10 +4,12 @@
 #define DAEMON_ROUTE_H
 
 #include "daemon/completion.h"
+#include "daemon/embedding.h"
 
 struct routes {
     struct supervisor *supervisor;
     struct completions completions;
+    struct embeddings embeddings;
     struct server *server;
     uint64_t start_ns;
     int64_t started_at;    /* seconds since 1970 */

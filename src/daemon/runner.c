@@ -77,6 +77,8 @@ static size_t tail_bytes(const struct message *m)
                logprob_bytes(&m->text);
     case MESSAGE_ERROR:
         return m->error.text.len;
+    case MESSAGE_VECTOR:
+        return (size_t)m->vector.rows * m->vector.width * sizeof(float);
     default:
         return 0;
     }
@@ -116,7 +118,11 @@ static struct runner_event *event_new(enum runner_event_kind kind, const struct 
         copy_text(&e->m.text, &m->text, at);
     } else if (m->type == MESSAGE_ERROR) {
         e->m.error.text = copy_str(&at, m->error.text);
+    } else if (m->type == MESSAGE_VECTOR) {
+        e->m.vector.values = memcpy(at, m->vector.values, tail_bytes(m));
+        e->m.vector.pieces = NULL; /* nobody asks here what tokens say */
     } else if (m->type == MESSAGE_READY) {
+        e->m.ready.labels = NULL; /* nor what labels are called */
         e->m.ready.architecture = copy_str(&at, m->ready.architecture);
         e->m.ready.name = copy_str(&at, m->ready.name);
         e->m.ready.file_type = copy_str(&at, m->ready.file_type);
@@ -297,7 +303,7 @@ static bool is_over(struct runner *r)
 static bool is_wanted_type(uint16_t type)
 {
     return type == MESSAGE_READY || type == MESSAGE_TEXT || type == MESSAGE_DONE ||
-           type == MESSAGE_ERROR || type == MESSAGE_STATS;
+           type == MESSAGE_ERROR || type == MESSAGE_STATS || type == MESSAGE_VECTOR;
 }
 
 static void hear(struct runner *r, struct llmos_error *why)

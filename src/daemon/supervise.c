@@ -73,8 +73,13 @@ static void unlink_ask(struct ask *a)
 static int send_ask(struct ask *a, struct llmos_error *err)
 {
     struct served *m = a->model;
-    const struct message letter = {.type = MESSAGE_GENERATE, .id = a->id, .generate = *a->generate};
+    struct message letter = {.type = a->encode ? MESSAGE_ENCODE : MESSAGE_GENERATE, .id = a->id};
     int rc;
+
+    if (a->encode)
+        letter.encode = *a->encode;
+    else
+        letter.generate = *a->generate;
 
     a->hold(a->owner);
     rc = runner_send(m->runner, &letter, a->release, a->owner, err);
@@ -293,8 +298,10 @@ static void on_message(struct served *m, const struct message *msg)
     a = find_ask(m, msg->id);
     if (!a || a->is_waiting)
         return; /* canceled, or invented */
-    if (msg->type == MESSAGE_DONE || msg->type == MESSAGE_ERROR)
+    if (msg->type != MESSAGE_TEXT)
         unlink_ask(a);
+    if (msg->type == MESSAGE_VECTOR) /* an encoder sends no STATS */
+        m->prompt_tokens += msg->vector.tokens;
     a->hear(a, msg);
 }
 

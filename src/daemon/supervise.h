@@ -36,12 +36,13 @@ struct supervise_options {
 
 /* One sequence asked of a model.  The asker's memory; zeroed at first. */
 struct ask {
-    const struct message_generate *generate;
-    /* TEXT, DONE or ERROR; after DONE and ERROR the ask is over. */
+    const struct message_generate *generate; /* or, of an encoder: */
+    const struct message_encode *encode;
+    /* TEXT, DONE, ERROR or VECTOR (of one row); after all but TEXT the ask is over. */
     void (*hear)(struct ask *a, const struct message *m);
     /* The engine died or was stopped.  True: ask again when the model is back; else it is over. */
     bool (*lost)(struct ask *a, const char *why, bool will_return);
-    /* `generate` must stay from hold until release, which comes from another thread. */
+    /* What is asked must stay from hold until release, which comes from another thread. */
     void (*hold)(void *owner), (*release)(void *owner);
     void *owner;
 

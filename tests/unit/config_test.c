@@ -31,7 +31,7 @@ TEST(config_reads_every_key)
              "models:\n- {name: m, path: m.gguf, context: 7, sessions: 2, threads: 3,\n"
              "   memory: 2G, cpu_percent: 150, chat_format: chatml, kv_type: q8_0, pack: off,\n"
              "   speculation: lookup, draft: d.gguf, draft_max: 5}\n- {name: n, path: /abs, "
-             "draft_max: 5}\n"
+             "draft_max: 5, encoder: true}\n"
              "isolation: {required: [seccomp, default], skip: [limits]}\n"
              "limits: {body: 1M, queue: 3, connections: 4, receive_seconds: 5, idle_seconds: 6,\n"
              "  drain_seconds: 7, stall_seconds: 8, start_seconds: 9}\n"),
@@ -59,6 +59,8 @@ TEST(config_reads_every_key)
     CHECK_INT(c.models[0].setup.draft_max, 5);
     CHECK_STR(c.models[0].draft_path, "/etc/d.gguf");
     CHECK_INT(c.models[1].setup.draft_max, 0); /* nothing to draft from */
+    CHECK_INT(c.models[0].setup.purpose, PURPOSE_RUN);
+    CHECK_INT(c.models[1].setup.purpose, PURPOSE_ENCODE);
     CHECK(str_is(c.models[0].setup.kv_type, "q8_0"));
     CHECK_INT(c.models[1].setup.kv_type.len, 0);
     CHECK_INT(c.required, VCE_BIT(VCE_SECCOMP));
@@ -156,6 +158,12 @@ TEST(config_takes_models_from_flags_over_the_file)
     CHECK_INT(c.models[0].setup.threads, 5);
     CHECK_STR(c.models[1].name, "story");
     CHECK_STR(c.models[1].model_path, "dir/story.gguf");
+    CHECK_INT(config_add_encoder(&c, "small=e.gguf", &err), 0);
+    CHECK_INT(c.models[2].setup.purpose, PURPOSE_ENCODE);
+    CHECK_INT(c.models[1].setup.purpose, PURPOSE_RUN);
+    CHECK_INT(config_add_encoder(&c, "a=e.gguf", &err), 0); /* the file's becomes one */
+    CHECK_INT(c.models[0].setup.purpose, PURPOSE_ENCODE);
+    CHECK_INT(config_add_model(&c, "a=new.gguf", &err), 0);
     CHECK_INT(config_add_model(&c, "b=", &err), LLMOS_EINVAL);
     CHECK_INT(config_add_model(&c, "=x", &err), LLMOS_EINVAL);
     CHECK_INT(config_check(&c, &err), LLMOS_ENOTFOUND);

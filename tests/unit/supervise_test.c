@@ -163,7 +163,8 @@ static void forget_sent(void)
 struct asker {
     struct ask ask;
     struct message_generate generate;
-    unsigned texts, dones, errors, losses;
+    float vector[2]; /* that was heard */
+    unsigned texts, dones, vectors, errors, losses;
     bool asks_again, cancels_in_loss;
     struct asker *other;
     char why[128];
@@ -190,6 +191,10 @@ static void hear(struct ask *a, const struct message *m)
     k->texts += m->type == MESSAGE_TEXT;
     k->dones += m->type == MESSAGE_DONE;
     k->errors += m->type == MESSAGE_ERROR;
+    if (m->type == MESSAGE_VECTOR) {
+        memcpy(k->vector, m->vector.values, sizeof(k->vector));
+        k->vectors++;
+    }
 }
 
 static bool lost(struct ask *a, const char *why, bool will_return)
@@ -307,6 +312,30 @@ TEST(supervise_asks_and_hears)
     CHECK(BECOMES(m->generated_tokens == 7));
     CHECK_INT(k.dones, 1);
     CHECK_NEAR(m->generate_rate, 7, 1e-9);
+    end();
+}
+
+TEST(supervise_asks_an_encoder_and_hears_its_vector)
+{
+    static const struct message_encode text = {.kind = ENCODE_EMBED, .text = STR("hello")};
+    static const struct str piece = {"", 0};
+    static const float vector[2] = {0.5f, -2};
+    struct asker k = asker();
+
+    begin(0);
+    CHECK(BECOMES(m->state == MODEL_READY));
+    k.ask.encode = &text;
+    k.ask.owner = &k;
+    CHECK_INT(supervise_ask(m, &k.ask, NULL), 0);
+    CHECK(BECOMES(seen(&fake.sent_count) == 1));
+    CHECK_INT(sent(0).type, MESSAGE_ENCODE);
+    CHECK(str_is(sent(0).encode.text, "hello"));
+    tell(&(struct message){
+        .type = MESSAGE_VECTOR, .id = k.ask.id, .vector = {true, 7, 0, 2, 1, &piece, vector}});
+    CHECK(BECOMES(k.vectors == 1));
+    CHECK(memcmp(k.vector, vector, sizeof(vector)) == 0);
+    CHECK_INT(m->asks, 0);
+    CHECK_INT(m->prompt_tokens, 7);
     end();
 }
 
