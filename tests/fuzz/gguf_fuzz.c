@@ -69,7 +69,7 @@ static void touch_weights(const struct weights *w, const struct hparams *h, cons
 {
     const struct tensor *down = weights_get(w, h->n_layer - 1, WEIGHT_DOWN);
 
-    CLAIM(w->model[WEIGHT_OUTPUT] && (down || h->n_expert));
+    CLAIM((w->model[WEIGHT_OUTPUT] || h->is_encoder) && (down || h->n_expert));
     CLAIM(!down || down->shape[0] == h->n_ff);
     for (uint32_t l = 0; l < h->n_layer; l++)
         for (int role = 0; role < WEIGHT_ROLE_COUNT; role++)
