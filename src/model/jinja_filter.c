@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jinja_filter.c - the filters of chat templates: those on single values, and the table of all. */
 #include "model/jinja_json.h"
-#include "model/jinja_letter.h"
 #include "model/jinja_rowfilter.h"
 #include "model/jinja_text.h"
+#include "model/unicode.h"
 
 #include <errno.h>
 #include <math.h>
@@ -156,7 +156,7 @@ FILTER(wordcount)
         return JINJA_NOTHING;
     for (size_t i = 0; i < text.len; i += jinja_char_bytes(text, i)) {
         uint32_t c = jinja_char(text, i);
-        bool is_word = c == '_' || letter_is_alpha(c) || letter_is_digit(c);
+        bool is_word = c == '_' || unicode_is_alnum(c);
 
         count += is_word && !inside;
         inside = is_word;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jinja_is.c - what a chat template can ask with `is`. */
 #include "model/jinja_call.h"
-#include "model/jinja_letter.h"
 #include "model/jinja_lex.h"
 #include "model/jinja_text.h"
+#include "model/unicode.h"
 
 #define IS(name, claim)                                                              \
     static struct jinja_value is_##name(struct jinja_store *s, struct jinja_value v, \
@@ -119,14 +119,14 @@ static struct jinja_value is_lower(struct jinja_store *s, struct jinja_value v,
                                    struct jinja_args *a)
 {
     (void)a;
-    return in_case(s, v, letter_is_lower, letter_is_upper);
+    return in_case(s, v, unicode_is_lower, unicode_is_upper);
 }
 
 static struct jinja_value is_upper(struct jinja_store *s, struct jinja_value v,
                                    struct jinja_args *a)
 {
     (void)a;
-    return in_case(s, v, letter_is_upper, letter_is_lower);
+    return in_case(s, v, unicode_is_upper, unicode_is_lower);
 }
 
 static const struct jinja_function tests[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jinja_method.c - what stands behind the dot of a string, a list and a dict. */
 #include "model/jinja_call.h"
-#include "model/jinja_letter.h"
 #include "model/jinja_text.h"
+#include "model/unicode.h"
 
 #include <string.h>
 
@@ -276,11 +276,6 @@ static struct jinja_value all_are(struct jinja_str text, bool (*claim)(uint32_t)
     return JINJA_TRUTH(text.len > 0);
 }
 
-static bool is_alnum(uint32_t c)
-{
-    return letter_is_alpha(c) || letter_is_digit(c);
-}
-
 #define CLAIM_METHOD(name, claim)        \
     METHOD(str_##name)                   \
     {                                    \
@@ -289,9 +284,9 @@ static bool is_alnum(uint32_t c)
             return JINJA_NOTHING;        \
         return all_are(*self.s, claim);  \
     }
-CLAIM_METHOD(isdigit, letter_is_digit)
-CLAIM_METHOD(isalpha, letter_is_alpha)
-CLAIM_METHOD(isalnum, is_alnum)
+CLAIM_METHOD(isdigit, unicode_is_digit)
+CLAIM_METHOD(isalpha, unicode_is_alpha)
+CLAIM_METHOD(isalnum, unicode_is_alnum)
 CLAIM_METHOD(isspace, jinja_is_space)
 
 METHOD(str_isupper)

@@ -3,7 +3,6 @@
 #include "model/jinja_text.h"
 
 #include "base/utf8.h"
-#include "model/jinja_letter.h"
 #include "model/unicode.h"
 
 #include <inttypes.h>
@@ -299,11 +298,11 @@ struct jinja_value jinja_split_lines(struct jinja_store *s, struct jinja_str tex
 
 /* One character in another case: who said it said all that it becomes. */
 static void put_letter(struct jinja_build *b, struct jinja_str text, size_t at,
-                       enum letter_form form)
+                       enum unicode_form form)
 {
-    uint32_t in = jinja_char(text, at), forms[LETTER_FORMS_MAX];
-    size_t count = letter_in(in, form, forms), n = 0;
-    char out[4 * LETTER_FORMS_MAX];
+    uint32_t in = jinja_char(text, at), forms[UNICODE_FORM_MAX];
+    size_t count = unicode_in(in, form, forms), n = 0;
+    char out[4 * UNICODE_FORM_MAX];
     unsigned char said[sizeof(out)];
 
     for (size_t i = 0; i < count; i++)
@@ -318,19 +317,21 @@ static bool parts_words(uint32_t c)
     return jinja_is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
 }
 
-static enum letter_form form_of(enum jinja_case which, uint32_t c, bool begins)
+static enum unicode_form form_of(enum jinja_case which, uint32_t c, bool begins)
 {
     switch (which) {
     case CASE_UPPER:
-        return LETTER_UPPER;
+        return UNICODE_UPPER;
     case CASE_LOWER:
-        return LETTER_LOWER;
+        return UNICODE_LOWER;
     case CASE_SWAP:
-        return letter_is_lower(c) ? LETTER_UPPER : letter_is_upper(c) ? LETTER_LOWER : LETTER_SAME;
+        return unicode_is_lower(c)   ? UNICODE_UPPER
+               : unicode_is_upper(c) ? UNICODE_LOWER
+                                     : UNICODE_SAME;
     case CASE_WORDS:
-        return begins ? LETTER_UPPER : LETTER_LOWER;
+        return begins ? UNICODE_UPPER : UNICODE_LOWER;
     default:
-        return begins ? LETTER_TITLE : LETTER_LOWER;
+        return begins ? UNICODE_TITLE : UNICODE_LOWER;
     }
 }
 
@@ -345,7 +346,7 @@ struct jinja_value jinja_in_case(struct jinja_store *s, struct jinja_str text,
         uint32_t c = jinja_char(text, at);
 
         put_letter(&b, text, at, form_of(which, c, begins));
-        begins = which == CASE_TITLE   ? !letter_is_upper(c) && !letter_is_lower(c)
+        begins = which == CASE_TITLE   ? !unicode_is_upper(c) && !unicode_is_lower(c)
                  : which == CASE_WORDS ? parts_words(c)
                                        : false;
     }
@@ -377,7 +378,7 @@ void jinja_put_quoted(struct jinja_build *b, struct jinja_str text)
     while (at < text.len && b->store->rc == 0) {
         size_t n = jinja_char_bytes(text, at);
         uint32_t c = jinja_char(text, at);
-        bool is_plain = letter_is_printable(c),
+        bool is_plain = unicode_is_printable(c),
              is_slashed = c == '\\' || c == (uint32_t)quote.at[0];
 
         if (is_plain && !is_slashed) {

@@ -16,6 +16,8 @@
 #define HANGUL_VOWELS   21
 #define HANGUL_TRAILERS 28
 
+/* ---- categories ---- */
+
 size_t unicode_run_count(void)
 {
     return COUNT(category_runs);
@@ -48,6 +50,26 @@ enum unicode_category unicode_category(uint32_t c)
     return unicode_run_category(from);
 }
 
+/* ---- claims ---- */
+
+/* The run that c is one of, NULL if there is none. */
+static const struct unicode_run *run_of(const struct unicode_run *runs, size_t count, uint32_t c)
+{
+    size_t from = 0, to = count;
+    const struct unicode_run *run;
+
+    while (to - from > 1) {
+        size_t middle = from + (to - from) / 2;
+
+        if (runs[middle].first <= c)
+            from = middle;
+        else
+            to = middle;
+    }
+    run = &runs[from];
+    return c >= run->first && c <= run->last && (c - run->first) % run->step == 0 ? run : NULL;
+}
+
 bool unicode_is_space(uint32_t c)
 {
     if (c < 0x80)
@@ -56,7 +78,85 @@ bool unicode_is_space(uint32_t c)
            c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-static size_t fold_hangul(uint32_t c, uint32_t out[FOLD_MAX])
+bool unicode_is_upper(uint32_t c)
+{
+    return unicode_category(c) == UNICODE_LU || run_of(other_upper, COUNT(other_upper), c);
+}
+
+bool unicode_is_lower(uint32_t c)
+{
+    return unicode_category(c) == UNICODE_LL || run_of(other_lower, COUNT(other_lower), c);
+}
+
+bool unicode_is_alpha(uint32_t c)
+{
+    return unicode_category(c) <= UNICODE_LO;
+}
+
+bool unicode_is_digit(uint32_t c)
+{
+    return unicode_category(c) == UNICODE_ND || run_of(other_digits, COUNT(other_digits), c);
+}
+
+bool unicode_is_alnum(uint32_t c)
+{
+    enum unicode_category k = unicode_category(c);
+
+    return k <= UNICODE_LO || (k >= UNICODE_ND && k <= UNICODE_NO);
+}
+
+bool unicode_is_printable(uint32_t c)
+{
+    return c == ' ' || unicode_category(c) < UNICODE_ZS;
+}
+
+/* ---- forms ---- */
+
+#define SEVERAL (1 + UNICODE_FORM_MAX)
+
+static const struct form {
+    const struct unicode_run *one;
+    size_t one_count;
+    const uint32_t (*several)[SEVERAL];
+    size_t several_count;
+} bare = {one_bare, COUNT(one_bare), several_bare, COUNT(several_bare)},
+  lower = {one_lower, COUNT(one_lower), several_lower, COUNT(several_lower)},
+  upper = {one_upper, COUNT(one_upper), several_upper, COUNT(several_upper)},
+  title = {one_title, COUNT(one_title), several_title, COUNT(several_title)};
+
+/* How many characters c becomes, 0 if the tables do not know it. */
+static size_t become(const struct form *f, uint32_t c, uint32_t out[UNICODE_FORM_MAX])
+{
+    const struct unicode_run *run = run_of(f->one, f->one_count, c);
+    size_t n = 0;
+
+    if (run) {
+        out[0] = c + (uint32_t)run->distance;
+        return 1;
+    }
+    for (size_t i = 0; i < f->several_count && f->several[i][0] <= c; i++)
+        if (f->several[i][0] == c)
+            for (n = 0; n < UNICODE_FORM_MAX && f->several[i][1 + n]; n++)
+                out[n] = f->several[i][1 + n];
+    return n;
+}
+
+size_t unicode_in(uint32_t c, enum unicode_form form, uint32_t out[UNICODE_FORM_MAX])
+{
+    size_t n = 0;
+
+    if (form == UNICODE_LOWER)
+        n = become(&lower, c, out);
+    if (form == UNICODE_TITLE)
+        n = become(&title, c, out);
+    if (form == UNICODE_UPPER || (form == UNICODE_TITLE && n == 0))
+        n = become(&upper, c, out);
+    if (n == 0)
+        out[0] = c;
+    return n ? n : 1;
+}
+
+static size_t fold_hangul(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
 {
     uint32_t i = c - HANGUL_FIRST, trailing = i % HANGUL_TRAILERS;
 
@@ -66,27 +166,10 @@ static size_t fold_hangul(uint32_t c, uint32_t out[FOLD_MAX])
     return trailing ? 3 : 2;
 }
 
-static uint32_t fold_one(uint32_t c)
+size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
 {
-    size_t from = 0, to = COUNT(fold_runs);
-    const struct fold_run *run;
+    size_t n;
 
-    while (to - from > 1) {
-        size_t middle = from + (to - from) / 2;
-
-        if (fold_runs[middle].first <= c)
-            from = middle;
-        else
-            to = middle;
-    }
-    run = &fold_runs[from];
-    if (c < run->first || c > run->last || (c - run->first) % run->step != 0)
-        return c;
-    return c + (uint32_t)run->distance;
-}
-
-size_t unicode_fold(uint32_t c, uint32_t out[FOLD_MAX])
-{
     if (c < 0x80) {
         out[0] = c >= 'A' && c <= 'Z' ? c + 32 : c;
         return 1;
@@ -95,19 +178,18 @@ size_t unicode_fold(uint32_t c, uint32_t out[FOLD_MAX])
         return fold_hangul(c, out);
     if (unicode_category(c) == UNICODE_MN)
         return 0;
-    for (size_t i = 0; i < COUNT(fold_several) && fold_several[i][0] <= c; i++)
-        if (fold_several[i][0] == c) {
-            size_t n = 0;
+    n = become(&bare, c, out);
+    if (n == 0)
+        out[n++] = c;
+    for (size_t i = 0; i < n; i++) { /* without its dot U+0130 is a plain I: each becomes one */
+        const struct unicode_run *run = run_of(one_lower, COUNT(one_lower), out[i]);
 
-            while (n < FOLD_MAX && fold_several[i][1 + n]) {
-                out[n] = fold_several[i][1 + n];
-                n++;
-            }
-            return n;
-        }
-    out[0] = fold_one(c);
-    return 1;
+        out[i] += run ? (uint32_t)run->distance : 0;
+    }
+    return n;
 }
+
+/* ---- UTF-8 ---- */
 
 uint32_t unicode_next(struct str s, size_t *bytes)
 {

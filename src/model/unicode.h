@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* unicode.h - what a character is, and what an uncased model sees of it.
+/* unicode.h - what a character is and becomes: for tokenizers and for templates.
  *
  * The tables are those of Unicode 14, written by tools/unicode_table.py.  Pure functions; any
  * thread. */
@@ -10,9 +10,9 @@
 
 #include <stdint.h>
 
-#define UNICODE_LAST    0x10ffffu
-#define UNICODE_NO_TEXT 0xfffdu /* U+FFFD stands for a byte that is no UTF-8 */
-#define FOLD_MAX        3       /* characters that one becomes */
+#define UNICODE_LAST     0x10ffffu
+#define UNICODE_NO_TEXT  0xfffdu /* U+FFFD stands for a byte that is no UTF-8 */
+#define UNICODE_FORM_MAX 3       /* characters that one becomes: U+FB03 in capitals */
 
 /* General categories, in the order of the table. */
 enum unicode_category {
@@ -58,8 +58,21 @@ enum unicode_category unicode_run_category(size_t i);
 enum unicode_category unicode_category(uint32_t c);
 bool unicode_is_space(uint32_t c); /* White_Space */
 
-/* Canonically decomposed, without marks (Mn), in lower case: 0 to FOLD_MAX characters. */
-size_t unicode_fold(uint32_t c, uint32_t out[FOLD_MAX]);
+/* As Python 3 has them: a capital letter is Lu or Other_Uppercase, a digit has a digit's value, and
+ * a number any value. */
+bool unicode_is_upper(uint32_t c);
+bool unicode_is_lower(uint32_t c);
+bool unicode_is_alpha(uint32_t c);
+bool unicode_is_digit(uint32_t c);
+bool unicode_is_alnum(uint32_t c);
+bool unicode_is_printable(uint32_t c);
+
+enum unicode_form { UNICODE_SAME, UNICODE_UPPER, UNICODE_LOWER, UNICODE_TITLE };
+
+/* The characters that c becomes; their number, at least 1. */
+size_t unicode_in(uint32_t c, enum unicode_form form, uint32_t out[UNICODE_FORM_MAX]);
+/* Canonically decomposed, without marks (Mn), in lower case: 0 to UNICODE_FORM_MAX characters. */
+size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX]);
 
 /* The character at the front of s (not empty) and its bytes; what is no UTF-8 is one byte and
  * UNICODE_NO_TEXT. */

@@ -218,7 +218,7 @@ static void put_character(struct run *r, uint32_t c)
 
 static void take_character(struct run *r, uint32_t c)
 {
-    uint32_t folded[FOLD_MAX] = {c};
+    uint32_t folded[UNICODE_FORM_MAX] = {c};
     size_t n = 1;
     bool is_alone = is_chinese(c);
 
