@@ -96,69 +96,122 @@ static struct rank *find_rank(const struct bpe *b, int32_t left, int32_t right)
     return &b->ranks[i];
 }
 
-/* The token of these bytes; -2 if it is one that text must not become. */
-static int32_t find_part(const struct llmos_tokenizer *t, const char *at, size_t n)
-{
-    int32_t id = vocab_find(t, at, n);
+/* A line of the file that is being read. */
+struct line {
+    struct str text;
+    struct vocab_question left, right; /* in bytes, one behind the other */
+    char bytes[2 * VOCAB_PIECE_MAX];
+};
 
-    if (id < 0 && vocab_find_mark(t, at, n) >= 0)
-        return -2;
-    return id;
-}
+/* Lines whose tokens are looked for at the same time: the tables of 150k tokens are larger than the
+ * cache nearby, and one line after the other would wait for memory six times each. */
+#define LINES_AHEAD 16
+
+struct reading {
+    const struct llmos_tokenizer *t;
+    struct bpe *b;
+    int32_t last; /* what the merge before made */
+    struct line lines[LINES_AHEAD];
+    struct llmos_error *err;
+};
 
 static int refuse(uint64_t number, struct str text, const char *why, struct llmos_error *err)
 {
     return fail(err, LLMOS_EFORMAT, "merge %" PRIu64 " '%.*s' %s", number, STR_ARG(text), why);
 }
 
-/* As find_part; most vocabularies list tokens in the order of the merges that make them. */
-static int32_t find_made(const struct llmos_tokenizer *t, const char *at, size_t n, int32_t likely)
+static int begin_line(struct reading *r, uint64_t number, struct str text)
 {
-    if (likely >= 0 && (uint32_t)likely < t->count && t->tokens[likely].kind == TOKEN_NORMAL &&
-        !t->tokens[likely].is_literal && str_eq(t->tokens[likely].piece, (struct str){at, n}))
-        return likely;
-    return find_part(t, at, n);
-}
-
-/* *last: what the merge before made. */
-static int read_merge(const struct llmos_tokenizer *t, struct bpe *b, uint64_t number,
-                      struct str text, int32_t *last, struct llmos_error *err)
-{
-    char bytes[2 * VOCAB_PIECE_MAX];
+    struct line *line = &r->lines[number % LINES_AHEAD];
     const char *space = text.len > 1 ? memchr(text.at + 1, ' ', text.len - 1) : NULL;
     struct str first, second;
-    size_t n, more;
-    int32_t left, right, id;
-    struct rank *rank;
 
-    if (!space || text.len > sizeof(bytes))
-        return refuse(number, text, space ? "is too long" : "is not two tokens", err);
+    if (!space || text.len > sizeof(line->bytes))
+        return refuse(number, text, space ? "is too long" : "is not two tokens", r->err);
     first = (struct str){text.at, (size_t)(space - text.at)};
     second = (struct str){space + 1, text.len - first.len - 1};
-    if (!decode(first, bytes, &n) || !decode(second, bytes + n, &more) || n == 0 || more == 0)
-        return refuse(number, text, "is not written in the characters that stand for bytes", err);
-    left = find_part(t, bytes, n);
-    right = find_part(t, bytes + n, more);
-    id = find_made(t, bytes, n + more, *last + 1);
-    if (left == -2 || right == -2 || id == -2)
-        return 0; /* text never becomes a control token, nor what is made of one */
-    if (left < 0 || right < 0)
-        return refuse(number, text, "names a token that is not in the vocabulary", err);
-    if (id < 0)
-        return refuse(number, text, "makes a token that is not in the vocabulary", err);
-    *last = id;
-    rank = find_rank(b, left, right);
-    if (rank->rank == RANK_FREE)
-        *rank = (struct rank){left, right, (uint32_t)number, id};
+    line->text = text;
+    line->left.text.at = line->bytes;
+    if (!decode(first, line->bytes, &line->left.text.len))
+        line->left.text.len = 0;
+    line->right.text.at = line->bytes + line->left.text.len;
+    if (!decode(second, line->bytes + line->left.text.len, &line->right.text.len))
+        line->right.text.len = 0;
+    if (line->left.text.len == 0 || line->right.text.len == 0)
+        return refuse(number, text, "is not written in the characters that stand for bytes",
+                      r->err);
+    vocab_ask(r->t, &line->left);
+    vocab_ask(r->t, &line->right);
     return 0;
+}
+
+/* Most vocabularies list tokens in the order of the merges that make them. */
+static int32_t find_made(const struct reading *r, struct str made)
+{
+    const struct llmos_tokenizer *t = r->t;
+    uint32_t likely = (uint32_t)(r->last + 1);
+
+    if (likely < t->count && t->tokens[likely].kind == TOKEN_NORMAL &&
+        !t->tokens[likely].is_literal && str_eq(t->tokens[likely].piece, made))
+        return (int32_t)likely;
+    return vocab_find(t, made.at, made.len);
+}
+
+/* Is it a token, but one that text must not become? */
+static bool is_mark(const struct llmos_tokenizer *t, int32_t id, struct str text)
+{
+    return id < 0 && vocab_find_mark(t, text.at, text.len) >= 0;
+}
+
+static int end_line(struct reading *r, uint64_t number)
+{
+    const struct line *line = &r->lines[number % LINES_AHEAD];
+    struct str made = {line->bytes, line->left.text.len + line->right.text.len};
+    int32_t left = vocab_answer(r->t, &line->left), right = vocab_answer(r->t, &line->right);
+    int32_t id = find_made(r, made);
+    struct rank *rank;
+
+    if (left >= 0 && right >= 0 && id >= 0) {
+        r->last = id;
+        rank = find_rank(r->b, left, right);
+        if (rank->rank == RANK_FREE)
+            *rank = (struct rank){left, right, (uint32_t)number, id};
+        return 0;
+    }
+    if (is_mark(r->t, left, line->left.text) || is_mark(r->t, right, line->right.text) ||
+        is_mark(r->t, id, made))
+        return 0; /* text never becomes what is made of it either */
+    return refuse(number, line->text,
+                  id < 0 && left >= 0 && right >= 0 ? "makes a token that is not in the vocabulary"
+                                                    : "names a token that is not in the vocabulary",
+                  r->err);
+}
+
+static int read_lines(struct reading *r, const struct gguf_array *merges)
+{
+    int rc = 0;
+
+    for (uint64_t i = 0; i < merges->count + LINES_AHEAD - 1 && rc == 0; i++) {
+        uint64_t middle = i - LINES_AHEAD / 2, last = i - (LINES_AHEAD - 1);
+
+        if (i < merges->count)
+            rc = begin_line(r, i, gguf_array_str(merges, i));
+        if (middle < merges->count) {
+            vocab_come_near(r->t, &r->lines[middle % LINES_AHEAD].left);
+            vocab_come_near(r->t, &r->lines[middle % LINES_AHEAD].right);
+        }
+        if (rc == 0 && last < merges->count)
+            rc = end_line(r, last);
+    }
+    return rc;
 }
 
 static int read_merges(struct llmos_tokenizer *t, struct bpe *b, const struct gguf *g,
                        struct llmos_error *err)
 {
+    struct reading r = {.t = t, .b = b, .last = -1, .err = err};
     struct gguf_array merges;
     uint32_t slots = 16;
-    int32_t last = -1;
     int rc = gguf_get_array(g, "tokenizer.ggml.merges", GGUF_STRING, &merges, err);
 
     if (rc < 0)
@@ -175,10 +228,7 @@ static int read_merges(struct llmos_tokenizer *t, struct bpe *b, const struct gg
         return fail(err, LLMOS_ENOMEM, "no memory for %" PRIu64 " merges", merges.count);
     memset(b->ranks, 0xff, slots * sizeof(*b->ranks));
     b->rank_mask = slots - 1;
-    rc = 0;
-    for (uint64_t i = 0; i < merges.count && rc == 0; i++)
-        rc = read_merge(t, b, i, gguf_array_str(&merges, i), &last, err);
-    return rc;
+    return read_lines(&r, &merges);
 }
 
 /* ---- making ---- */

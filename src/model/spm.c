@@ -46,18 +46,20 @@ static void cut(struct merging *m, struct str text)
     }
 }
 
-/* Unused pieces are taken apart again.  Right halves wait on a stack: they get shorter, so there
- * are at most as many as a piece has bytes. */
-static int emit(struct spm *s, struct str text, struct token_sink *out, struct llmos_error *err)
+/* The token of `text` is `id`, if that is not -1.  Unused pieces are taken apart again.  Right
+ * halves wait on a stack: they get shorter, so there are at most as many as a piece has bytes. */
+static int emit(struct spm *s, struct str text, int32_t id, struct token_sink *out,
+                struct llmos_error *err)
 {
     struct str waiting[VOCAB_PIECE_MAX];
     size_t n = 0;
 
-    for (;;) {
-        int32_t id = vocab_find(s->t, text.at, text.len);
-        uint32_t left =
-            id >= 0 && s->split && s->t->tokens[id].kind == TOKEN_UNUSED ? s->split[id] : 0;
+    for (;; id = -1) {
+        uint32_t left;
 
+        if (id < 0)
+            id = vocab_find(s->t, text.at, text.len);
+        left = id >= 0 && s->split && s->t->tokens[id].kind == TOKEN_UNUSED ? s->split[id] : 0;
         if (left > 0) {
             waiting[n++] = (struct str){text.at + left, text.len - left};
             text.len = left;
@@ -93,9 +95,11 @@ static int merge_word(struct spm *s, struct str text, struct word *word, struct 
     }
     if (rc < 0)
         return fail(err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
-    for (uint32_t i = 0; i != MERGE_NONE && rc == 0; i = s->m.symbols[i].next)
-        rc = emit(s, (struct str){text.at + s->m.symbols[i].at, s->m.symbols[i].len},
-                  word ? &few : out, err);
+    for (uint32_t i = 0; i != MERGE_NONE && rc == 0; i = s->m.symbols[i].next) {
+        const struct symbol *one = &s->m.symbols[i];
+
+        rc = emit(s, (struct str){text.at + one->at, one->len}, one->id, word ? &few : out, err);
+    }
     if (rc == 0 && word) {
         wordcache_keep(word, text, ids, few.count);
         if (few.count > WORDCACHE_IDS)

@@ -10,7 +10,13 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define SLOT_FREE UINT32_MAX
+/* A slot: 0, or a token's number, bits of its hash that spare looking at most wrong ones, and a bit
+ * that says so. */
+#define SLOT_ID_BITS 22
+#define SLOT_ID      ((1u << SLOT_ID_BITS) - 1)
+#define SLOT_TAG     (0x1ffu << SLOT_ID_BITS)
+#define SLOT_USED    (1u << 31)
+_Static_assert(HPARAMS_VOCAB_MAX <= SLOT_ID + 1, "a token's number fits a slot");
 
 /* Names that are marks of a conversation or its end whatever the file says of their kind: files
  * often call them "user defined", and then anybody could type them. */
@@ -55,19 +61,51 @@ static uint64_t hash(const char *text, size_t n)
     return h;
 }
 
-/* The slot where this text is, or would be. */
-static uint32_t *find_slot(const struct llmos_tokenizer *t, struct str text)
+static uint32_t tag_of(uint64_t h)
 {
-    uint32_t i = (uint32_t)hash(text.at, text.len) & t->slot_mask;
+    return SLOT_USED | (uint32_t)(h >> 32 & SLOT_TAG);
+}
 
-    while (t->slots[i] != SLOT_FREE && !str_eq(t->tokens[t->slots[i]].piece, text))
+/* The slot where this text is, or would be. */
+static uint32_t *find_slot(const struct llmos_tokenizer *t, struct str text, uint64_t h)
+{
+    uint32_t i = (uint32_t)h & t->slot_mask, tag = tag_of(h);
+
+    while (t->slots[i] != 0 && ((t->slots[i] & ~SLOT_ID) != tag ||
+                                !str_eq(t->tokens[t->slots[i] & SLOT_ID].piece, text)))
         i = (i + 1) & t->slot_mask;
     return &t->slots[i];
 }
 
+static int32_t find_hashed(const struct llmos_tokenizer *t, struct str text, uint64_t h)
+{
+    uint32_t slot = *find_slot(t, text, h);
+
+    return slot ? (int32_t)(slot & SLOT_ID) : -1;
+}
+
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length)
 {
-    return (int32_t)*find_slot(t, (struct str){text, length}); /* SLOT_FREE is -1 */
+    return find_hashed(t, (struct str){text, length}, hash(text, length));
+}
+
+void vocab_ask(const struct llmos_tokenizer *t, struct vocab_question *q)
+{
+    q->hash = hash(q->text.at, q->text.len);
+    __builtin_prefetch(&t->slots[q->hash & t->slot_mask]);
+}
+
+void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q)
+{
+    uint32_t slot = t->slots[q->hash & t->slot_mask];
+
+    if (slot)
+        __builtin_prefetch(&t->tokens[slot & SLOT_ID]);
+}
+
+int32_t vocab_answer(const struct llmos_tokenizer *t, const struct vocab_question *q)
+{
+    return find_hashed(t, q->text, q->hash);
 }
 
 /* Narrows marks[*low, *high), whose first `depth` bytes are equal, to those with byte b next. */
@@ -319,24 +357,25 @@ static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
     t->slots = arena_array(&t->arena, uint32_t, n);
     if (!t->slots)
         return fail(err, LLMOS_ENOMEM, "no memory for a table of %" PRIu32 " tokens", t->count);
-    memset(t->slots, 0xff, n * sizeof(*t->slots));
     t->slot_mask = n - 1;
     for (uint32_t id = 0; id < t->count; id++) {
         const struct token *token = &t->tokens[id];
-        uint32_t *slot;
+        uint64_t h = hash(token->piece.at, token->piece.len);
+        uint32_t *slot, old;
 
         if (!is_made(token))
             continue;
-        slot = find_slot(t, token->piece);
-        if (t->kind->is_unique && *slot != SLOT_FREE) {
-            if (token->kind == TOKEN_NORMAL && t->tokens[*slot].kind == TOKEN_NORMAL)
+        slot = find_slot(t, token->piece, h);
+        old = *slot & SLOT_ID;
+        if (t->kind->is_unique && *slot) {
+            if (token->kind == TOKEN_NORMAL && t->tokens[old].kind == TOKEN_NORMAL)
                 return fail(err, LLMOS_EFORMAT,
-                            "tokens %" PRIu32 " and %" PRIu32 " are both '%.*s'", *slot, id,
+                            "tokens %" PRIu32 " and %" PRIu32 " are both '%.*s'", old, id,
                             STR_ARG(token->piece));
             if (token->kind != TOKEN_NORMAL)
                 continue;
         }
-        *slot = id; /* of two equal ones the later stays */
+        *slot = tag_of(h) | id; /* of two equal ones the later stays */
     }
     return 0;
 }

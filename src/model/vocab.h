@@ -93,8 +93,7 @@ struct llmos_tokenizer {
     bool splits_words;       /* no piece has a space behind something else */
     bool splits_lines;       /* no piece has a line end and something else */
     bool has_unused;         /* pieces that merging passes through but that must not come out */
-    /* Hash table of the pieces that merging may make; UINT32_MAX: free.  slots is a power of two.
-     */
+    /* Hash table of the pieces that merging may make; a power of two. */
     uint32_t *slots;
     uint32_t slot_mask;
     /* Control and user-defined tokens in the order of their pieces, for recognising them in a text:
@@ -120,6 +119,15 @@ size_t vocab_word(const struct llmos_tokenizer *t, struct str text);
 
 /* The token with this piece among those that merging may make, -1 if there is none. */
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length);
+/* The same for many texts, in three steps with other questions' steps between them: memory is on
+ * its way meanwhile.  The text must stay. */
+struct vocab_question {
+    struct str text;
+    uint64_t hash;
+};
+void vocab_ask(const struct llmos_tokenizer *t, struct vocab_question *q);
+void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q);
+int32_t vocab_answer(const struct llmos_tokenizer *t, const struct vocab_question *q);
 /* The control, user-defined or unknown token with exactly this piece; -1. */
 int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length);
 /* The control token of this name, -1 if there is none. */
