@@ -238,10 +238,10 @@ def fnv(ids):
 
 def write_vectors(folder, count, seed):
     """NAME.gguf, and NAME.txt: a line of names, then strings in hex with the FNV-1a of their tokens."""
-    def put(name, columns, encoders, only_old):
+    def put(name, columns, encoders):
         with open(os.path.join(folder, name + ".txt"), "w") as f:
             print("text", *columns, file=f)
-            for text in strings(count, seed, only_old):
+            for text in strings(count, seed):
                 print(text.encode().hex(), *("%08x" % fnv(e(text)) for e in encoders), file=f)
 
     def of(t):
@@ -249,15 +249,15 @@ def write_vectors(folder, count, seed):
 
     values = byte_level_trained()
     gguf_write(os.path.join(folder, "gpt2.gguf"), values)
-    put("gpt2", list(FAMILIES), [of(bpe_of(name, values)) for name in FAMILIES], True)
+    put("gpt2", list(FAMILIES), [of(bpe_of(name, values)) for name in FAMILIES])
     values = bert_trained()
     gguf_write(os.path.join(folder, "bert.gguf"), values)
-    put("bert", ["bert"], [of(bert_of(values))], True)
+    put("bert", ["bert"], [of(bert_of(values))])
     for kind in ("t5", "llama"):
         with tempfile.TemporaryDirectory() as temporary:
             path, t = sentencepiece_of(kind, temporary, SMALL_RULES)
             shutil.move(path, os.path.join(folder, kind + ".gguf"))
-            put(kind, [kind], [t.encode], False)
+            put(kind, [kind], [t.encode])
 
 
 # A to a, ligatures and wide letters apart, a soft hyphen away: a small map in place of NFKC.
@@ -298,11 +298,8 @@ def sentencepiece_of(kind, folder, rules=None):
 
 # ---- random strings ----
 
-def alphabets(only_old):
-    """only_old: what Unicode 3.2 had, as it was; Hugging Face's BERT knows marks up to Unicode 8 or so."""
+def alphabets():
     assigned = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
-    if only_old:
-        assigned = [c for c in assigned if unicodedata.ucd_3_2_0.category(c) == unicodedata.category(c)]
     by = {}
     for c in assigned:
         by.setdefault(unicodedata.category(c), []).append(c)
@@ -316,9 +313,9 @@ def alphabets(only_old):
             [c for k in by if k[0] in "PS" for c in by[k]]]
 
 
-def strings(count, seed, only_old):
+def strings(count, seed):
     r = random.Random(seed)
-    sources = alphabets(only_old)
+    sources = alphabets()
     for _ in range(count):
         few = [r.choice(sources) for _ in range(r.randint(1, 3))]
         yield "".join(r.choice(r.choice(few)) for _ in range(r.randint(1, 24)))
@@ -341,7 +338,7 @@ def judge(name, ours, theirs, count, seed):
                 print("   %s\n     ours   %s\n     theirs %s" % (ascii(text), got, ids))
         batch.clear()
 
-    for text in strings(count, seed, name == "bert"):
+    for text in strings(count, seed):
         batch.append(text)
         if len(batch) == 5000:
             settle()

@@ -3,8 +3,12 @@
 """unicode_table.py - writes src/model/unicode_table.h from what Python knows of Unicode.
 
 usage: tools/unicode_table.py > src/model/unicode_table.h
+
+Needs the package tokenizers: it has its own tables of punctuation and of marks, those of Unicode 8.
 """
 import unicodedata
+
+from tokenizers import normalizers, pre_tokenizers
 
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co Cn".split()
 LAST = 0x10FFFF
@@ -35,11 +39,18 @@ def runs(pairs):
     return ["{0x%x, 0x%x, %d, %d}," % (a, b, s or 1, d) for a, b, s, d in out]
 
 
+CUT = pre_tokenizers.Punctuation("isolated")
+STRIP = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+CLEAN = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+
+
+def is_mark(c):
+    return STRIP.normalize_str(c) == ""
+
+
 def bare(c):
     """Decomposed, without marks.  Hangul is arithmetic, and marks vanish: both are left alone."""
-    if "\uac00" <= c <= "\ud7a3" or unicodedata.category(c) == "Mn":
-        return c
-    return "".join(p for p in unicodedata.normalize("NFD", c) if unicodedata.category(p) != "Mn")
+    return c if "\uac00" <= c <= "\ud7a3" or is_mark(c) else STRIP.normalize_str(c)
 
 
 def put(items, per_line):
@@ -70,6 +81,18 @@ def put_claim(name, what, claim):
     put_runs(name, what, [(ord(c), 0) for c in CHARS if claim(c)])
 
 
+def put_ranges(name, what, claim):
+    ranges = []
+    for c in map(ord, filter(claim, CHARS)):
+        if ranges and c == ranges[-1][1] + 1:
+            ranges[-1][1] = c
+        else:
+            ranges.append([c, c])
+    print("/* %s */\nstatic const struct unicode_range %s[%d] = {" % (what, name, len(ranges)))
+    put(["{0x%x, 0x%x}," % (a, b) for a, b in ranges], 6)
+    print("};\n")
+
+
 def main():
     categories = category_runs()
     print("/* SPDX-License-Identifier: Apache-2.0 */")
@@ -90,6 +113,9 @@ def main():
     put_form("lower", "In lower case.", str.lower)
     put_form("upper", "In upper case.", str.upper)
     put_form("title", "In title case, where that is not upper case.", str.title, str.upper)
+    put_ranges("old_punctuation", "What Hugging Face's tokenizers call punctuation.", lambda c: len(CUT.pre_tokenize_str("a" + c + "a")) == 3)
+    put_ranges("old_marks", "The marks that their BERT strips.", is_mark)
+    put_ranges("old_controls", "The characters that their BERT removes before.", lambda c: CLEAN.normalize_str(c) == "")
     print("// clang-format on\n\n#endif")
 
 

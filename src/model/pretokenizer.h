@@ -17,7 +17,7 @@
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define PRETOKENIZER_DIGIT       "\\p{N}"
 #define PRETOKENIZER_DIGITS      "\\p{N}+"
-#define PRETOKENIZER_PUNCTUATION "[\\p{P}\\$\\+<=>\\^~\\|`]+"
+#define PRETOKENIZER_PUNCTUATION "\\p{P8}+"
 
 struct pretokenizer {
     const char *name;

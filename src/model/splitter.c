@@ -155,6 +155,15 @@ static uint16_t keep_set(struct maker *m, const struct set *set)
 
 static uint16_t read_alternatives(struct maker *m);
 
+static bool skip(struct maker *m, const char *text)
+{
+    size_t n = strlen(text);
+    bool is_there = strncmp(m->at, text, n) == 0;
+
+    m->at += is_there ? n : 0;
+    return is_there;
+}
+
 static uint32_t read_character(struct maker *m)
 {
     size_t bytes;
@@ -167,6 +176,16 @@ static uint32_t read_character(struct maker *m)
     c = unicode_next(str_of(m->at), &bytes);
     m->at += bytes;
     return c;
+}
+
+/* What Hugging Face's tokenizers call punctuation. */
+static void add_old_punctuation(struct maker *m, struct set *set)
+{
+    size_t count;
+    const struct unicode_range *ranges = unicode_old_punctuation(&count);
+
+    for (size_t i = 0; i < count; i++)
+        add_range(m, set, ranges[i].first, ranges[i].last);
 }
 
 /* Behind "\p": "{Name}". */
@@ -189,7 +208,10 @@ static bool read_escape(struct maker *m, struct set *set, uint32_t *c)
     *c = read_character(m);
     switch (*c) {
     case 'p':
-        set->categories |= read_property(m);
+        if (skip(m, "{P8}"))
+            add_old_punctuation(m, set);
+        else
+            set->categories |= read_property(m);
         return false;
     case 'P':
         set->categories |= ~read_property(m);
@@ -282,15 +304,6 @@ static uint16_t read_ahead(struct maker *m, bool is_negative)
     m->bad |= *m->at != ')';
     m->at += *m->at == ')';
     return put_node(m, (struct node){NODE_AHEAD, keep_set(m, &ahead), 0, 0, 0});
-}
-
-static bool skip(struct maker *m, const char *text)
-{
-    size_t n = strlen(text);
-    bool is_there = strncmp(m->at, text, n) == 0;
-
-    m->at += is_there ? n : 0;
-    return is_there;
 }
 
 static uint16_t read_group(struct maker *m)

@@ -4,7 +4,8 @@
  * An expression becomes a table of states (subset construction over classes of characters, threads
  * in order of preference: Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009),
  * so that what matches is what a backtracking engine would find first, and nothing is tried twice.
- * Known are: literals, \r \n \t \s \S \d \p{..} \P{..}, [...] and [^...] of those and ranges,
+ * Known are: literals, \r \n \t \s \S \d \p{..} \P{..}, \p{P8} (unicode_is_old_punctuation), [...]
+ * and [^...] of those and ranges,
  * (...),
  * (?:...), (?i:...) of ASCII letters, |, ? * + {n} {n,m}, possessive ?+ *+ ++ (as if greedy: for
  * expressions in which that makes no difference), (?!x) and (?=x) for one character or class x, and

@@ -78,6 +78,42 @@ bool unicode_is_space(uint32_t c)
            c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
+static bool in_ranges(const struct unicode_range *ranges, size_t count, uint32_t c)
+{
+    size_t from = 0, to = count;
+
+    while (to - from > 1) {
+        size_t middle = from + (to - from) / 2;
+
+        if (ranges[middle].first <= c)
+            from = middle;
+        else
+            to = middle;
+    }
+    return c >= ranges[from].first && c <= ranges[from].last;
+}
+
+const struct unicode_range *unicode_old_punctuation(size_t *count)
+{
+    *count = COUNT(old_punctuation);
+    return old_punctuation;
+}
+
+bool unicode_is_old_punctuation(uint32_t c)
+{
+    return in_ranges(old_punctuation, COUNT(old_punctuation), c);
+}
+
+bool unicode_is_old_mark(uint32_t c)
+{
+    return in_ranges(old_marks, COUNT(old_marks), c);
+}
+
+bool unicode_is_old_control(uint32_t c)
+{
+    return in_ranges(old_controls, COUNT(old_controls), c);
+}
+
 bool unicode_is_upper(uint32_t c)
 {
     return unicode_category(c) == UNICODE_LU || run_of(other_upper, COUNT(other_upper), c);
@@ -176,7 +212,7 @@ size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
     }
     if (c >= HANGUL_FIRST && c <= HANGUL_LAST)
         return fold_hangul(c, out);
-    if (unicode_category(c) == UNICODE_MN)
+    if (unicode_is_old_mark(c))
         return 0;
     n = become(&bare, c, out);
     if (n == 0)

@@ -58,6 +58,16 @@ enum unicode_category unicode_run_category(size_t i);
 enum unicode_category unicode_category(uint32_t c);
 bool unicode_is_space(uint32_t c); /* White_Space */
 
+/* What Hugging Face's tokenizers call punctuation, ASCII's symbols among it, and marks that they
+ * strip: their tables are those of Unicode 8. */
+struct unicode_range {
+    uint32_t first, last;
+};
+const struct unicode_range *unicode_old_punctuation(size_t *count);
+bool unicode_is_old_punctuation(uint32_t c);
+bool unicode_is_old_mark(uint32_t c);
+bool unicode_is_old_control(uint32_t c);
+
 /* As Python 3 has them: a capital letter is Lu or Other_Uppercase, a digit has a digit's value, and
  * a number any value. */
 bool unicode_is_upper(uint32_t c);
@@ -71,7 +81,8 @@ enum unicode_form { UNICODE_SAME, UNICODE_UPPER, UNICODE_LOWER, UNICODE_TITLE };
 
 /* The characters that c becomes; their number, at least 1. */
 size_t unicode_in(uint32_t c, enum unicode_form form, uint32_t out[UNICODE_FORM_MAX]);
-/* Canonically decomposed, without marks (Mn), in lower case: 0 to UNICODE_FORM_MAX characters. */
+/* Canonically decomposed, without marks, in lower case, as Hugging Face's BERT does it: 0 to
+ * UNICODE_FORM_MAX characters. */
 size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX]);
 
 /* The character at the front of s (not empty) and its bytes; what is no UTF-8 is one byte and

@@ -185,32 +185,16 @@ static bool is_chinese(uint32_t c)
            (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
 }
 
-static bool is_mark(uint32_t c)
+static bool is_ascii_mark(uint32_t c)
 {
-    enum unicode_category k;
-
-    if (c < 0x80)
-        return c > ' ' && c < 0x7f && !(c >= '0' && c <= '9') &&
-               !((c | 32) >= 'a' && (c | 32) <= 'z');
-    k = unicode_category(c);
-    return k >= UNICODE_PC && k <= UNICODE_PO;
-}
-
-static bool vanishes(uint32_t c)
-{
-    enum unicode_category k;
-
-    if (c >= ' ' && c < 0x7f)
-        return false;
-    k = unicode_category(c);
-    return c == UNICODE_NO_TEXT || k == UNICODE_CC || k == UNICODE_CF || k == UNICODE_CO;
+    return c > ' ' && c < 0x7f && !(c >= '0' && c <= '9') && !((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
 static void put_character(struct run *r, uint32_t c)
 {
     if (unicode_is_space(c))
         end_word(r);
-    else if (is_mark(c))
+    else if (c < 0x80 ? is_ascii_mark(c) : unicode_is_old_punctuation(c))
         add_alone(r, c);
     else
         add(r, c);
@@ -227,7 +211,7 @@ static void take_character(struct run *r, uint32_t c)
         end_word(r);
         return;
     }
-    if (vanishes(c))
+    if ((c < ' ' || c >= 0x7f) && unicode_is_old_control(c))
         return;
     if (!r->w->keeps_case)
         n = unicode_fold(c, folded);

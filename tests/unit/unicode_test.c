@@ -69,6 +69,17 @@ TEST(what_an_uncased_model_sees)
     CHECK_INT(unicode_fold(0xac00, out), 2);
 }
 
+/* U+2E43 is punctuation since Unicode 9, U+111C9 is a mark since Unicode 11, U+1734 is none since
+ * 14, U+08E2 is a control character since 9. */
+TEST(tokenizers_have_the_tables_of_unicode_8)
+{
+    CHECK(unicode_is_old_punctuation('$') && unicode_is_old_punctuation(0x2e42));
+    CHECK(!unicode_is_old_punctuation(0x2e43) && unicode_is_old_punctuation(0x111c9));
+    CHECK(unicode_is_old_mark(0x1734) && !unicode_is_old_mark(0x111c9));
+    CHECK(unicode_is_old_control(0xad) && !unicode_is_old_control(0x8e2));
+    CHECK(!unicode_is_old_control('\n') && unicode_is_old_control(0x10fffd));
+}
+
 TEST(code_points_past_the_last_are_nothing)
 {
     CHECK_INT(unicode_category(UNICODE_LAST + 1), UNICODE_CN);
