@@ -18,7 +18,7 @@
 #define HFFIXTURE_TOKENIZER                                                                   \
     "{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"special\": true}, "              \
     "{\"id\": 2, \"content\": \"</s>\", \"special\": true}, "                                 \
-    "{\"id\": 7, \"content\": \"<|im_end|>\", \"special\": false}], "                         \
+    "{\"id\": 7, \"content\": \"<|im_end|>\", \"special\": false, \"rstrip\": true}], "       \
     "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", "     \
     "\"prepend\": \"\\u2581\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "   \
     "\"content\": \"\\u2581\"}]}, \"post_processor\": {\"type\": \"TemplateProcessing\", "    \

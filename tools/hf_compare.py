@@ -18,7 +18,7 @@ import tempfile
 import numpy as np
 
 # Keys that we write and it does not, or otherwise, on purpose.
-OURS_ONLY = ("general.", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.normalizer", "GGUF.")
+OURS_ONLY = ("general.", "llmos.", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.normalizer", "GGUF.")
 
 
 def load(path):

@@ -6,7 +6,8 @@ usage: tools/judge_tokenizers.py [--count N] [--seed N] LIBRARY FOLDER [NAME ...
        tools/judge_tokenizers.py --vectors tests/data/tokenizer
 
 LIBRARY: libllmos.so.  FOLDER: vocabularies as GGUF (ggml-vocab-gpt-2.gguf, ggml-vocab-bert-bge.gguf).
-NAME: a pre-tokenizer, "bert", "t5" or "llama"; all of them if none is given.  Needs the packages
+NAME: a pre-tokenizer, "added" (special tokens that take white space), "bert", "t5" or "llama"; all
+of them if none is given.  Needs the packages
 tokenizers and sentencepiece.
 
 A byte-level BPE is that of GPT-2's vocabulary behind the splits of another model's tokenizer.json.
@@ -177,6 +178,26 @@ def bpe_of(name, vocabulary):
     return t
 
 
+# Special tokens of every habit, some inside of others.
+ADDED = [(name, {k: True for b, k in enumerate(("lstrip", "rstrip", "single_word", "normalized")) if habits >> b & 1})
+         for name, habits in (("<plain>", 0), ("<l>", 1), ("<r>", 2), ("<lr>", 3), ("<one>", 4), ("wordx", 4), (" gap", 0),
+                              ("<l-one>", 5), ("<r-one>", 6), ("<n>", 8), ("plai", 8), ("<n-lr>", 11), ("<all>", 15), ("n>x", 0))]
+
+
+def added_of(vocabulary, path):
+    """GPT-2 with those; they are written to the path, too."""
+    from tokenizers import AddedToken
+    values = {k: v for k, v in vocabulary.items() if k.startswith("tokenizer.")}
+    t, first = bpe_of("gpt-2", vocabulary), len(values["tokenizer.ggml.tokens"])
+    t.add_tokens([AddedToken(name, **{"normalized": False, **habits}) for name, habits in ADDED])
+    bits = [sum(1 << b for b, k in enumerate(("lstrip", "rstrip", "single_word", "normalized")) if k in h) for _, h in ADDED]
+    values["tokenizer.ggml.tokens"] = values["tokenizer.ggml.tokens"] + [name for name, _ in ADDED]
+    values["tokenizer.ggml.token_type"] = values["tokenizer.ggml.token_type"] + [4] * len(ADDED)
+    values["llmos.added_tokens"] = [x for i, b in enumerate(bits) for x in (first + i, b)]
+    gguf_write(path, values)
+    return t
+
+
 def bert_of(vocabulary):
     tokens = vocabulary["tokenizer.ggml.tokens"]
     kinds = vocabulary["tokenizer.ggml.token_type"]
@@ -313,9 +334,10 @@ def alphabets():
             [c for k in by if k[0] in "PS" for c in by[k]]]
 
 
-def strings(count, seed):
+def strings(count, seed, more=None):
+    """more: what every string has of besides."""
     r = random.Random(seed)
-    sources = alphabets()
+    sources = [more + s for s in alphabets()[1:4]] if more else alphabets()
     for _ in range(count):
         few = [r.choice(sources) for _ in range(r.randint(1, 3))]
         yield "".join(r.choice(r.choice(few)) for _ in range(r.randint(1, 24)))
@@ -338,7 +360,7 @@ def judge(name, ours, theirs, count, seed):
                 print("   %s\n     ours   %s\n     theirs %s" % (ascii(text), got, ids))
         batch.clear()
 
-    for text in strings(count, seed):
+    for text in strings(count, seed, [text for text, _ in ADDED] if name == "added" else None):
         batch.append(text)
         if len(batch) == 5000:
             settle()
@@ -361,13 +383,16 @@ def main():
     gpt2 = gguf_read(os.path.join(o.folder, "ggml-vocab-gpt-2.gguf"))
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        for name in o.names or list(FAMILIES) + ["bert", "t5", "llama"]:
+        for name in o.names or list(FAMILIES) + ["added", "bert", "t5", "llama"]:
             if name in FAMILIES:
                 path = os.path.join(folder, name + ".gguf")
                 values = {k: v for k, v in gpt2.items() if k.startswith("tokenizer.")}
                 values["tokenizer.ggml.pre"] = name
                 gguf_write(path, values)
                 t = bpe_of(name, gpt2)
+            elif name == "added":
+                path = os.path.join(folder, "added.gguf")
+                t = added_of(gpt2, path)
             elif name == "bert":
                 path = os.path.join(o.folder, "ggml-vocab-bert-bge.gguf")
                 t = bert_of(gguf_read(path))

@@ -311,7 +311,7 @@ static size_t unsaid(struct jinja_str text, size_t at)
 static int32_t mark_at(const struct llmos_tokenizer *t, const char *at, size_t room)
 {
     const int32_t known[] = {t->bos, t->eos};
-    int32_t id = vocab_mark_at(t, at, room, true);
+    int32_t id = vocab_mark_at(t, at, room, VOCAB_ALL_MARKS);
 
     for (size_t i = 0; i < 2 && id < 0; i++) {
         struct str piece = known[i] >= 0 ? t->tokens[known[i]].piece : STR("");
@@ -332,21 +332,24 @@ static int tokenize(const struct llmos_tokenizer *t, struct jinja_str text, stru
     int rc = 0;
 
     while (rc == 0 && at < text.len) {
+        struct str whole = {text.at, text.len};
+        struct mark_span span;
         int32_t id;
 
         if (at >= clean)
             clean = at + unsaid(text, at);
         id = clean > at ? mark_at(t, text.at + at, clean - at) : -1;
-        if (id < 0 || t->tokens[id].kind == TOKEN_USER_DEFINED) {
+        if (id < 0 || t->tokens[id].kind == TOKEN_USER_DEFINED ||
+            !tokenize_mark_span(t, id, whole, from, at, &span)) {
             at += id < 0 ? 1 : t->tokens[id].piece.len;
             continue;
         }
-        rc = tokenize_marked(t, (struct str){text.at + from, at - from}, false, &after_control, out,
-                             err);
+        rc = tokenize_marked(t, tokenize_between(whole, from, span.from), false, &after_control,
+                             out, err);
         token_sink_put(out, id);
         after_control = true;
+        from = span.to;
         at += t->tokens[id].piece.len;
-        from = at;
     }
     if (rc == 0)
         rc = tokenize_marked(t, (struct str){text.at + from, text.len - from}, false,

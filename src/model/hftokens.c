@@ -5,6 +5,7 @@
 #include "model/pretoken.h"
 #include "model/sortindex.h"
 #include "model/spmodel.h"
+#include "model/vocab.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,11 +97,28 @@ static int plain_spaces(struct reading *r, struct str *text)
 
 /* ---- added tokens ---- */
 
+static uint8_t habits_of(struct jdoc_ref entry)
+{
+    static const struct {
+        const char *name;
+        enum token_habit habit;
+    } names[] = {{"lstrip", TOKEN_LSTRIP},
+                 {"rstrip", TOKEN_RSTRIP},
+                 {"single_word", TOKEN_SINGLE},
+                 {"normalized", TOKEN_NORMALIZED}};
+    unsigned habits = 0;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        habits |= jdoc_true(jdoc_get(entry, names[i].name)) ? names[i].habit : 0;
+    return (uint8_t)habits;
+}
+
 static int add_token(struct reading *r, int64_t id, struct jdoc_ref entry)
 {
     struct str text = jdoc_text(jdoc_get(entry, "content"));
     bool is_special = jdoc_true(jdoc_get(entry, "special"));
-    struct hftoken token = {.text = text, .kind = KIND_USER, .score = -1000};
+    struct hftoken token = {
+        .text = text, .kind = KIND_USER, .score = -1000, .habits = habits_of(entry)};
     int rc = 0;
 
     if (!text.at)
@@ -885,6 +903,23 @@ static void put_answer(struct ggufwrite *w, const char *key, uint8_t answer_)
         ggufwrite_bool(w, key, answer_ == HFTOKENS_YES);
 }
 
+static void put_habits(struct ggufwrite *w, const struct hftokens *t)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < t->count; i++)
+        n += t->tokens[i].habits != 0;
+    if (n == 0)
+        return;
+    ggufwrite_array(w, "llmos.added_tokens", GGUF_I32, 2 * n);
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (t->tokens[i].habits == 0)
+            continue;
+        ggufwrite_put_i32(w, (int32_t)i);
+        ggufwrite_put_i32(w, t->tokens[i].habits);
+    }
+}
+
 static void put_tokens(struct ggufwrite *w, const struct hftokens *t)
 {
     ggufwrite_array(w, "tokenizer.ggml.tokens", GGUF_STRING, t->count);
@@ -919,6 +954,7 @@ void hftokens_put(struct ggufwrite *w, const struct hftokens *t)
     if (t->pre)
         ggufwrite_str(w, "tokenizer.ggml.pre", str_of(t->pre));
     put_tokens(w, t);
+    put_habits(w, t);
     for (int i = 0; i < HFTOKENS_ID_COUNT; i++)
         if (t->ids[i] >= 0)
             ggufwrite_u32(w, keys[i], (uint32_t)t->ids[i]);

@@ -29,7 +29,8 @@ enum hftokens_id {
 struct hftoken {
     struct str text;
     float score;
-    uint8_t kind; /* as GGUF numbers it: 1 normal ... 6 byte */
+    uint8_t kind;   /* as GGUF numbers it: 1 normal ... 6 byte */
+    uint8_t habits; /* enum token_habit */
     bool is_set;
 };
 

@@ -28,6 +28,22 @@ static inline void token_sink_put(struct token_sink *s, int32_t token)
 int tokenize_spell(const struct llmos_tokenizer *t, struct str text, struct token_sink *out,
                    struct llmos_error *err);
 
+/* Where a special token stands in a text, and what goes with it. */
+struct mark_span {
+    size_t from, to;
+};
+
+/* The span of token `id` that begins at `at`, with the white space that it takes, none in front of
+ * `floor`; false if it does not count there, being inside a word. */
+bool tokenize_mark_span(const struct llmos_tokenizer *t, int32_t id, struct str text, size_t floor,
+                        size_t at, struct mark_span *span);
+
+/* What lies between two of them: nothing, if one took white space that the other begins in. */
+static inline struct str tokenize_between(struct str text, size_t from, size_t to)
+{
+    return (struct str){text.at + from, to > from ? to - from : 0};
+}
+
 /* A text with special tokens in it, at most TOKENIZE_TEXT_BYTES_MAX.  User-defined tokens are
  * always recognised, control tokens if `control`.  *after_control says whether a control token (or
  * the beginning) stands in front: there the text gets its leading space, where the model wants one.

@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <strings.h>
 
 /* A slot: 0, or a token's number, bits of its hash that spare looking at most wrong ones, and a bit
  * that says so. */
@@ -132,8 +133,16 @@ static void narrow(const struct llmos_tokenizer *t, uint32_t *low, uint32_t *hig
     *high = ends[1];
 }
 
+static bool is_asked(const struct token *token, unsigned which)
+{
+    unsigned is = (token->kind == TOKEN_USER_DEFINED ? VOCAB_USER_DEFINED : VOCAB_CONTROL) |
+                  (token->habits & TOKEN_NORMALIZED ? VOCAB_NORMALIZED : VOCAB_NOT_NORMALIZED);
+
+    return (is & which) == is;
+}
+
 int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t length,
-                      bool control)
+                      unsigned which)
 {
     unsigned first = length ? (unsigned char)text[0] : 0;
     uint32_t low = t->mark_first[first], high = t->mark_first[first + 1];
@@ -142,7 +151,7 @@ int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t 
     for (size_t depth = 1; length && low < high; depth++) {
         /* The one that ends here, if any, is in front of those that go on. */
         if (t->tokens[t->marks[low]].piece.len == depth) {
-            if (control || t->tokens[t->marks[low]].kind == TOKEN_USER_DEFINED)
+            if (is_asked(&t->tokens[t->marks[low]], which))
                 best = (int32_t)t->marks[low];
             low++;
         }
@@ -155,7 +164,7 @@ int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t 
 
 int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length)
 {
-    int32_t id = vocab_mark_at(t, text, length, true);
+    int32_t id = vocab_mark_at(t, text, length, VOCAB_ALL_MARKS);
 
     return id >= 0 && t->tokens[id].piece.len == length ? id : -1;
 }
@@ -336,6 +345,74 @@ static int read_tokens(struct llmos_tokenizer *t, const struct gguf_array *texts
         t->has_unused |= token->kind == TOKEN_UNUSED;
     }
     return 0;
+}
+
+/* ---- making: habits of special tokens ---- */
+
+static int read_habits(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    static const char key[] = "llmos.added_tokens";
+    struct gguf_array pairs = {0};
+    int rc = gguf_get_array(g, key, GGUF_I32, &pairs, err);
+
+    if (rc > 0 && pairs.count % 2)
+        return fail(err, LLMOS_EFORMAT, "key '%s' has %" PRIu64 " elements, which are no pairs",
+                    key, pairs.count);
+    for (uint64_t i = 0; rc > 0 && i < pairs.count; i += 2) {
+        int32_t id = gguf_array_i32(&pairs, i), habits = gguf_array_i32(&pairs, i + 1);
+
+        if (id < 0 || (uint32_t)id >= t->count || habits < 0 || habits > 15)
+            return fail(err, LLMOS_EFORMAT,
+                        "key '%s' gives token %" PRId32 " the habits %" PRId32
+                        "; there are %" PRIu32 " tokens and habits up to 15",
+                        key, id, habits, t->count);
+        t->tokens[id].habits = (uint8_t)habits;
+    }
+    return rc;
+}
+
+static bool has_word(struct str text, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (size_t i = 0; i + n <= text.len; i++)
+        if (strncasecmp(text.at + i, word, n) == 0)
+            return true;
+    return false;
+}
+
+/* Files of others do not say; llama.cpp goes by these names. */
+static int guess_habits(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    struct str name = STR(""), pre = STR("");
+    int rc = gguf_get_str(g, "general.name", &name, err);
+    bool is_phi, is_jina;
+
+    if (rc >= 0)
+        rc = gguf_get_str(g, "tokenizer.ggml.pre", &pre, err);
+    is_phi = has_word(name, "phi-3") || has_word(name, "phi3");
+    is_jina = str_is(pre, "jina-v2-de") || str_is(pre, "jina-v2-es") || str_is(pre, "jina-v2-code");
+    for (uint32_t id = 0; id < t->count && rc >= 0 && (is_phi || is_jina); id++) {
+        struct token *token = &t->tokens[id];
+        struct str p = token->piece;
+
+        if (is_jina && str_is(p, "<mask>"))
+            token->habits = TOKEN_LSTRIP;
+        if (is_phi && !str_is(p, "<unk>") && !str_is(p, "<s>") && !str_is(p, "<|endoftext|>"))
+            token->habits = TOKEN_RSTRIP; /* of others than special tokens it is of no effect */
+    }
+    return rc;
+}
+
+static int find_habits(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    int rc = read_habits(t, g, err);
+
+    if (rc == 0)
+        rc = guess_habits(t, g, err);
+    for (uint32_t id = 0; id < t->count; id++)
+        t->has_normalized |= t->tokens[id].habits & TOKEN_NORMALIZED;
+    return rc < 0 ? rc : 0;
 }
 
 /* ---- making: tables ---- */
@@ -588,6 +665,8 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
         rc = read_ids(t, g, err);
     if (rc == 0)
         rc = read_flags(t, g, err);
+    if (rc == 0)
+        rc = find_habits(t, g, err);
     if (rc == 0)
         rc = make_slots(t, err);
     if (rc == 0)

@@ -20,7 +20,10 @@
  * is its BOS and seperator_token_id (so spelled) what a text ends in add_bos_token, add_eos_token,
  * add_sep_token ("bert") add_space_prefix          "llama" (true where missing), "t5" (false)
  *   remove_extra_whitespaces  "t5": spaces are stripped and merged (false)
- *   precompiled_charsmap      "t5": bytes of SentencePiece's normalizer */
+ *   precompiled_charsmap      "t5": bytes of SentencePiece's normalizer
+ *
+ * and "llmos.added_tokens", which only we write: pairs of a token and enum token_habit, of those
+ * special tokens that have any; where it is missing, phi-3 and jina-v2 are known by their names. */
 #ifndef MODEL_VOCAB_H
 #define MODEL_VOCAB_H
 
@@ -40,11 +43,21 @@ enum token_kind {
     TOKEN_BYTE
 };
 
+/* What Hugging Face's tokenizers do where a special token stands. */
+enum token_habit {
+    TOKEN_LSTRIP = 1, /* white space in front of it vanishes */
+    TOKEN_RSTRIP = 2, /* and behind it */
+    TOKEN_SINGLE = 4, /* inside a word it is not one */
+    TOKEN_NORMALIZED =
+        8 /* it is looked for between the others, in the normal text; here: the text */
+};
+
 struct token {
     struct str piece; /* spaces are spaces, <0x0A> is a line feed; a control token's is its name */
     float score;      /* pairs with the higher score are merged first; 0 where there are none */
     enum token_kind kind : 8;
     bool is_literal; /* it can be said, but no text becomes it */
+    uint8_t habits;  /* enum token_habit */
 };
 
 struct chat;
@@ -92,6 +105,7 @@ struct llmos_tokenizer {
     bool *ends_generation;   /* per token */
     bool splits_words;       /* no piece has a space behind something else */
     bool splits_lines;       /* no piece has a line end and something else */
+    bool has_normalized;     /* some special token is TOKEN_NORMALIZED */
     bool has_unused;         /* pieces that merging passes through but that must not come out */
     /* Hash table of the pieces that merging may make; a power of two. */
     uint32_t *slots;
@@ -132,8 +146,15 @@ int32_t vocab_answer(const struct llmos_tokenizer *t, const struct vocab_questio
 int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length);
 /* The control token of this name, -1 if there is none. */
 int32_t vocab_find_control(const struct llmos_tokenizer *t, const char *name);
-/* The longest user-defined (and, if `control`, control) token whose piece text begins with; -1. */
+/* The longest special token of some kinds whose piece text begins with; -1. */
+enum vocab_marks {
+    VOCAB_USER_DEFINED = 1,
+    VOCAB_CONTROL = 2,
+    VOCAB_NOT_NORMALIZED = 4,
+    VOCAB_NORMALIZED = 8,
+    VOCAB_ALL_MARKS = 15
+};
 int32_t vocab_mark_at(const struct llmos_tokenizer *t, const char *text, size_t length,
-                      bool control);
+                      unsigned which);
 
 #endif

@@ -3,6 +3,8 @@
  * nobody can type a mark. */
 #include "test.h"
 
+#include "model/loaded.h"
+#include "model/vocab.h"
 #include "modelfile.h"
 
 /* A model with every byte, letter and mark that the formats need. */
@@ -132,8 +134,7 @@ TEST(chat_says_why_a_template_cannot_be_used)
          LLMOS_EUNSUPPORTED},
         {"\n{{ raise_exception('Only ' ~ messages|length ~ '?') }}",
          "line 2 of the chat template: Only 1?", LLMOS_EINVAL},
-        {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-         "nested more than", LLMOS_ELIMIT},
+        {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "nested more than", LLMOS_ELIMIT},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -338,6 +339,19 @@ TEST(chat_refuses_what_makes_no_conversation)
                    "message 0 has role 'tool', which chat format 'llama2' cannot express");
     CHECK_INT(llmos_chat_set_format((llmos_tokenizer *)(uintptr_t)t, "alpaca", &err), LLMOS_EINVAL);
     CHECK_CONTAINS(err.text, "there are: chatml llama2 llama3 zephyr plain");
+    llmos_model_close(m);
+}
+
+/* As one string it would be so, too: the white space is the user's. */
+TEST(a_mark_takes_the_white_space_behind_it)
+{
+    static const struct llmos_message message = SAY("user", " \n hi");
+    llmos_model *m =
+        model_with("{{ '<|im_start|>' + messages[0]['content'] + '<|im_end|>' }}", true);
+
+    CHECK_STR(rendered(m, &message, 1), "<<s>><<|im_start|>> \n hi<<|im_end|>>");
+    m->tokenizer->tokens[259].habits = TOKEN_RSTRIP;
+    CHECK_STR(rendered(m, &message, 1), "<<s>><<|im_start|>>hi<<|im_end|>>");
     llmos_model_close(m);
 }
 

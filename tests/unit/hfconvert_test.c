@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "model/gguf.h"
 #include "model/hparams.h"
+#include "model/vocab.h"
 #include "test.h"
 
 #include "hffixture.h"
@@ -55,7 +56,7 @@ TEST(hfconvert_makes_a_llama_that_we_can_read)
     struct hparams h;
     uint64_t n;
     bool yes = false;
-    struct gguf_array scores;
+    struct gguf_array scores, added;
 
     begin();
     CHECK_INT(convert(HFTENSORS_AUTO), 0);
@@ -68,6 +69,9 @@ TEST(hfconvert_makes_a_llama_that_we_can_read)
     CHECK(gguf_get_u64(&file, "tokenizer.ggml.eot_token_id", 0, 9, &n, &err) == 1 && n == 7);
     CHECK(gguf_get_array(&file, "tokenizer.ggml.scores", GGUF_F32, &scores, &err) == 1);
     CHECK(gguf_array_f32(&scores, 6) == 0.0f && gguf_array_f32(&scores, 4) < -1e6f);
+    CHECK(gguf_get_array(&file, "llmos.added_tokens", GGUF_I32, &added, &err) == 1);
+    CHECK_INT(added.count, 2);
+    CHECK(gguf_array_i32(&added, 0) == 7 && gguf_array_i32(&added, 1) == TOKEN_RSTRIP);
     gguf_fini(&file);
     hffixture_fini(&folder);
 }

@@ -25,7 +25,10 @@ struct plan {
     const char *merges[LIST_MAX];
     uint32_t unknown;
     bool no_scores, no_kinds, keeps_spaces;
-    size_t score_count; /* if not as many as tokens */
+    size_t score_count;       /* if not as many as tokens */
+    int32_t habits[LIST_MAX]; /* pairs */
+    size_t habit_count;       /* numbers in them */
+    const char *name;         /* "general.name" */
     const void *charsmap;
     size_t charsmap_bytes;
 };
@@ -56,6 +59,10 @@ static void write_arrays(struct ggufwrite *w, const struct plan *p)
         for (size_t i = 0; i < n; i++)
             ggufwrite_put_i32(w, p->tokens[i].kind);
     }
+    if (p->habit_count)
+        ggufwrite_array(w, "llmos.added_tokens", GGUF_I32, p->habit_count);
+    for (size_t i = 0; i < p->habit_count; i++)
+        ggufwrite_put_i32(w, p->habits[i]);
     if (p->unknown)
         ggufwrite_u32(w, "tokenizer.ggml.unknown_token_id", p->unknown);
     while (merges < LIST_MAX && p->merges[merges])
@@ -79,6 +86,8 @@ static int open_plan(llmos_model **m, const struct plan *p, struct llmos_error *
 
     ggufwrite_init(&w, fd);
     ggufwrite_str(&w, "tokenizer.ggml.model", str_of(p->model));
+    if (p->name)
+        ggufwrite_str(&w, "general.name", str_of(p->name));
     if (p->pre)
         ggufwrite_str(&w, "tokenizer.ggml.pre", str_of(p->pre));
     if (strcmp(p->model, "t5") == 0) {
@@ -253,6 +262,78 @@ TEST(bpe_keeps_special_tokens_apart)
     CHECK_STR(ids(m, "<|ab|>", 0), "10 10 4 10 10");
     CHECK_STR(ids(m, "a  a", 0), "0 8 0");
     llmos_model_close(m);
+}
+
+/* ---- habits of special tokens; tools/judge_tokenizers.py has the rest of them ---- */
+
+#define HABITS_OF(...)                                                                       \
+    {                                                                                        \
+        .model = "gpt2", .pre = "gpt-2", .no_scores = true, .unknown = 6, .merges = {"a b"}, \
+        .tokens = {{"a", 1, 0},        {"b", 1, 0},        {"ab", 1, 0},                     \
+                   {"\xc4\xa0", 1, 0}, {"\xc4\x8a", 1, 0}, {"<m>", 4, 0},                    \
+                   {"<unk>", 2, 0},    {"m>b", 4, 0},      {"</s>", 3, 0}},                  \
+        __VA_ARGS__                                                                          \
+    }
+
+static void check_habits(const struct plan *p, const char *text, const char *expected)
+{
+    llmos_model *m = must_open(p);
+
+    CHECK_STR(ids(m, text, LLMOS_TOKENIZE_PARSE_SPECIAL), expected);
+    llmos_model_close(m);
+}
+
+TEST(special_tokens_take_white_space_where_they_want_it)
+{
+    static const struct plan left = HABITS_OF(.habits = {5, TOKEN_LSTRIP}, .habit_count = 2);
+    static const struct plan right = HABITS_OF(.habits = {5, TOKEN_RSTRIP}, .habit_count = 2);
+    static const struct plan both =
+        HABITS_OF(.habits = {5, TOKEN_LSTRIP | TOKEN_RSTRIP}, .habit_count = 2);
+
+    check_habits(&left, "a \n<m>\n <m> a", "0 5 5 3 0");
+    check_habits(&right, "a \n<m>\n <m> a", "0 3 4 5 5 0");
+    check_habits(&both, " a\xe3\x80\x80<m>\xc2\xa0 ", "3 0 5");
+    check_habits(&both, "<m>", "5");
+}
+
+TEST(special_tokens_are_not_seen_inside_a_word)
+{
+    static const struct plan one = HABITS_OF(.habits = {5, TOKEN_SINGLE}, .habit_count = 2);
+
+    check_habits(&one, "<m> <m>", "5 3 5");
+    check_habits(&one, "a<m>", "0 6 6 6");
+    check_habits(&one, "<m>a", "6 6 6 0");
+    check_habits(&one, "\n<m>\n", "4 5 4");
+}
+
+TEST(normalized_tokens_are_looked_for_between_the_others)
+{
+    static const struct plan plain = HABITS_OF(.no_kinds = false);
+    static const struct plan later = HABITS_OF(.habits = {5, TOKEN_NORMALIZED}, .habit_count = 2);
+
+    check_habits(&plain, "<m>b", "5 1");
+    check_habits(&later, "<m>b<m>", "6 7 5");
+}
+
+TEST(phi_3_is_known_by_its_name)
+{
+    static const struct plan phi = HABITS_OF(.name = "Some Phi-3-mini");
+    static const struct plan told =
+        HABITS_OF(.name = "Phi3", .habits = {8, TOKEN_LSTRIP}, .habit_count = 2);
+
+    check_habits(&phi, "a <m>\n</s> b", "0 3 5 8 1");
+    check_habits(&told, "a <m> </s> b", "0 3 5 8 3 1");
+}
+
+TEST(habits_that_make_no_sense_are_refused)
+{
+    static const struct plan odd = HABITS_OF(.habits = {5}, .habit_count = 1);
+    static const struct plan far = HABITS_OF(.habits = {9, 1}, .habit_count = 2);
+    static const struct plan many = HABITS_OF(.habits = {5, 16}, .habit_count = 2);
+
+    CHECK(strstr(refusal(&odd), "no pairs"));
+    CHECK(strstr(refusal(&far), "token 9 the habits 1"));
+    CHECK(strstr(refusal(&many), "there are 9 tokens"));
 }
 
 TEST(bpe_gives_bytes_back)
