@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_jinja_vectors.py - writes tests/data/jinja.json: small templates and what Python's jinja2 makes of them.
 
-usage: python3 tools/make_jinja_vectors.py > tests/data/jinja.json        (pip install jinja2)
+usage: python3 tools/make_jinja_vectors.py > tests/data/jinja.json        (pip install transformers jinja2)
 
 Each is {"template", "variables", "expected"}, or "refused": true instead of "expected".  All of a line
 of TEXTS is one template; EXPRESSIONS stand in {{ }}.

@@ -475,7 +475,8 @@ METHOD(dict_copy)
     return out;
 }
 
-/* A sandbox lets no template change what it was given; nor does this. */
+/* The sandbox of transformers lets no template change a list or a dict, not even its own; nor does
+ * this, and so no list is ever inside itself. */
 METHOD(refused)
 {
     (void)a;
@@ -498,26 +499,6 @@ static const struct jinja_function dict_methods[] = {
 };
 
 /* ---- lists ---- */
-
-METHOD(list_append)
-{
-    jinja_append(s, self, jinja_arg(s, a, 0, "object"));
-    return JINJA_NIL;
-}
-
-METHOD(list_pop)
-{
-    int64_t n = (int64_t)self.list->count, i = jinja_arg_int(s, a, 0, "index", n - 1);
-    struct jinja_value v;
-
-    i += i < 0 ? n : 0;
-    if (i < 0 || i >= n)
-        return jinja_fail(s, LLMOS_EINVAL, "pop index out of range");
-    v = self.list->at[i];
-    memmove(self.list->at + i, self.list->at + i + 1, (size_t)(n - i - 1) * sizeof(v));
-    self.list->count--;
-    return v;
-}
 
 METHOD(list_index)
 {
@@ -550,9 +531,9 @@ METHOD(list_copy)
 static const struct jinja_function list_methods[] = {
     JINJA_ROW(list, index, 1),
     JINJA_ROW(list, count, 1),
-    JINJA_ROW(list, append, 1),
-    JINJA_ROW(list, pop, 1),
     JINJA_ROW(list, copy, 0),
+    {"append", refused, JINJA_ARGS_ANY, true},
+    {"pop", refused, JINJA_ARGS_ANY, true},
     {"extend", refused, JINJA_ARGS_ANY, true},
     {"insert", refused, JINJA_ARGS_ANY, true},
     {"remove", refused, JINJA_ARGS_ANY, true},

@@ -108,6 +108,15 @@ static void write_charsmap(struct ggufwrite *w, struct input *in)
         ggufwrite_put_u8(w, (uint8_t)take_byte(in));
 }
 
+static void write_habits(struct ggufwrite *w, struct input *in)
+{
+    size_t n = take_byte(in) % 32;
+
+    ggufwrite_array(w, "llmos.added_tokens", GGUF_I32, n);
+    for (size_t i = 0; i < n; i++)
+        ggufwrite_put_i32(w, (int32_t)take_byte(in));
+}
+
 static llmos_model *read_vocabulary(struct input *in)
 {
     static const char *const kinds[] = {"llama", "gpt2", "t5", "bert"};
@@ -133,6 +142,8 @@ static llmos_model *read_vocabulary(struct input *in)
     write_merges(&w, in);
     if (flags & 64)
         write_charsmap(&w, in);
+    if (flags & 128)
+        write_habits(&w, in);
     CLAIM(ggufwrite_begin(&w, NULL) == 0 && ggufwrite_end(&w, NULL) == 0);
     ggufwrite_fini(&w);
     llmos_model_open_vocabulary_fd(&m, fd, NULL);

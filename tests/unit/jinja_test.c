@@ -125,14 +125,6 @@ TEST(jinja_writes_what_python_writes)
     buf_fini(&json);
 }
 
-/* Beyond Python's sandbox: published templates collect what they have seen. */
-TEST(jinja_lets_a_template_grow_its_own_lists)
-{
-    CHECK_RENDERED("{% set x = [] %}{% set _ = x.append(1) %}{% set _ = x.append('b') %}{{ x }}"
-                   "{{ x.pop(0) }}{{ x }}",
-                   "{}", "[1, 'b']1['b']");
-}
-
 TEST(jinja_tells_the_time_it_is_given)
 {
     struct rendering r;
@@ -246,7 +238,6 @@ TEST(jinja_ends_what_would_never_end)
         {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
          LLMOS_ELIMIT},
         {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", LLMOS_ELIMIT},
-        {"{% set x = [1] %}{% for a in x %}{% set _ = x.append(1) %}{% endfor %}", LLMOS_ELIMIT},
         {"{{ 'x' * 10000000000 }}", LLMOS_ELIMIT},
         {"{{ [1] * 10000000000 }}", LLMOS_ELIMIT},
         {"{{ 'x'.ljust(10000000000) }}", LLMOS_ELIMIT},
@@ -260,11 +251,8 @@ TEST(jinja_ends_what_would_never_end)
         {"{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l] %}{% endfor "
          "%}{{ ns.l }}",
          LLMOS_ELIMIT},
-        {"{% set x = [] %}{% set _ = x.append(x) %}{{ x }}", LLMOS_ELIMIT},
-        {"{% set x = [] %}{% set _ = x.append(x) %}{{ x|tojson }}", LLMOS_ELIMIT},
-        {"{% set x = [] %}{% set _ = x.append(x) %}{% set y = [] %}{% set _ = y.append(y) %}"
-         "{{ x == y }}",
-         LLMOS_ELIMIT},
+        {"{% set x = [] %}{% set _ = x.append(x) %}", LLMOS_EDENIED},
+        {"{% set x = [1] %}{% set _ = x.pop() %}", LLMOS_EDENIED},
         {"{% for a in range(100000) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
          "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
          "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' }}{% endfor %}",
