@@ -11,6 +11,7 @@ demo: $(BUILD)/build.ninja ; @ninja -C $(BUILD) programs && tools/demo $(BUILD)
 bench: all ; @tools/bench $(BUILD)
 asan: ; @tools/install-packages build test && CC=gcc tools/sanitized build-asan address,undefined
 tsan: ; @tools/install-packages build test check && CC=clang-14 tools/sanitized build-tsan thread
+models: all ; @tools/models-table $(BUILD)
 arm: packages-arm ; @tools/arm build-arm
 fuzz: ; @tools/install-packages build check && tools/fuzz
 check: packages-check packages-arm test asan tsan ; @tools/check
@@ -19,4 +20,4 @@ install: all ; @meson configure $(BUILD) -Dprefix=$(PREFIX) && DESTDIR=$(DESTDIR
 dist: all ; @meson dist -C $(BUILD) --no-tests --allow-dirty
 packages-%: ; @tools/install-packages build test $*
 clean: ; @rm -rf build build-asan build-tsan build-fuzz build-arm
-.PHONY: all test demo bench asan tsan arm fuzz check format install dist clean
+.PHONY: all test demo bench models asan tsan arm fuzz check format install dist clean

@@ -212,7 +212,7 @@ TEST(blocks_read_as_in_ggml)
     struct buf file = {.limit_bytes = 64 << 20};
     char path[4096];
     struct reader r;
-    size_t count = 0;
+    size_t count = 0, of_type[DTYPE_COUNT] = {0};
 
     snprintf(path, sizeof(path), "%s/tests/data/blocks", source ? source : ".");
     CHECK_INT(file_read(path, &file, NULL), 0);
@@ -238,8 +238,12 @@ TEST(blocks_read_as_in_ggml)
         if (wrong > 0)
             printf("# %s: %zu of %u values\n", dtype_info((enum dtype)t)->name, wrong, n);
         CHECK_INT(wrong, 0);
+        of_type[t]++;
         count++;
     }
+    for (int t = 0; t < DTYPE_COUNT; t++)
+        if (of_type[t])
+            printf("# blocks %s %zu\n", dtype_info((enum dtype)t)->name, of_type[t]);
     CHECK(count >= DTYPE_COUNT - 3);
     buf_fini(&file);
 }

@@ -51,7 +51,7 @@ static int reference_file(const char *folder, const char *name)
 
 /* "# reference llama f16 llama_yarn 5.9e-07": a line for each model, which a table of models is
  * made of. */
-static void reference_print(const struct llmos_model *m, const char *name, double error)
+static inline void reference_print(const struct llmos_model *m, const char *name, double error)
 {
     printf("# reference %s %s %s %.1e\n", m->hparams.architecture, m->hparams.file_type, name,
            error);
