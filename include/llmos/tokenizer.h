@@ -53,10 +53,10 @@ struct llmos_message {
     size_t content_length;
 };
 
-/* The conversation as tokens, as the chat template of the model's file writes it (or a built-in one,
- * where there is none), ready for the assistant's answer.  Contents are tokenized as plain text: a
- * user cannot type a special token.  In them, what is not UTF-8 becomes U+FFFD.  What the template
- * refuses, or does wrong, is an error with its line.  As llmos_tokenize otherwise. */
+/* The conversation as tokens, as the chat template of the model's file writes it (or a built-in
+ * one, where there is none), ready for the assistant's answer.  Contents are tokenized as plain
+ * text: a user cannot type a special token.  In them, what is not UTF-8 becomes U+FFFD.  What the
+ * template refuses, or does wrong, is an error with its line.  As llmos_tokenize otherwise. */
 LLMOS_API long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
                                    size_t count, int32_t *tokens, size_t room,
                                    struct llmos_error *err);
@@ -66,6 +66,18 @@ LLMOS_API long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_
  * *text is the caller's: release it with llmos_free. */
 LLMOS_API int llmos_chat_render(const llmos_tokenizer *t, const char *json, size_t length,
                                 char **text, size_t *text_length, struct llmos_error *err);
+
+/* The same conversation as tokens, with roles as in struct llmos_message.  Strings and numbers of
+ * the JSON are plain text wherever the template puts them.  opening: how the answer begins, which
+ * stands at the end of the tokens as if the template had written it (special tokens are
+ * recognised); may be empty. */
+LLMOS_API long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length,
+                                 const char *opening, size_t opening_length, int32_t *tokens,
+                                 size_t room, struct llmos_error *err);
+
+/* In which form the model calls functions, as its chat template shows: "hermes", "mistral",
+ * "llama3", or "" where it shows none of these. */
+LLMOS_API const char *llmos_chat_tool_format(const llmos_tokenizer *t);
 
 /* The name of the chat format in use: "template" for that of the file, or the built-in "chatml",
  * "llama2", "llama3", "zephyr", "plain". */

@@ -2,6 +2,7 @@
 /* json.c - see json.h */
 #include "base/json.h"
 
+#include "base/jsontext.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct scan {
     struct str text;
@@ -274,4 +276,74 @@ int json_take_string(const json_t *object, const char *prefix, const char *key, 
                           "'%s%s' has %zu bytes, at most %zu are accepted", prefix, key, n, max);
     *out = (struct str){json_string_value(value), n};
     return 1;
+}
+
+/* --- writing --- */
+
+/* The fewest digits that read back as the same number. */
+static void put_real(struct buf *out, double v)
+{
+    char text[40];
+
+    snprintf(text, sizeof(text), "%.15g", v);
+    if (strtod(text, NULL) != v)
+        snprintf(text, sizeof(text), "%.17g", v);
+    buf_puts(out, text);
+    if (!strpbrk(text, ".e")) /* a real stays one */
+        buf_puts(out, ".0");
+}
+
+static void put_array(struct buf *out, const json_t *array)
+{
+    const json_t *one;
+    size_t i;
+
+    buf_putc(out, '[');
+    json_array_foreach(array, i, one)
+    {
+        buf_puts(out, i ? ", " : "");
+        json_put(out, one);
+    }
+    buf_putc(out, ']');
+}
+
+static void put_object(struct buf *out, const json_t *object)
+{
+    const char *key, *comma = "";
+    json_t *value;
+
+    buf_putc(out, '{');
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        buf_puts(out, comma);
+        json_put_string(out, str_of(key));
+        buf_puts(out, ": ");
+        json_put(out, value);
+        comma = ", ";
+    }
+    buf_putc(out, '}');
+}
+
+void json_put(struct buf *out, const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        put_object(out, value);
+        break;
+    case JSON_ARRAY:
+        put_array(out, value);
+        break;
+    case JSON_STRING:
+        json_put_string(out, (struct str){json_string_value(value), json_string_length(value)});
+        break;
+    case JSON_INTEGER:
+        buf_printf(out, "%lld", (long long)json_integer_value(value));
+        break;
+    case JSON_REAL:
+        put_real(out, json_real_value(value));
+        break;
+    default:
+        buf_puts(out, json_is_null(value) ? "null" : json_is_true(value) ? "true" : "false");
+        break;
+    }
 }

@@ -55,6 +55,10 @@ int json_take_bool(const json_t *object, const char *prefix, const char *key, bo
 int json_take_string(const json_t *object, const char *prefix, const char *key, size_t max,
                      struct str *out, struct json_fault *fault);
 
+/* Appends the value in one line, with a blank behind commas and colons as Python writes it; keys
+ * stay in the order of the text it came from.  Recursion is bounded by what json_parse accepted. */
+void json_put(struct buf *out, const json_t *value);
+
 /* "a string", "a number", ... for sentences. */
 const char *json_kind(const json_t *value);
 

@@ -162,14 +162,18 @@ static void tell_failure(struct conversation *c, int rc, const struct llmos_erro
 /* Asks what the dialog ends with; an answer that fails takes the question with it. */
 static void answer(struct conversation *c)
 {
-    struct message_generate g = {
-        .prompt_kind = PROMPT_CHAT, .chats = c->dialog.chats, .count = c->dialog.count};
+    struct message_generate g = {.prompt_kind = PROMPT_CHAT};
     struct message_done done = {.finish = FINISH_CANCELED};
+    CLEANUP(buf) struct buf prompt = {.limit_bytes = FRAME_TO_ENGINE_MAX};
     struct llmos_error err = {0};
     int rc = ask_fill(&g, &c->options->ask, &c->grammar, &err);
 
     buf_clear(&c->answer);
     c->filter.kept_len = 0;
+    dialog_put_json(&c->dialog, &prompt);
+    g.text = buf_str(&prompt);
+    if (rc == 0)
+        rc = buf_check(&prompt, "the conversation", &err);
     if (rc == 0)
         rc = talk_generate(&c->talk, &g, hear_piece, c, &done, &err);
     if (c->over)
@@ -204,7 +208,7 @@ static void ask(struct conversation *c, struct str text)
 static void retry(struct conversation *c, struct str rest)
 {
     (void)rest;
-    if (c->dialog.count < 2 || !str_is(c->dialog.chats[c->dialog.count - 1].role, "assistant")) {
+    if (c->dialog.count < 2 || !str_is(c->dialog.messages[c->dialog.count - 1].role, "assistant")) {
         say("llmos: there is no answer to retry\n");
         return;
     }

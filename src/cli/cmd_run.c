@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
+#include "cli/dialog.h"
 #include "cli/halt.h"
 #include "cli/talk.h"
 
@@ -247,17 +248,26 @@ static int start_with_room(struct talk *t, const struct run *r, const char *mode
     return talk_start(t, model_path, PURPOSE_RUN, &room, err);
 }
 
+/* The prompt as what is asked. */
+static int put_conversation(const struct run *r, struct str prompt, struct buf *out,
+                            struct llmos_error *err)
+{
+    struct dialog d;
+    int rc;
+
+    dialog_init(&d);
+    rc = dialog_set_system(&d, str_of(r->system ? r->system : ""), err);
+    if (rc == 0)
+        rc = dialog_add(&d, "user", prompt, err);
+    dialog_put_json(&d, out);
+    dialog_fini(&d);
+    return rc < 0 ? rc : buf_check(out, "the conversation", err);
+}
+
 static int ask_once(const struct run *r, const char *model_path, struct str prompt)
 {
-    struct message_chat chats[2] = {{STR("system"), str_of(r->system ? r->system : "")},
-                                    {STR("user"), prompt}};
-    bool with_system = r->system && *r->system;
-    struct message_generate g = {.prompt_kind = r->raw ? PROMPT_TEXT : PROMPT_CHAT,
-                                 .text = r->raw ? prompt : STR(""),
-                                 .chats = with_system ? chats : chats + 1,
-                                 .count = r->raw        ? 0
-                                          : with_system ? 2
-                                                        : 1};
+    struct message_generate g = {.prompt_kind = r->raw ? PROMPT_TEXT : PROMPT_CHAT};
+    CLEANUP(buf) struct buf conversation = {.limit_bytes = FRAME_TO_ENGINE_MAX};
     struct output o = {.keep = r->json, .terminal = !r->json && isatty(STDOUT_FILENO)};
     struct llmos_error err = {0};
     struct talk t = {.worker = NULL};
@@ -266,12 +276,15 @@ static int ask_once(const struct run *r, const char *model_path, struct str prom
 
     buf_init(&o.text, ANSWER_MAX);
     halt_catch();
-    if (ask_fill(&g, &r->ask, &grammar, &err) < 0)
+    if ((!r->raw && put_conversation(r, prompt, &conversation, &err) < 0) ||
+        ask_fill(&g, &r->ask, &grammar, &err) < 0)
         code = cli_error(&err);
     else if (start_with_room(&t, r, model_path, prompt, &err) < 0)
         code = halt_asked() ? EXIT_SIGNAL + halt_asked() : cli_error(&err);
-    else
+    else {
+        g.text = r->raw ? prompt : buf_str(&conversation);
         code = answer(&t, r, &g, &o, &err);
+    }
     talk_end(&t);
     buf_fini(&o.text);
     return code;

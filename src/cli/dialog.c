@@ -39,13 +39,13 @@ static int push(struct dialog *d, const char *role, struct str text, struct llmo
     struct str kept;
     int rc;
 
-    if (d->count == MESSAGE_CHATS_MAX)
+    if (d->count == DIALOG_MESSAGES_MAX)
         return fail(err, LLMOS_ELIMIT, "the conversation has %d messages, more are not possible",
-                    MESSAGE_CHATS_MAX);
+                    DIALOG_MESSAGES_MAX);
     rc = keep(d, text, &kept, err);
     if (rc < 0)
         return rc;
-    d->chats[d->count++] = (struct message_chat){str_of(role), kept};
+    d->messages[d->count++] = (struct dialog_message){str_of(role), kept};
     return 0;
 }
 
@@ -63,7 +63,7 @@ void dialog_reset(struct dialog *d)
         arena_fini(&d->arena);
         d->arena = old;
         d->system = system;
-        d->chats[0] = (struct message_chat){STR("system"), system};
+        d->messages[0] = (struct dialog_message){STR("system"), system};
         d->count = 1;
         return;
     }
@@ -98,9 +98,9 @@ void dialog_put_json(const struct dialog *d, struct buf *out)
     buf_puts(out, "{\"messages\": [");
     for (uint32_t i = 0; i < d->count; i++) {
         buf_puts(out, i ? ",\n  {\"role\": " : "\n  {\"role\": ");
-        json_put_string(out, d->chats[i].role);
+        json_put_string(out, d->messages[i].role);
         buf_puts(out, ", \"content\": ");
-        json_put_string(out, d->chats[i].content);
+        json_put_string(out, d->messages[i].content);
         buf_putc(out, '}');
     }
     buf_puts(out, "\n]}\n");

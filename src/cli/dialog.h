@@ -7,11 +7,19 @@
 #define CLI_DIALOG_H
 
 #include "base/arena.h"
-#include "net/message.h"
+#include "base/buf.h"
+#include "base/fail.h"
+#include "base/str.h"
+
+#define DIALOG_MESSAGES_MAX 4096
+
+struct dialog_message {
+    struct str role, content;
+};
 
 struct dialog {
     struct arena arena; /* texts that are dropped stay in it until dialog_reset */
-    struct message_chat chats[MESSAGE_CHATS_MAX];
+    struct dialog_message messages[DIALOG_MESSAGES_MAX];
     uint32_t count;
     struct str system; /* empty: none */
 };

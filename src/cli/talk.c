@@ -123,7 +123,7 @@ static int keep_ready(struct talk *t, const struct message_ready *r, struct llmo
     copy_text(t->kv_type, sizeof(t->kv_type), r->kv_type);
     t->ready = *r;
     t->ready.architecture = t->ready.name = t->ready.file_type = t->ready.chat_format =
-        t->ready.backend = t->ready.kv_type = (struct str){"", 0};
+        t->ready.tool_format = t->ready.backend = t->ready.kv_type = (struct str){"", 0};
     return keep_labels(t, r, err);
 }
 

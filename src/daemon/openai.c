@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/near.h"
+#include "daemon/conversation.h"
 #include "daemon/form.h"
 
 #include <stdio.h>
@@ -134,7 +135,8 @@ struct field {
 
 static const struct field fields[] = {
     {"model", BOTH, true, NULL},
-    {"messages", CHAT, true, NULL},
+    {"messages", CHAT, true, NULL}, /* these two are read by conversation.c */
+    {"chat_template_kwargs", CHAT, true, NULL},
     {"prompt", TEXT, true, NULL},
     {"max_tokens", BOTH, true, NULL},
     {"max_completion_tokens", CHAT, true, NULL},
@@ -580,130 +582,22 @@ static int take_prompts(struct parse *p)
     return 0;
 }
 
-/* Text parts are joined; other parts (images, audio, files) change the answer and are refused. */
-static int join_parts(struct parse *p, const json_t *parts, const char *prefix, struct str *out)
+static int take_conversation(struct parse *p)
 {
-    size_t total = 0, i;
-    const json_t *part;
-    char *at;
+    struct openai_request *r = p->r;
+    CLEANUP(buf) struct buf text = {.limit_bytes = FRAME_TO_ENGINE_MAX};
+    int rc = conversation_take(p->in, &text, &p->fault->what);
+    char *copy;
 
-    json_array_foreach(parts, i, part)
-    {
-        const json_t *text = json_object_get(part, "text");
-
-        if (!is_word(json_object_get(part, "type"), "text") || !json_is_string(text) ||
-            json_object_size(part) != 2)
-            return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, "content",
-                              "'%scontent' has a part that is not plain text", prefix);
-        total += json_string_length(text);
-    }
-    at = arena_alloc(p->arena, total + 1);
-    if (!at)
-        return no_memory(p);
-    *out = (struct str){at, total};
-    json_array_foreach(parts, i, part)
-    {
-        const json_t *text = json_object_get(part, "text");
-
-        memcpy(at, json_string_value(text), json_string_length(text));
-        at += json_string_length(text);
-    }
-    return 0;
-}
-
-static int take_role(struct parse *p, const json_t *m, const char *prefix, struct str *role)
-{
-    static const char *const known[] = {"system", "user", "assistant"};
-    const json_t *v = json_object_get(m, "role");
-    const char *name = json_is_string(v) ? json_string_value(v) : "";
-
-    if (strcmp(name, "developer") == 0)
-        name = "system"; /* the newer word for the same thing */
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strcmp(name, known[i]) == 0) {
-            *role = str_of(known[i]);
-            return 0;
-        }
-    if (strcmp(name, "tool") == 0 || strcmp(name, "function") == 0)
-        return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, "role",
-                          "'%srole' is '%s', which is not supported", prefix, name);
-    return json_fault(&p->fault->what, LLMOS_EINVAL, prefix, "role",
-                      "'%srole' must be system, developer, user or assistant", prefix);
-}
-
-static int check_message_fields(struct parse *p, const json_t *m, const char *prefix)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)(uintptr_t)m, key, value)
-    {
-        if (strcmp(key, "role") == 0 || strcmp(key, "content") == 0 || json_is_null(value) ||
-            is_neutral_empty(value))
-            continue;
-        if (strcmp(key, "name") == 0)
-            ignore(p, "messages[].name");
-        else if (strcmp(key, "annotations") == 0)
-            ignore(p, "messages[].annotations");
-        else
-            return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, prefix, key,
-                              "'%s%s' is not supported", prefix, key);
-    }
-    return 0;
-}
-
-static int take_message(struct parse *p, const json_t *m, size_t index, struct message_chat *out)
-{
-    const json_t *content = json_object_get(m, "content");
-    char prefix[48];
-    int rc;
-
-    snprintf(prefix, sizeof(prefix), "messages[%zu].", index);
-    if (!json_is_object(m))
-        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "messages",
-                          "'messages[%zu]' must be an object, not %s", index, json_kind(m));
-    rc = take_role(p, m, prefix, &out->role);
-    if (rc == 0)
-        rc = check_message_fields(p, m, prefix);
     if (rc < 0)
         return rc;
-    if (json_is_string(content))
-        return keep(p, content, &out->content);
-    if (json_is_array(content) && json_array_size(content) > 0)
-        return join_parts(p, content, prefix, &out->content);
-    return json_fault(&p->fault->what, LLMOS_EINVAL, prefix, "content",
-                      "'%scontent' must be a string or an array of text parts", prefix);
-}
-
-static int take_messages(struct parse *p)
-{
-    const json_t *list = json_object_get(p->in, "messages");
-    size_t count = json_array_size(list), i;
-    struct openai_request *r = p->r;
-    const json_t *m;
-
-    if (!json_is_array(list) || count == 0)
-        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "messages",
-                          "'messages' must be an array with at least one message");
-    if (count > MESSAGE_CHATS_MAX)
-        return json_fault(&p->fault->what, LLMOS_ELIMIT, "", "messages",
-                          "%zu messages, at most %d are accepted", count, MESSAGE_CHATS_MAX);
     r->prompts = arena_array(p->arena, struct message_generate, 1);
-    if (!r->prompts)
+    copy = arena_strndup(p->arena, text.at, text.len);
+    if (!r->prompts || !copy)
         return no_memory(p);
     r->prompts[0] = p->common;
     r->prompts[0].prompt_kind = PROMPT_CHAT;
-    r->prompts[0].chats = arena_array(p->arena, struct message_chat, count);
-    if (!r->prompts[0].chats)
-        return no_memory(p);
-    json_array_foreach(list, i, m)
-    {
-        int rc = take_message(p, m, i, &r->prompts[0].chats[i]);
-
-        if (rc < 0)
-            return rc;
-    }
-    r->prompts[0].count = (uint32_t)count;
+    r->prompts[0].text = (struct str){copy, text.len};
     r->prompt_count = 1;
     return 0;
 }
@@ -745,7 +639,7 @@ static int take_all(struct parse *p)
         if (rc < 0)
             return rc;
     }
-    return p->r->is_chat ? take_messages(p) : take_prompts(p);
+    return p->r->is_chat ? take_conversation(p) : take_prompts(p);
 }
 
 int openai_parse(struct openai_request *r, bool is_chat, struct str body,

@@ -234,6 +234,7 @@ static void on_ready(struct served *m, const struct message_ready *r)
     m->ready.file_type = keep_text(m->ready_text[2], sizeof(m->ready_text[2]), r->file_type);
     m->ready.chat_format = keep_text(m->ready_text[3], sizeof(m->ready_text[3]), r->chat_format);
     m->ready.backend = keep_text(m->ready_text[4], sizeof(m->ready_text[4]), r->backend);
+    m->ready.tool_format = keep_text(m->ready_text[6], sizeof(m->ready_text[6]), r->tool_format);
     m->ready.kv_type = keep_text(m->ready_text[5], sizeof(m->ready_text[5]), r->kv_type);
     m->state = MODEL_READY;
     m->refresh = REFRESH_NONE;

@@ -29,7 +29,8 @@
 struct request {
     uint64_t id, arrival;
     struct arena arena; /* what stands here of the message */
-    struct str echo, grammar, stops[MESSAGE_STOPS_MAX];
+    struct str echo, grammar, stops[MESSAGE_STOPS_MAX], marks[MESSAGE_MARKS_MAX];
+    uint32_t mark_count;
     int32_t *prompt;
     uint32_t prompt_count, max_tokens;
     struct llmos_sampling sampling;
@@ -62,9 +63,6 @@ static long tokenize_prompt(struct serve *s, const struct message_generate *g,
 {
     const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
     size_t room = (size_t)s->context_tokens + 1;
-    struct llmos_message *chats;
-    char *roles;
-    long n;
 
     if (g->prompt_kind == PROMPT_TEXT)
         return llmos_tokenize(t, g->text.at, g->text.len, LLMOS_TOKENIZE_ADD_BOS, s->tokens, room,
@@ -74,18 +72,8 @@ static long tokenize_prompt(struct serve *s, const struct message_generate *g,
             memcpy(s->tokens, g->tokens, (g->count < room ? g->count : room) * sizeof(*g->tokens));
         return g->count;
     }
-    chats = arena_array(&s->wire->arena, struct llmos_message, g->count);
-    roles = arena_calloc(&s->wire->arena, g->count, MESSAGE_NAME_BYTES_MAX + 1);
-    if (!chats || !roles)
-        return fail(err, LLMOS_ENOMEM, "no memory for %u messages", g->count);
-    for (uint32_t i = 0; i < g->count; i++) {
-        char *role = roles + (size_t)i * (MESSAGE_NAME_BYTES_MAX + 1);
-
-        memcpy(role, g->chats[i].role.at, g->chats[i].role.len); /* the parser bounds it */
-        chats[i] = (struct llmos_message){role, g->chats[i].content.at, g->chats[i].content.len};
-    }
-    n = llmos_chat_tokenize(t, chats, g->count, s->tokens, room, err);
-    return n;
+    return llmos_chat_encode(t, g->text.at, g->text.len, g->opening.at, g->opening.len, s->tokens,
+                             room, err);
 }
 
 static long prepare_prompt(struct serve *s, const struct message_generate *g,
@@ -184,6 +172,8 @@ static int request_fill(struct request *r, struct serve *s, const struct message
     failed = !r->prompt;
     for (uint32_t i = 0; i < g->stop_count; i++)
         r->stops[i] = keep(r, g->stops[i], &failed);
+    for (r->mark_count = 0; r->mark_count < g->mark_count; r->mark_count++)
+        r->marks[r->mark_count] = keep(r, g->marks[r->mark_count], &failed);
     if (g->echo && g->prompt_kind == PROMPT_TEXT)
         r->echo = keep(r, g->text, &failed);
     r->grammar = keep(r, g->grammar, &failed);
@@ -446,14 +436,29 @@ static struct message_logprob logprob_of(const struct serve *s, int32_t token, f
     return l;
 }
 
+/* The text of a token: none of a control token, unless it is one of those asked for. */
+static struct str piece_of(const struct serve *s, const struct request *r, int32_t token)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    struct str piece, nothing = STR("");
+
+    piece.len = llmos_token_piece(t, token, false, &piece.at);
+    if (piece.len || r->mark_count == 0)
+        return piece;
+    piece.len = llmos_token_piece(t, token, true, &piece.at);
+    for (uint32_t i = 0; i < r->mark_count; i++)
+        if (str_eq(piece, r->marks[i]))
+            return piece;
+    return nothing;
+}
+
 /* `token` is one of those in out; log-probabilities come only where it is the only one. */
 static void put_token(struct serve *s, struct request *r, int32_t token,
                       const struct llmos_step_out *out)
 {
     struct message_token_logprobs l;
-    struct str piece;
+    struct str piece = piece_of(s, r, token);
 
-    piece.len = llmos_token_piece(llmos_model_tokenizer(s->model), token, false, &piece.at);
     if (!r->speech.want_logprobs) {
         speech_put(&r->speech, piece, NULL);
         return;
@@ -907,6 +912,8 @@ static void say_ready(struct serve *s)
         .file_type = short_name(model.file_type),
         .chat_format =
             short_name(s->model ? llmos_chat_format(llmos_model_tokenizer(s->model)) : NULL),
+        .tool_format =
+            short_name(s->model ? llmos_chat_tool_format(llmos_model_tokenizer(s->model)) : NULL),
         .backend = short_name(context.backend),
         .kv_type = short_name(context.kv_type),
         .context_tokens = context.context_tokens,

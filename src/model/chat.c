@@ -9,13 +9,14 @@
 #include "model/jinja_date.h"
 #include "model/jinja_json.h"
 #include "model/tokenize.h"
+#include "model/toolformat.h"
 
 #include <time.h>
 
 #define NAME_OF_FILE "template"
 
 struct chat {
-    const char *name;
+    const char *name, *tool_format;
     struct jinja_template *template; /* NULL: it cannot be used, and `why` says why */
     struct llmos_error why;
 };
@@ -74,6 +75,7 @@ static int use(struct llmos_tokenizer *t, const char *name, struct str source,
     if (!made)
         return fail(err, LLMOS_ENOMEM, "no memory for a chat format");
     made->name = name;
+    made->tool_format = toolformat_of(source);
     rc = jinja_create(&made->template, source, &made->why);
     if (rc == LLMOS_ENOMEM) {
         chat_destroy(made);
@@ -119,6 +121,11 @@ int chat_create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_er
 const char *llmos_chat_format(const llmos_tokenizer *t)
 {
     return t->chat->name;
+}
+
+const char *llmos_chat_tool_format(const llmos_tokenizer *t)
+{
+    return t->chat->tool_format;
 }
 
 int llmos_chat_set_format(llmos_tokenizer *t, const char *name, struct llmos_error *err)
@@ -256,9 +263,17 @@ int llmos_chat_render(const llmos_tokenizer *t, const char *json, size_t length,
 
 /* ---- a conversation as tokens ---- */
 
-static bool is_role(const struct llmos_message *m, const char *role)
+#define ROLES "; there are: system user assistant tool"
+
+/* A role is one of four words, so nobody said it: templates make marks of it.  NULL: it is none. */
+static const char *role_of(struct str text)
 {
-    return strcmp(m->role, role) == 0;
+    static const char *const roles[] = {"system", "user", "assistant", "tool"};
+
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (str_is(text, roles[i]))
+            return roles[i];
+    return NULL;
 }
 
 static int check(const struct llmos_message *messages, size_t count, struct llmos_error *err)
@@ -268,10 +283,8 @@ static int check(const struct llmos_message *messages, size_t count, struct llmo
     for (size_t i = 0; i < count; i++) {
         const struct llmos_message *m = &messages[i];
 
-        if (!m->role || (!is_role(m, "system") && !is_role(m, "user") && !is_role(m, "assistant") &&
-                         !is_role(m, "tool")))
-            return fail(err, LLMOS_EINVAL,
-                        "message %zu has role '%s'; there are: system user assistant tool", i,
+        if (!m->role || !role_of(str_of(m->role)))
+            return fail(err, LLMOS_EINVAL, "message %zu has role '%s'" ROLES, i,
                         m->role ? m->role : "");
         if (m->content_length > 0 && !m->content)
             return fail(err, LLMOS_EINVAL, "message %zu has no content", i);
@@ -279,7 +292,6 @@ static int check(const struct llmos_message *messages, size_t count, struct llmo
     return 0;
 }
 
-/* A role is one of four words, so nobody said it: templates make marks of it. */
 static struct jinja_value conversation_of(struct jinja_store *s,
                                           const struct llmos_message *messages, size_t count)
 {
@@ -296,6 +308,34 @@ static struct jinja_value conversation_of(struct jinja_store *s,
     }
     jinja_set_name(s, variables, "messages", list);
     return variables;
+}
+
+/* The roles of a conversation that was read are checked, and nobody's words any more. */
+static void unsay_roles(struct jinja_store *s, struct jinja_value variables)
+{
+    const struct jinja_value *list =
+        s->rc == 0 ? jinja_get_name(s, variables, STR("messages")) : NULL;
+
+    if (s->rc < 0)
+        return;
+    if (!list || list->kind != JINJA_LIST || list->list->count == 0) {
+        jinja_fail(s, LLMOS_EINVAL, "a conversation needs at least one message");
+        return;
+    }
+    for (size_t i = 0; i < list->list->count && s->rc == 0; i++) {
+        struct jinja_value *role = list->list->at[i].kind == JINJA_DICT
+                                       ? jinja_get_name(s, list->list->at[i], STR("role"))
+                                       : NULL;
+        struct str text = STR("");
+
+        if (role && role->kind == JINJA_STRING)
+            text = (struct str){role->s->at, role->s->len};
+        if (!role_of(text))
+            jinja_fail(s, LLMOS_EINVAL, "message %zu has role '%.*s'" ROLES, i,
+                       text.len > 64 ? 64 : (int)text.len, text.at);
+        else
+            *role = jinja_copy(s, str_of(role_of(text)), false);
+    }
 }
 
 /* Bytes from `at` on that the template wrote. */
@@ -371,6 +411,13 @@ static void put_begin(const struct llmos_tokenizer *t, struct jinja_str text,
         token_sink_put(out, t->bos);
 }
 
+static int put_tokens(const struct llmos_tokenizer *t, struct jinja_str text,
+                      struct token_sink *out, struct llmos_error *err)
+{
+    put_begin(t, text, out);
+    return tokenize(t, text, out, err);
+}
+
 long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *messages,
                          size_t count, int32_t *tokens, size_t room, struct llmos_error *err)
 {
@@ -386,10 +433,49 @@ long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *m
     variables = conversation_of(&s, messages, count);
     set_defaults(&s, variables, t);
     rc = render(t->chat, &s, variables, &text);
+    if (rc == 0)
+        rc = put_tokens(t, text, &out, err);
+    jinja_store_fini(&s);
+    return rc < 0 ? rc : (long)out.count;
+}
+
+/* Behind it, what the answer begins with. */
+static struct jinja_str with_opening(struct jinja_store *s, struct jinja_str text,
+                                     struct str opening)
+{
+    struct jinja_build b;
+    struct jinja_value all;
+
+    if (opening.len == 0)
+        return text;
+    jinja_build_init(&b, s);
+    jinja_put(&b, text);
+    jinja_put_text(&b, opening, false);
+    all = jinja_built(&b);
+    return s->rc == 0 ? *all.s : text;
+}
+
+long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length,
+                       const char *opening, size_t opening_length, int32_t *tokens, size_t room,
+                       struct llmos_error *err)
+{
+    struct token_sink out = {tokens, room, 0};
+    struct jinja_store s;
+    struct jinja_value variables;
+    struct jinja_str text;
+    int rc;
+
+    begin_store(&s, err);
+    variables = read_conversation(&s, (struct str){length ? json : "", length});
+    unsay_roles(&s, variables);
+    set_defaults(&s, variables, t);
+    rc = render(t->chat, &s, variables, &text);
     if (rc == 0) {
-        put_begin(t, text, &out);
-        rc = tokenize(t, text, &out, err);
+        text = with_opening(&s, text, (struct str){opening, opening_length});
+        rc = s.rc;
     }
+    if (rc == 0)
+        rc = put_tokens(t, text, &out, err);
     jinja_store_fini(&s);
     return rc < 0 ? rc : (long)out.count;
 }

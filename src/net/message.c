@@ -55,18 +55,13 @@ static void put_token_list(struct buf *b, const int32_t *tokens, uint32_t count,
 static void put_prompt(struct buf *b, const struct message_generate *m)
 {
     buf_put_u8(b, m->prompt_kind);
-    if (m->prompt_kind == PROMPT_TEXT) {
-        buf_put_str(b, m->text);
-    } else if (m->prompt_kind == PROMPT_TOKENS) {
+    if (m->prompt_kind == PROMPT_TOKENS) {
         put_token_list(b, m->tokens, m->count, FRAME_TO_ENGINE_MAX / 4);
-    } else {
-        need(b, m->count <= MESSAGE_CHATS_MAX);
-        buf_put_u32(b, m->count);
-        for (uint32_t i = 0; i < m->count && !b->bad; i++) {
-            put_name(b, m->chats[i].role, MESSAGE_NAME_BYTES_MAX);
-            buf_put_str(b, m->chats[i].content);
-        }
+        return;
     }
+    buf_put_str(b, m->text);
+    if (m->prompt_kind == PROMPT_CHAT)
+        put_name(b, m->opening, MESSAGE_OPENING_BYTES_MAX);
 }
 
 static void put_generate(struct buf *b, const struct message_generate *m)
@@ -86,12 +81,17 @@ static void put_generate(struct buf *b, const struct message_generate *m)
     buf_put_u8(b, m->ignore_eos);
     buf_put_u8(b, m->want_logprob);
     need(b, m->top_logprobs <= MESSAGE_TOP_MAX && m->stop_count <= MESSAGE_STOPS_MAX &&
-                m->bias_count <= MESSAGE_BIAS_MAX);
+                m->bias_count <= MESSAGE_BIAS_MAX && m->mark_count <= MESSAGE_MARKS_MAX);
     buf_put_u32(b, m->top_logprobs);
     buf_put_u32(b, m->stop_count);
     for (uint32_t i = 0; i < m->stop_count && !b->bad; i++) {
         need(b, m->stops[i].len > 0);
         put_name(b, m->stops[i], MESSAGE_STOP_BYTES_MAX);
+    }
+    buf_put_u32(b, m->mark_count);
+    for (uint32_t i = 0; i < m->mark_count && !b->bad; i++) {
+        need(b, m->marks[i].len > 0);
+        put_name(b, m->marks[i], MESSAGE_MARK_BYTES_MAX);
     }
     buf_put_u32(b, m->bias_count);
     for (uint32_t i = 0; i < m->bias_count && !b->bad; i++) {
@@ -132,6 +132,7 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     put_name(b, m->name, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->file_type, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->tool_format, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->backend, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
     buf_put_u32(b, m->context_tokens);
@@ -451,19 +452,14 @@ static void get_setup(struct parse *p, struct message_setup *m)
 static void get_prompt(struct parse *p, struct message_generate *m)
 {
     m->prompt_kind = get_u8(p, "prompt_kind", PROMPT_CHAT);
-    if (m->prompt_kind == PROMPT_TEXT) {
-        m->text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
-    } else if (m->prompt_kind == PROMPT_TOKENS) {
+    if (m->prompt_kind == PROMPT_TOKENS) {
         m->count = get_count(p, "token_count", FRAME_TO_ENGINE_MAX / 4, 4);
         m->tokens = get_tokens(p, m->count);
-    } else {
-        m->count = get_count(p, "chat_count", MESSAGE_CHATS_MAX, 8);
-        m->chats = get_array(p, "chat messages", m->count, sizeof(*m->chats));
-        for (uint32_t i = 0; p->rc == 0 && i < m->count; i++) {
-            m->chats[i].role = get_str(p, "role", MESSAGE_NAME_BYTES_MAX);
-            m->chats[i].content = get_str(p, "content", FRAME_TO_ENGINE_MAX);
-        }
+        return;
     }
+    m->text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
+    if (m->prompt_kind == PROMPT_CHAT)
+        m->opening = get_str(p, "opening", MESSAGE_OPENING_BYTES_MAX);
 }
 
 static void get_generate(struct parse *p, struct message_generate *m)
@@ -488,6 +484,12 @@ static void get_generate(struct parse *p, struct message_generate *m)
         m->stops[i] = get_str(p, "stop", MESSAGE_STOP_BYTES_MAX);
         if (m->stops[i].len == 0)
             refuse(p, "stop", "is empty");
+    }
+    m->mark_count = get_count(p, "mark_count", MESSAGE_MARKS_MAX, 5);
+    for (uint32_t i = 0; p->rc == 0 && i < m->mark_count; i++) {
+        m->marks[i] = get_str(p, "mark", MESSAGE_MARK_BYTES_MAX);
+        if (m->marks[i].len == 0)
+            refuse(p, "mark", "is empty");
     }
     m->bias_count = get_count(p, "bias_count", MESSAGE_BIAS_MAX, 8);
     m->bias = get_array(p, "biases", m->bias_count, sizeof(*m->bias));
@@ -530,6 +532,7 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->name = get_str(p, "name", MESSAGE_NAME_BYTES_MAX);
     m->file_type = get_str(p, "file_type", MESSAGE_NAME_BYTES_MAX);
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
+    m->tool_format = get_str(p, "tool_format", MESSAGE_NAME_BYTES_MAX);
     m->backend = get_str(p, "backend", MESSAGE_NAME_BYTES_MAX);
     m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);

@@ -13,7 +13,9 @@
 
 #define MESSAGE_STOPS_MAX         16
 #define MESSAGE_STOP_BYTES_MAX    1024
-#define MESSAGE_CHATS_MAX         4096 /* messages of one conversation */
+#define MESSAGE_OPENING_BYTES_MAX 256 /* of an answer */
+#define MESSAGE_MARKS_MAX         4
+#define MESSAGE_MARK_BYTES_MAX    64
 #define MESSAGE_BIAS_MAX          1024
 #define MESSAGE_TOP_MAX           20
 #define MESSAGE_LOGPROBS_MAX      1024 /* tokens of one TEXT frame: 0.6 MiB where they are parsed */
@@ -84,17 +86,15 @@ struct message_setup {
 
 enum message_prompt { PROMPT_TEXT, PROMPT_TOKENS, PROMPT_CHAT };
 
-struct message_chat {
-    struct str role, content;
-};
-
 struct message_generate {
     uint8_t prompt_kind;
-    struct str text;            /* PROMPT_TEXT: BOS as the model says; special tokens are text */
-    const int32_t *tokens;      /* PROMPT_TOKENS, in the arena of the parse */
-    struct message_chat *chats; /* PROMPT_CHAT */
-    uint32_t count;             /* of tokens or chats */
-    uint32_t max_tokens;        /* 0: as many as fit */
+    struct str text;       /* PROMPT_TEXT: BOS as the model says; special tokens are text.
+                              PROMPT_CHAT: the conversation, JSON as llmos_chat_render takes it */
+    struct str opening;    /* PROMPT_CHAT: how the answer begins, as if the template wrote it; it is
+                              part of the prompt */
+    const int32_t *tokens; /* PROMPT_TOKENS, in the arena of the parse */
+    uint32_t count;        /* of tokens */
+    uint32_t max_tokens;   /* 0: as many as fit */
     float temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     uint32_t top_k, repeat_last;
     uint64_t seed;
@@ -104,7 +104,10 @@ struct message_generate {
     uint32_t top_logprobs;
     uint32_t stop_count;
     struct str stops[MESSAGE_STOPS_MAX]; /* not empty each; not part of the answer */
-    struct str grammar;                  /* what the answer must be, as GBNF; empty: anything */
+    uint32_t mark_count;
+    struct str
+        marks[MESSAGE_MARKS_MAX]; /* control tokens that are text of the answer: [TOOL_CALLS] */
+    struct str grammar;           /* what the answer must be, as GBNF; empty: anything */
     uint32_t bias_count;
     struct {
         int32_t token;
@@ -171,7 +174,7 @@ enum message_classifier { CLASSIFIER_NONE, CLASSIFIER_SEQUENCE, CLASSIFIER_TOKEN
 enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
 
 struct message_ready {
-    struct str architecture, name, file_type, chat_format, backend, kv_type;
+    struct str architecture, name, file_type, chat_format, tool_format, backend, kv_type;
     uint32_t context_tokens, context_trained, vocabulary, threads;
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */

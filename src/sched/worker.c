@@ -401,8 +401,8 @@ static uint64_t answer_bytes(const struct message_generate *g)
         per_token *= 2 + g->top_logprobs;
     if (g->echo) {
         bytes += 3 * (uint64_t)g->text.len; /* a broken byte becomes three */
-        for (uint32_t i = 0; g->prompt_kind == PROMPT_CHAT && i < g->count; i++)
-            bytes += 3 * (uint64_t)g->chats[i].content.len + TOKEN_BYTES_MAX;
+        if (g->prompt_kind == PROMPT_CHAT)  /* a message has 16 bytes at least */
+            bytes += (uint64_t)g->text.len / 16 * TOKEN_BYTES_MAX;
         if (g->prompt_kind == PROMPT_TOKENS)
             bytes += (uint64_t)g->count * TOKEN_BYTES_MAX;
     }

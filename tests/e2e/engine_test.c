@@ -708,7 +708,6 @@ TEST(engine_names_both_lengths_of_a_prompt_too_long)
 TEST(engine_refuses_what_makes_no_sense_and_goes_on)
 {
     static const int32_t outside[] = {1, 1 << 30}, negative[] = {-1};
-    static struct message_chat chat[] = {{STR("emperor"), STR("hello")}};
     struct worker *w = start_engine(synth_model(), NULL);
     struct message bad[6], m;
     struct answer a = {0};
@@ -723,8 +722,7 @@ TEST(engine_refuses_what_makes_no_sense_and_goes_on)
     bad[3].generate.tokens = negative;
     bad[3].generate.count = 1;
     bad[4].generate.prompt_kind = PROMPT_CHAT;
-    bad[4].generate.chats = chat;
-    bad[4].generate.count = 1;
+    bad[4].generate.text = STR("[{\"role\":\"emperor\",\"content\":\"hello\"}]");
     bad[5].generate.temperature = NAN; /* does not even pass as a message */
     for (int i = 0; i < 6; i++) {
         ask(w, &bad[i], &a);

@@ -51,20 +51,12 @@ static llmos_model *model_with(const char *template, bool marks)
         (role), (text), strlen(text) \
     }
 
-/* The conversation as text, with control tokens in double angle brackets: "<</s>>". */
-static const char *rendered(const llmos_model *m, const struct llmos_message *messages,
-                            size_t count)
+/* Tokens as text, with control tokens in double angle brackets: "<</s>>". */
+static const char *shown(const llmos_tokenizer *t, const int32_t *ids, long n)
 {
     static char text[4096];
-    const llmos_tokenizer *t = llmos_model_tokenizer(m);
-    struct llmos_error err = {0};
-    int32_t ids[2048];
-    long n = llmos_chat_tokenize(t, messages, count, ids, 2048, &err);
     size_t used = 0;
 
-    if (n < 0)
-        TEST_FAIL("%s", err.text);
-    CHECK(n <= 2048);
     for (long i = 0; i < n; i++) {
         const char *piece;
         size_t length = llmos_token_piece(t, ids[i], true, &piece);
@@ -74,6 +66,34 @@ static const char *rendered(const llmos_model *m, const struct llmos_message *me
                                  (int)length, piece, control ? ">" : "");
     }
     return text;
+}
+
+static const char *rendered(const llmos_model *m, const struct llmos_message *messages,
+                            size_t count)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(m);
+    struct llmos_error err = {0};
+    int32_t ids[2048];
+    long n = llmos_chat_tokenize(t, messages, count, ids, 2048, &err);
+
+    if (n < 0)
+        TEST_FAIL("%s", err.text);
+    CHECK(n <= 2048);
+    return shown(t, ids, n);
+}
+
+/* The same of JSON, with an opening. */
+static const char *encoded(const llmos_model *m, const char *json, const char *opening)
+{
+    static char why[512];
+    const llmos_tokenizer *t = llmos_model_tokenizer(m);
+    struct llmos_error err = {0};
+    int32_t ids[2048];
+    long n = llmos_chat_encode(t, json, strlen(json), opening, strlen(opening), ids, 2048, &err);
+
+    snprintf(why, sizeof(why), "%s", err.text);
+    CHECK(n <= 2048);
+    return n < 0 ? why : shown(t, ids, n);
 }
 
 #define RENDERED(m, ...)                                 \
@@ -226,6 +246,64 @@ TEST(chat_never_makes_marks_of_what_was_said)
             control += llmos_token_is_control(llmos_model_tokenizer(m), ids[k]);
         if (control != 3) /* <s>, and those of the template */
             TEST_FAIL("%s makes %ld control tokens", uses[i], control);
+        llmos_model_close(m);
+    }
+}
+
+TEST(chat_encodes_whole_messages_in_which_only_roles_are_marks)
+{
+    llmos_model *m = model_with(
+        "{% for m in messages %}{{ '<|im_' ~ 'start|>' ~ m.role ~ m.content }}"
+        "{% for c in m.tool_calls %}{{ c.function.name ~ c.function.arguments|tojson }}"
+        "{% endfor %}{{ m.tool_call_id ~ '<|' ~ m.mark }}{% endfor %}{{ tools }}{{ extra }}",
+        true);
+
+    CHECK_STR(encoded(m,
+                      "{\"messages\": [{\"role\": \"user\", \"content\": \"<|im_end|>\", "
+                      "\"mark\": \"im_end|>\"}, {\"role\": \"assistant\", \"content\": \"\", "
+                      "\"tool_calls\": [{\"function\": {\"name\": \"</s>\", \"arguments\": "
+                      "{\"x\": \"<|im_end|>\"}}}]}, {\"role\": \"tool\", \"content\": \"1\", "
+                      "\"tool_call_id\": \"</s>\"}], \"extra\": \"<|im_end|>\"}",
+                      ""),
+              "<<s>><<|im_start|>>user<|im_end|><|im_end|><<|im_start|>>assistant</s>{\"x\": "
+              "\"<|im_end|>\"}<|<<|im_start|>>tool1</s><|None<|im_end|>");
+    CHECK_STR(encoded(m, "[{\"role\":\"user\",\"content\":\"a\"}]", "<|im_end|>b"),
+              "<<s>><<|im_start|>>usera<|None<<|im_end|>>b");
+    CHECK_CONTAINS(encoded(m, "[]", ""), "at least one message");
+    CHECK_CONTAINS(encoded(m, "{\"messages\": 1}", ""), "at least one message");
+    CHECK_CONTAINS(encoded(m, "[1]", ""), "message 0 has role ''; there are: system user");
+    CHECK_CONTAINS(encoded(m, "[{\"role\":\"king\"}]", ""), "has role 'king'");
+    CHECK_CONTAINS(encoded(m, "[", ""), "JSON");
+    EVERY_ALLOCATION_FAILS
+    {
+        static const char json[] = "[{\"role\":\"user\",\"content\":\"a\"}]";
+        long n = llmos_chat_encode(llmos_model_tokenizer(m), json, strlen(json), "<|im_end|>", 10,
+                                   NULL, 0, NULL);
+
+        CHECK(n > 0 || n == LLMOS_ENOMEM);
+    }
+    llmos_model_close(m);
+}
+
+TEST(chat_tells_in_which_form_its_template_calls_functions)
+{
+    static const char *const cases[][2] = {
+        {"{{ '<tool_call>' }}", "hermes"},
+        {"{{ '<tool_call>\n<function=' }}", ""}, /* of Qwen3-Coder: not JSON */
+        {"{{ '<tool_call>' }}{{ '<arg_key>' }}", ""},
+        {"{{ '[TOOL_CALLS]' }}", "mistral"},
+        {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", ""},
+        {"{{ '<|start_header_id|>' }}{{ '\"parameters\": ' }}", "llama3"},
+        {"{{ '\"parameters\": ' }}", ""},
+        {"{{ messages }}", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        llmos_model *m = model_with(cases[i][0], true);
+
+        CHECK_STR(llmos_chat_tool_format(llmos_model_tokenizer(m)), cases[i][1]);
+        use(m, "chatml");
+        CHECK_STR(llmos_chat_tool_format(llmos_model_tokenizer(m)), "");
         llmos_model_close(m);
     }
 }

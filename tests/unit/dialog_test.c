@@ -24,10 +24,10 @@ TEST(dialog_keeps_copies_in_order_and_takes_them_back)
                        "  {\"role\": \"assistant\", \"content\": \"yes\"}\n"
                        "]}\n");
     dialog_cut(&d, 2);
-    CHECK(str_is(d.chats[d.count - 1].role, "user"));
+    CHECK(str_is(d.messages[d.count - 1].role, "user"));
     dialog_reset(&d);
     CHECK_INT(d.count, 1);
-    CHECK(str_is(d.chats[0].content, "be kind"));
+    CHECK(str_is(d.messages[0].content, "be kind"));
     CHECK_INT(dialog_set_system(&d, STR(""), NULL), 0);
     CHECK_INT(d.count, 0);
     dialog_fini(&d);
@@ -38,7 +38,7 @@ TEST(dialog_says_when_there_are_too_many_messages)
     struct llmos_error err = {0};
 
     dialog_init(&d);
-    for (int i = 0; i < MESSAGE_CHATS_MAX; i++)
+    for (int i = 0; i < DIALOG_MESSAGES_MAX; i++)
         CHECK_INT(dialog_add(&d, "user", STR("x"), &err), 0);
     CHECK_INT(dialog_add(&d, "user", STR("x"), &err), LLMOS_ELIMIT);
     CHECK_CONTAINS(err.text, "the conversation has 4096 messages");
@@ -59,7 +59,7 @@ TEST(dialog_survives_every_failed_allocation)
         CHECK(rc == 0 || rc == LLMOS_ENOMEM);
         dialog_reset(&d);
         CHECK(d.count <= 1);
-        CHECK(d.count == 0 || str_is(d.chats[0].content, "system"));
+        CHECK(d.count == 0 || str_is(d.messages[0].content, "system"));
         dialog_fini(&d);
     }
 }

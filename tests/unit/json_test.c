@@ -150,6 +150,20 @@ TEST(json_writes_any_bytes_as_a_string)
     buf_fini(&out);
 }
 
+TEST(json_writes_values_as_python_does)
+{
+    static const char text[] = "{\"b\": [1, -2.5, 0.1, 1e+300, 3.0, \"x\\n\"], \"a\": {}, "
+                               "\"c\": [true, false, null]}";
+    json_t *v = parsed(text);
+    struct buf out;
+
+    buf_init(&out, 4096);
+    json_put(&out, v);
+    CHECK_STR(out.at, text);
+    buf_fini(&out);
+    json_decref(v);
+}
+
 TEST(json_reads_back_every_byte_it_wrote)
 {
     struct buf out;

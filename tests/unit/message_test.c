@@ -8,7 +8,6 @@
 #include <float.h>
 
 /* One message of each type with every field different from zero. */
-static struct message_chat chats[2] = {{STR("system"), STR("be brief")}, {STR("user"), STR("hi")}};
 static const int32_t tokens[3] = {1, 77, 2147483647};
 static struct message_token_logprobs logprobs[2] = {
     {{STR("Li"), 5, -0.5f}, 0, 2, {{STR("Li"), 5, -0.5f}, {STR("\xff"), 9, -2.25f}}},
@@ -87,6 +86,7 @@ static struct message example(uint16_t type)
                                          STR("stories"),
                                          STR("F16"),
                                          STR("plain"),
+                                         STR("hermes"),
                                          STR("avx2"),
                                          STR("q8_0"),
                                          512,
@@ -239,13 +239,16 @@ TEST(message_fields_arrive_in_their_places)
     buf_clear(&b);
     m = example(MESSAGE_GENERATE);
     m.generate.prompt_kind = PROMPT_CHAT;
-    m.generate.chats = chats;
-    m.generate.count = 2;
+    m.generate.text = STR("[{\"role\":\"user\"}]");
+    m.generate.opening = STR("[TOOL_CALLS]");
+    m.generate.mark_count = 1;
+    m.generate.marks[0] = STR("[ARGS]");
     message_put(&b, &m);
     f = frame_of(&b);
     CHECK_INT(parse(&back, &f, &arena, NULL), 0);
-    CHECK(str_is(back.generate.chats[0].role, "system") &&
-          str_is(back.generate.chats[1].content, "hi"));
+    CHECK(str_eq(back.generate.text, m.generate.text));
+    CHECK(str_is(back.generate.opening, "[TOOL_CALLS]"));
+    CHECK(back.generate.mark_count == 1 && str_is(back.generate.marks[0], "[ARGS]"));
     buf_clear(&b);
     m.generate.prompt_kind = PROMPT_TOKENS;
     m.generate.tokens = tokens;
@@ -593,8 +596,6 @@ TEST(message_survives_every_failed_allocation)
         int rc;
 
         m.generate.prompt_kind = PROMPT_CHAT;
-        m.generate.chats = chats;
-        m.generate.count = 2;
         arena_init(&arena, MESSAGE_ARENA_BYTES);
         buf_init(&b, 1 << 20);
         message_put(&b, &m);

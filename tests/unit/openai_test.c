@@ -22,6 +22,15 @@ static int parse(bool is_chat, const char *body)
 #define CHAT(rest) \
     parse(true, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"c\"}]" rest "}")
 
+/* What the chat template will see. */
+static void says(const char *conversation)
+{
+    const struct message_generate *g = &r.prompts[0];
+
+    CHECK_INT(g->prompt_kind, PROMPT_CHAT);
+    CHECK_STR(arena_strndup(&arena, g->text.at, g->text.len), conversation);
+}
+
 TEST(openai_has_the_defaults_of_the_dialect)
 {
     const struct message_generate *g;
@@ -35,7 +44,7 @@ TEST(openai_has_the_defaults_of_the_dialect)
     CHECK_INT(g->top_k, 0);
     CHECK_INT(g->max_tokens, 0);
     CHECK(!r.is_stream && !r.has_seed && !r.want_logprobs && r.n == 1);
-    CHECK(str_is(g->chats[0].role, "user") && str_is(g->chats[0].content, "c"));
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}]}");
     CHECK_INT(TEXT(""), 0);
     CHECK_INT(r.prompts[0].max_tokens, 16);
     CHECK(str_is(r.prompts[0].text, "p"));
@@ -80,9 +89,75 @@ TEST(openai_joins_text_parts_and_knows_developers)
                     "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null,"
                     "\"tool_calls\":[]}]}"),
               0);
-    CHECK(str_is(r.prompts[0].chats[0].role, "system"));
-    CHECK(str_is(r.prompts[0].chats[0].content, "ab"));
-    CHECK_INT(r.prompts[0].count, 2);
+    says("{\"messages\": [\n{\"role\": \"system\", \"content\": \"ab\"},\n"
+         "{\"role\": \"assistant\", \"content\": \"\"}]}");
+}
+
+#define ASKED "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"w?\"},"
+
+TEST(openai_gives_whole_messages_to_the_template)
+{
+    CHECK_INT(parse(true, ASKED
+                    "{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"tool_calls\":["
+                    "{\"id\":\"a1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+                    "\"arguments\":\"{\\\"x\\\": 0.1}\"}},"
+                    "{\"index\":1,\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]},"
+                    "{\"role\":\"tool\",\"tool_call_id\":\"a1\",\"name\":\"f\",\"content\":"
+                    "[{\"type\":\"text\",\"text\":\"su\"},{\"type\":\"text\",\"text\":\"n\"}]},"
+                    "{\"role\":\"assistant\",\"content\":\"!\",\"reasoning_content\":\"h\"}],"
+                    "\"chat_template_kwargs\":{\"enable_thinking\":false}}"),
+              0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"w?\"},\n"
+         "{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": ["
+         "{\"type\": \"function\", \"id\": \"a1\", \"function\": {\"name\": \"f\", "
+         "\"arguments\": {\"x\": 0.1}}}, "
+         "{\"type\": \"function\", \"function\": {\"name\": \"g\", \"arguments\": {}}}]},\n"
+         "{\"role\": \"tool\", \"content\": \"sun\", \"tool_call_id\": \"a1\", \"name\": \"f\"},\n"
+         "{\"role\": \"assistant\", \"content\": \"!\", \"reasoning_content\": \"h\"}], "
+         "\"enable_thinking\": false}");
+}
+
+TEST(openai_says_what_is_wrong_with_a_message)
+{
+    static const struct {
+        const char *message, *param, *why;
+    } bad[] = {
+        {"{\"role\":\"king\",\"content\":\"\"}", "messages[1].role", "must be system"},
+        {"{\"role\":\"user\"}", "messages[1].content", "must be a string or an array"},
+        {"{\"role\":\"assistant\"}", "messages[1].content", "must be a string or an array"},
+        {"{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}", "messages[1].content",
+         "not plain text"},
+        {"{\"role\":\"user\",\"content\":\"\",\"tool_call_id\":\"x\"}", "messages[1].tool_call_id",
+         "not supported"},
+        {"{\"role\":\"user\",\"content\":\"\",\"name\":1}", "messages[1].name", "a string"},
+        {"{\"role\":\"tool\",\"content\":\"\"}", "messages[1].tool_call_id", "which call"},
+        {"{\"role\":\"assistant\",\"tool_calls\":{\"a\":1}}", "messages[1].tool_calls",
+         "must be an array"},
+        {"{\"role\":\"assistant\",\"tool_calls\":[1]}", "messages[1].tool_calls[0].function",
+         "is missing"},
+        {"{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{}}]}",
+         "messages[1].tool_calls[0].function.name", "is missing"},
+        {"{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+         "\"arguments\":\"{a\"}}]}",
+         "messages[1].tool_calls[0].function.arguments", "must be JSON: line 1 column"},
+        {"{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+         "\"arguments\":\"[]\"}}]}",
+         "messages[1].tool_calls[0].function.arguments", "must be a JSON object"},
+    };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char body[512];
+        int rc;
+
+        snprintf(body, sizeof(body), ASKED "%s]}", bad[i].message);
+        rc = parse(true, body);
+        CHECK(rc < 0 && fault.status == 400);
+        CHECK_STR(fault.what.param, bad[i].param);
+        CHECK_CONTAINS(fault.what.err.text, bad[i].why);
+    }
+    CHECK_INT(CHAT(",\"chat_template_kwargs\":{\"messages\":[]}"), LLMOS_EINVAL);
+    CHECK_STR(fault.what.param, "chat_template_kwargs.messages");
+    CHECK_INT(CHAT(",\"chat_template_kwargs\":[]"), LLMOS_EINVAL);
 }
 
 TEST(openai_takes_prompts_in_four_forms)

@@ -73,15 +73,14 @@ static void *host_run(void *arg)
     return NULL;
 }
 
+#define HELLO "[{\"role\": \"user\", \"content\": \"hello\"}]"
+
 static struct message generate(uint64_t id, const char *prompt, uint32_t max_tokens)
 {
-    static struct message_chat chats[] = {{STR("user"), STR("hello")}};
     struct message m = {.type = MESSAGE_GENERATE,
                         .id = id,
                         .generate = {.prompt_kind = id % 2 ? PROMPT_TEXT : PROMPT_CHAT,
-                                     .text = str_of(prompt),
-                                     .chats = chats,
-                                     .count = 1,
+                                     .text = id % 2 ? str_of(prompt) : STR(HELLO),
                                      .max_tokens = max_tokens,
                                      .temperature = 0.5f,
                                      .top_p = 1,

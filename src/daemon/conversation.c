@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conversation.c - see conversation.h */
+#include "daemon/conversation.h"
+
+#include "base/jsontext.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+struct taking {
+    struct buf *out;
+    struct json_fault *fault;
+    char prefix[80]; /* of the names of fields: "messages[3]." */
+    bool is_first;   /* nothing stands in the object yet */
+};
+
+static int refuse(struct taking *t, const char *key, const char *why)
+{
+    return json_fault(t->fault, LLMOS_EINVAL, t->prefix, key, "'%s%s' %s", t->prefix, key, why);
+}
+
+static struct str text_of(const json_t *v)
+{
+    return (struct str){json_string_value(v), json_string_length(v)};
+}
+
+static bool is_word(const json_t *v, const char *word)
+{
+    return json_is_string(v) && str_is(text_of(v), word);
+}
+
+/* Templates ask whether something is there: what says nothing is not. */
+static bool is_nothing(const json_t *v)
+{
+    return !v || json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0) ||
+           ((json_is_array(v) || json_is_object(v)) && json_array_size(v) == 0 &&
+            json_object_size(v) == 0);
+}
+
+static void put_key(struct taking *t, const char *key)
+{
+    buf_puts(t->out, t->is_first ? "" : ", ");
+    json_put_string(t->out, str_of(key));
+    buf_puts(t->out, ": ");
+    t->is_first = false;
+}
+
+/* --- content --- */
+
+/* What the parts say; any other part than text changes the answer and is refused. */
+static int join_parts(struct taking *t, const json_t *parts, struct buf *text)
+{
+    const json_t *part;
+    size_t i;
+
+    json_array_foreach(parts, i, part)
+    {
+        const json_t *said = json_object_get(part, "text");
+
+        if (!is_word(json_object_get(part, "type"), "text") || !json_is_string(said) ||
+            json_object_size(part) != 2)
+            return json_fault(t->fault, LLMOS_EUNSUPPORTED, t->prefix, "content",
+                              "'%scontent' has a part that is not plain text", t->prefix);
+        buf_put(text, json_string_value(said), json_string_length(said));
+    }
+    return 0;
+}
+
+/* may_lack: an assistant that called something need not have said anything. */
+static int take_content(struct taking *t, const json_t *m, bool may_lack)
+{
+    const json_t *content = json_object_get(m, "content");
+    CLEANUP(buf) struct buf joined = {.limit_bytes = t->out->limit_bytes};
+    int rc;
+
+    put_key(t, "content");
+    if (json_is_string(content)) {
+        json_put_string(t->out, text_of(content));
+        return 0;
+    }
+    if ((!content || json_is_null(content)) && may_lack) {
+        json_put_string(t->out, STR(""));
+        return 0;
+    }
+    if (!json_is_array(content) || json_array_size(content) == 0)
+        return refuse(t, "content", "must be a string or an array of text parts");
+    rc = join_parts(t, content, &joined);
+    json_put_string(t->out, buf_str(&joined));
+    return rc < 0 ? rc : buf_check(&joined, "the content of a message", &t->fault->err);
+}
+
+/* --- calls --- */
+
+static int only_fields(struct taking *t, const json_t *object, const char *const *names)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        size_t i = 0;
+
+        while (names[i] && strcmp(names[i], key) != 0)
+            i++;
+        if (!names[i] && !is_nothing(value))
+            return json_fault(t->fault, LLMOS_EUNSUPPORTED, t->prefix, key,
+                              "'%s%s' is not supported", t->prefix, key);
+    }
+    return 0;
+}
+
+/* An object, or the text of one as the dialect has it; an empty text is an empty object. */
+static int put_arguments(struct taking *t, const json_t *v)
+{
+    static const struct json_limits limits = JSON_LIMITS_INIT;
+    struct llmos_error err = {0};
+    json_t *parsed = NULL;
+    int rc;
+
+    put_key(t, "arguments");
+    if (is_nothing(v)) {
+        buf_puts(t->out, "{}");
+        return 0;
+    }
+    if (json_is_object(v)) {
+        json_put(t->out, v);
+        return 0;
+    }
+    if (!json_is_string(v))
+        return refuse(t, "arguments", "must be JSON as a string");
+    rc = json_parse(&parsed, text_of(v), &limits, &err);
+    if (rc < 0)
+        return json_fault(t->fault, rc, t->prefix, "arguments", "'%sarguments' must be JSON: %s",
+                          t->prefix, err.text);
+    rc = json_is_object(parsed) ? 0 : refuse(t, "arguments", "must be a JSON object");
+    json_put(t->out, parsed);
+    json_decref(parsed);
+    return rc;
+}
+
+static int take_function(struct taking *t, const json_t *f)
+{
+    static const char *const names[] = {"name", "arguments", NULL};
+    struct str name;
+    int rc = only_fields(t, f, names);
+
+    if (rc == 0)
+        rc = json_take_string(f, t->prefix, "name", 256, &name, t->fault);
+    if (rc == 0)
+        rc = refuse(t, "name", "is missing");
+    if (rc < 0)
+        return rc;
+    put_key(t, "function");
+    buf_putc(t->out, '{');
+    t->is_first = true;
+    put_key(t, "name");
+    json_put_string(t->out, name);
+    rc = put_arguments(t, json_object_get(f, "arguments"));
+    buf_putc(t->out, '}');
+    return rc;
+}
+
+static int take_call(struct taking *t, const json_t *call)
+{
+    static const char *const names[] = {"id", "type", "function", "index", NULL};
+    const json_t *type = json_object_get(call, "type"), *f = json_object_get(call, "function");
+    struct str id = STR("");
+    size_t used = strlen(t->prefix);
+    int rc;
+
+    if (!json_is_object(call) || !json_is_object(f) || (type && !is_word(type, "function")))
+        return refuse(t, "function", "is missing: a call is of type 'function' and has one");
+    rc = only_fields(t, call, names);
+    if (rc == 0)
+        rc = json_take_string(call, t->prefix, "id", 256, &id, t->fault);
+    if (rc < 0)
+        return rc;
+    buf_putc(t->out, '{');
+    t->is_first = true;
+    put_key(t, "type");
+    json_put_string(t->out, STR("function"));
+    if (id.len) {
+        put_key(t, "id");
+        json_put_string(t->out, id);
+    }
+    snprintf(t->prefix + used, sizeof(t->prefix) - used, "function.");
+    rc = take_function(t, f);
+    t->prefix[used] = '\0';
+    buf_putc(t->out, '}');
+    return rc;
+}
+
+static int take_calls(struct taking *t, const json_t *calls)
+{
+    size_t used = strlen(t->prefix), i;
+    const json_t *call;
+    int rc = 0;
+
+    if (is_nothing(calls))
+        return 0;
+    if (!json_is_array(calls) || json_array_size(calls) > CONVERSATION_CALLS_MAX)
+        return refuse(t, "tool_calls", "must be an array of at most 128 calls");
+    put_key(t, "tool_calls");
+    buf_putc(t->out, '[');
+    json_array_foreach(calls, i, call)
+    {
+        snprintf(t->prefix + used, sizeof(t->prefix) - used, "tool_calls[%zu].", i);
+        buf_puts(t->out, i ? ", " : "");
+        rc = take_call(t, call);
+        t->prefix[used] = '\0';
+        if (rc < 0)
+            break;
+    }
+    buf_putc(t->out, ']');
+    t->is_first = false;
+    return rc;
+}
+
+/* --- messages --- */
+
+enum { SYSTEM = 1, USER = 2, ASSISTANT = 4, TOOL = 8, ALL = 15 };
+
+static const struct {
+    const char *name, *written;
+    unsigned bit;
+} roles[] = {
+    {"system", "system", SYSTEM}, {"developer", "system", SYSTEM}, /* the newer word for the same
+                                                                      thing */
+    {"user", "user", USER},       {"assistant", "assistant", ASSISTANT}, {"tool", "tool", TOOL},
+};
+
+static int take_role(struct taking *t, const json_t *m, unsigned *role)
+{
+    const json_t *v = json_object_get(m, "role");
+
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        if (!is_word(v, roles[i].name))
+            continue;
+        put_key(t, "role");
+        json_put_string(t->out, str_of(roles[i].written));
+        *role = roles[i].bit;
+        return 0;
+    }
+    return refuse(t, "role", "must be system, developer, user, assistant or tool");
+}
+
+/* What a message may have besides. */
+static const struct field {
+    const char *name;
+    unsigned of;                                    /* roles */
+    enum { READ_ELSEWHERE, STRING, ANYTHING } kind; /* the others are passed on as they are */
+} fields[] = {
+    {"role", ALL, READ_ELSEWHERE},
+    {"content", ALL, READ_ELSEWHERE},
+    {"tool_calls", ASSISTANT, READ_ELSEWHERE},
+    {"name", ALL, STRING},
+    {"tool_call_id", TOOL, STRING},
+    {"reasoning_content", ASSISTANT, STRING},
+    {"annotations", ASSISTANT, ANYTHING}, /* clients send back what they got */
+};
+
+static int take_field(struct taking *t, const char *key, const json_t *value, unsigned role)
+{
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (!(fields[i].of & role) || strcmp(fields[i].name, key) != 0)
+            continue;
+        if (fields[i].kind == READ_ELSEWHERE)
+            return 0;
+        if (fields[i].kind == STRING && !json_is_string(value))
+            return refuse(t, key, "must be a string");
+        put_key(t, key);
+        json_put(t->out, value);
+        return 0;
+    }
+    return json_fault(t->fault, LLMOS_EUNSUPPORTED, t->prefix, key, "'%s%s' is not supported",
+                      t->prefix, key);
+}
+
+static int take_fields(struct taking *t, const json_t *m, unsigned role)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)m, key, value)
+    {
+        int rc = is_nothing(value) ? 0 : take_field(t, key, value, role);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (role == TOOL && is_nothing(json_object_get(m, "tool_call_id")))
+        return refuse(t, "tool_call_id", "is missing: which call does this answer?");
+    return 0;
+}
+
+static int take_message(struct taking *t, const json_t *m)
+{
+    const json_t *calls = json_object_get(m, "tool_calls");
+    unsigned role = 0;
+    int rc;
+
+    buf_putc(t->out, '{');
+    t->is_first = true;
+    rc = take_role(t, m, &role);
+    if (rc == 0)
+        rc = take_content(t, m, role == ASSISTANT && !is_nothing(calls));
+    if (rc == 0)
+        rc = take_fields(t, m, role);
+    if (rc == 0 && role == ASSISTANT)
+        rc = take_calls(t, calls);
+    buf_putc(t->out, '}');
+    return rc;
+}
+
+static int take_messages(struct taking *t, const json_t *list)
+{
+    const json_t *m;
+    size_t i;
+
+    if (!json_is_array(list) || json_array_size(list) == 0)
+        return refuse(t, "messages", "must be an array with at least one message");
+    if (json_array_size(list) > CONVERSATION_MESSAGES_MAX)
+        return json_fault(t->fault, LLMOS_ELIMIT, "", "messages",
+                          "%zu messages, at most %d are accepted", json_array_size(list),
+                          CONVERSATION_MESSAGES_MAX);
+    buf_puts(t->out, "\"messages\": [");
+    json_array_foreach(list, i, m)
+    {
+        int rc;
+
+        if (!json_is_object(m))
+            return json_fault(t->fault, LLMOS_EINVAL, "", "messages",
+                              "'messages[%zu]' must be an object, not %s", i, json_kind(m));
+        snprintf(t->prefix, sizeof(t->prefix), "messages[%zu].", i);
+        buf_puts(t->out, i ? ",\n" : "\n");
+        rc = take_message(t, m);
+        if (rc < 0)
+            return rc;
+    }
+    t->prefix[0] = '\0';
+    buf_putc(t->out, ']');
+    return 0;
+}
+
+/* --- what else a template sees --- */
+
+static int take_variables(struct taking *t, const json_t *v)
+{
+    static const char *const ours[] = {"messages", "tools", "bos_token", "eos_token", "unk_token"};
+    const char *key;
+    json_t *value;
+
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_object(v))
+        return refuse(t, "chat_template_kwargs", "must be an object");
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
+        for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+            if (strcmp(ours[i], key) == 0)
+                return json_fault(t->fault, LLMOS_EINVAL, "chat_template_kwargs.", key,
+                                  "'chat_template_kwargs' cannot change '%s'", key);
+        put_key(t, key);
+        json_put(t->out, value);
+    }
+    return 0;
+}
+
+int conversation_take(const json_t *request, struct buf *out, struct json_fault *fault)
+{
+    struct taking t = {.out = out, .fault = fault};
+    int rc;
+
+    buf_putc(out, '{');
+    rc = take_messages(&t, json_object_get(request, "messages"));
+    if (rc == 0)
+        rc = take_variables(&t, json_object_get(request, "chat_template_kwargs"));
+    buf_putc(out, '}');
+    if (rc == 0 && buf_check(out, "the conversation", &fault->err) < 0)
+        return fault->err.code;
+    return rc;
+}

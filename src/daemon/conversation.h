@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conversation.h - the messages of a chat request, as the JSON that an engine gives to the model's
+ * chat template.
+ *
+ * Roles are system (developer is one, too), user, assistant and tool.  Parts of a content are
+ * joined if they are text, and refused otherwise.  Calls of an assistant get their arguments as
+ * JSON values, which is what templates want, and not as the text that the dialect has.  What is
+ * null or empty is left out: templates ask whether it is there.  chat_template_kwargs are further
+ * variables of the template.  Any thread. */
+#ifndef DAEMON_CONVERSATION_H
+#define DAEMON_CONVERSATION_H
+
+#include "base/json.h"
+
+#define CONVERSATION_MESSAGES_MAX 4096
+#define CONVERSATION_CALLS_MAX    128 /* of one message */
+
+/* Appends the conversation to out.  0, or negative with the fault. */
+int conversation_take(const json_t *request, struct buf *out, struct json_fault *fault);
+
+#endif
