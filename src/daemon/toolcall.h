@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* toolcall.h - the calls of functions that stand in what a model says, found while it comes.
+ *
+ *     form      what a model writes
+ *     hermes    <tool_call>{"name": ..., "arguments": {...}}</tool_call>, any number of times
+ *     mistral   [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
+ *     llama3    {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
+ *
+ * hermes is also what a model is asked for whose template knows no tools (tools.h).  Members may
+ * come in any order, "parameters" is "arguments", and others are skipped.  What is no call of a
+ * function that was offered (another name, broken JSON, arguments that are no object) is text, as
+ * it was said; so is what is longer than a limit.  Blanks before a call, and behind the last one,
+ * are dropped.
+ *
+ * Pieces may be cut anywhere: what is told, joined, is the same.  If is_strict, the answer keeps to
+ * a grammar that allows calls only as they should be, and arguments are told as they come; else a
+ * call is told when it is whole and its arguments have been read as JSON.  Memory is bounded by
+ * TOOLCALL_HELD_MAX; time is linear.  One thread at a time. */
+#ifndef DAEMON_TOOLCALL_H
+#define DAEMON_TOOLCALL_H
+
+#include "base/buf.h"
+
+#define TOOLCALL_CALLS_MAX 128        /* of one answer */
+#define TOOLCALL_NAME_MAX  64         /* bytes of a function's name, as the dialect says */
+#define TOOLCALL_HELD_MAX  (1u << 20) /* bytes that wait to be understood */
+
+struct toolcall_format {
+    const char *name;
+    const char *opening, *closing; /* of a call; closing may be empty */
+    const char *between;           /* two calls, nothing else said: "" or a character and a blank */
+    const char *arguments;         /* what the member is called */
+    bool is_array;                 /* calls stand in brackets behind one opening */
+    bool is_bare;                  /* one at the beginning of an answer needs no opening */
+    bool is_mark;                  /* the opening is a control token */
+};
+
+/* By the name that an engine tells; NULL: it tells none, or none that is known. */
+const struct toolcall_format *toolcall_format_of(struct str name);
+const struct toolcall_format *toolcall_format_generic(void);
+
+enum toolcall_kind {
+    TOOLCALL_TEXT,      /* no call: content */
+    TOOLCALL_BEGIN,     /* a call begins; text: the function's name */
+    TOOLCALL_ARGUMENTS, /* a piece of its arguments */
+};
+
+/* index: of the call, from 0.  The text is valid during the call. */
+typedef void toolcall_hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct str text);
+
+struct toolcall_parser {
+    const struct toolcall_format *format;
+    const struct str *names; /* of functions; the caller's */
+    uint32_t name_count;
+    uint32_t calls_max;
+    bool is_strict;
+    toolcall_hear *hear;
+    void *cookie;
+
+    /* Of toolcall.c: */
+    int state;
+    bool has_begun;  /* something was said that is no blank */
+    struct buf held; /* not told yet */
+    struct buf told; /* of one kind, not handed out yet */
+    enum toolcall_kind told_kind;
+    size_t matched; /* bytes of the opening or closing */
+    uint32_t calls; /* told */
+    bool is_open;   /* the last one has not ended */
+    struct toolcall_object {
+        int state;
+        unsigned depth; /* within a value */
+        bool in_string, is_escaped, is_object;
+        char key[16], name[TOOLCALL_NAME_MAX + 1];
+        size_t key_len, name_len;
+        int member;        /* which the value is of */
+        size_t begin, end; /* of the arguments, in held; end 0: not yet */
+        bool is_told, has_name;
+    } object;
+};
+
+/* The first six members are set by the caller, the rest is zero. */
+void toolcall_init(struct toolcall_parser *p);
+void toolcall_fini(struct toolcall_parser *p);
+void toolcall_reset(struct toolcall_parser *p); /* for the same answer, from its beginning */
+
+void toolcall_put(struct toolcall_parser *p, struct str text);
+/* Nothing more comes: what is held is told, as text where it is no call. */
+void toolcall_end(struct toolcall_parser *p);
+/* False: no memory; what was told is not all. */
+bool toolcall_is_good(const struct toolcall_parser *p);
+
+#endif

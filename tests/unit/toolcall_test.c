@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* toolcall_test.c - claims about toolcall.h */
+#include "daemon/toolcall.h"
+
+#include "base/mem.h"
+#include "test.h"
+
+static const struct str names[] = {{"f", 1}, {"get_it", 6}};
+
+/* What was told: text as it is, a call as {name|arguments}. */
+static struct buf heard;
+static bool in_call;
+
+static void hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct str text)
+{
+    (void)cookie;
+    (void)index;
+    if (kind == TOOLCALL_BEGIN)
+        buf_printf(&heard, "%s{%.*s|", in_call ? "}" : "", STR_ARG(text));
+    else if (kind == TOOLCALL_TEXT && in_call)
+        buf_puts(&heard, "}");
+    in_call = kind != TOOLCALL_TEXT;
+    if (kind != TOOLCALL_BEGIN)
+        buf_put(&heard, text.at, text.len);
+}
+
+static struct toolcall_parser parser_of(const char *format, bool is_strict)
+{
+    struct toolcall_parser p = {.format = toolcall_format_of(str_of(format)),
+                                .names = names,
+                                .name_count = 2,
+                                .calls_max = TOOLCALL_CALLS_MAX,
+                                .is_strict = is_strict,
+                                .hear = hear};
+
+    toolcall_init(&p);
+    return p;
+}
+
+/* In two pieces, cut at `cut`. */
+static const char *parse(const char *format, bool is_strict, const char *text, size_t cut)
+{
+    struct toolcall_parser p = parser_of(format, is_strict);
+
+    buf_fini(&heard);
+    buf_init(&heard, 8 << 20);
+    in_call = false;
+    toolcall_put(&p, (struct str){text, cut});
+    toolcall_put(&p, str_of(text + cut));
+    toolcall_end(&p);
+    if (in_call)
+        buf_puts(&heard, p.is_open ? "..." : "}");
+    CHECK(toolcall_is_good(&p));
+    toolcall_fini(&p);
+    return heard.at ? heard.at : "";
+}
+
+static const struct {
+    const char *format, *text, *told;
+} cases[] = {
+    {"hermes", "Hello, <b>you</b>\n", "Hello, <b>you</b>\n"},
+    {"hermes", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>",
+     "{f|{\"a\": 1}}"},
+    {"hermes",
+     "Let me see.\n\n<tool_call>{\"arguments\":{\"s\":\"}\\\"]\",\"l\":[{}]},\"name\":\"get_it\"}"
+     "</tool_call>\n<tool_call>{\"name\":\"f\"}</tool_call>\n",
+     "Let me see.{get_it|{\"s\":\"}\\\"]\",\"l\":[{}]}}{f|{}}"},
+    {"hermes", "<tool_call>{\"name\":\"f\"}</tool_call> Done. ", "{f|{}} Done."},
+    {"hermes", "<tool_call>{\"name\":\"f\"}<tool_call>{\"name\":\"f\"}", "{f|{}}{f|{}}"},
+    {"hermes", "<tool_call>{\"name\":\"f\"}</tool>", "{f|{}}</tool>"},
+    {"hermes", "<tool_<tool_call> [1]", "<tool_<tool_call> [1]"},
+    {"hermes", "<tool_call>{\"name\":\"other\",\"arguments\":{}}</tool_call>",
+     "<tool_call>{\"name\":\"other\",\"arguments\":{}}</tool_call>"},
+    {"hermes", "<tool_call>{\"name\":\"f\",\"arguments\":[]}",
+     "<tool_call>{\"name\":\"f\","
+     "\"arguments\":[]}"},
+    {"hermes", "<tool_call>{\"name\":\"f\",\"name\":\"f\"}",
+     "<tool_call>{\"name\":\"f\","
+     "\"name\":\"f\"}"},
+    {"hermes", "<tool_call>{\"name\":\"f\", \"x\": -1.5e3, \"y\" : null , \"z\":\"\\\"\"}",
+     "{f|{}}"},
+    {"hermes", "a <tool_call>{\"name\":\"f\",\"arg", "a <tool_call>{\"name\":\"f\",\"arg"},
+    {"mistral",
+     "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"get_it\", "
+     "\"arguments\": {\"a\": []}, \"id\": \"abcdefghi\"}]",
+     "{f|{}}{get_it|{\"a\": []}}"},
+    {"mistral", "[TOOL_CALLS]{\"name\": \"f\"}", "{f|{}}"},
+    {"mistral", "[TOOL_CALLS][[{\"name\": \"f\"}]]", "[TOOL_CALLS][[{\"name\": \"f\"}]]"},
+    {"mistral", "a [TOOL] [TOOL_CALLS][] b", "a [TOOL] [TOOL_CALLS][] b"},
+    {"llama3", "{\"name\": \"f\", \"parameters\": {\"a\": true}}", "{f|{\"a\": true}}"},
+    {"llama3", " {\"type\": \"function\", \"name\": \"f\", \"parameters\": {}}; {\"name\": \"f\"}",
+     "{f|{}}{f|{}}"},
+    {"llama3", "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}", "{f|{}}"},
+    {"llama3", "JSON: {\"name\": \"f\"}", "JSON: {\"name\": \"f\"}"},
+    {"llama3", "{\"answer\": {\"name\": \"f\"}}", "{\"answer\": {\"name\": \"f\"}}"},
+};
+
+TEST(toolcall_finds_calls_wherever_the_text_is_cut)
+{
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (size_t cut = 0; cut <= strlen(cases[i].text); cut++) {
+            CHECK_STR(parse(cases[i].format, false, cases[i].text, cut), cases[i].told);
+            CHECK_STR(parse(cases[i].format, true, cases[i].text, cut), cases[i].told);
+        }
+}
+
+TEST(toolcall_reads_arguments_as_json_unless_a_grammar_vouches_for_them)
+{
+    static const char text[] = "<tool_call>{\"name\": \"f\", \"arguments\": {a}}</tool_call>";
+
+    CHECK_STR(parse("hermes", false, text, 0), text);
+    CHECK_STR(parse("hermes", true, text, 0), "{f|{a}}");
+}
+
+TEST(toolcall_tells_arguments_as_they_come_under_a_grammar)
+{
+    static const char text[] = "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"b";
+
+    CHECK_STR(parse("hermes", true, text, 0), "{f|{\"a\": \"b...");
+    CHECK_STR(parse("hermes", false, text, 0), text);
+}
+
+TEST(toolcall_hears_no_more_than_it_may)
+{
+    struct toolcall_parser p = parser_of("hermes", false);
+
+    p.calls_max = 1;
+    buf_fini(&heard);
+    buf_init(&heard, 1 << 20);
+    in_call = false;
+    for (int i = 0; i < 3; i++)
+        toolcall_put(&p, STR("<tool_call>{\"name\":\"f\"}</tool_call>x"));
+    toolcall_end(&p);
+    CHECK_STR(heard.at, "{f|{}");
+    CHECK_INT(p.calls, 1);
+    toolcall_reset(&p);
+    toolcall_put(&p, STR("y"));
+    CHECK_INT(p.calls, 0);
+    CHECK_STR(heard.at, "{f|{}}y");
+    toolcall_fini(&p);
+}
+
+TEST(toolcall_holds_no_more_than_its_limit)
+{
+    struct toolcall_parser p = parser_of("hermes", false);
+    char blanks[4096];
+
+    memset(blanks, ' ', sizeof(blanks));
+    buf_fini(&heard);
+    buf_init(&heard, 8 << 20);
+    in_call = false;
+    toolcall_put(&p, STR("<tool_call>"));
+    for (int i = 0; i < 512; i++)
+        toolcall_put(&p, (struct str){blanks, sizeof(blanks)});
+    CHECK(p.held.room <= 2 * TOOLCALL_HELD_MAX);
+    toolcall_end(&p);
+    CHECK_INT(heard.len, 11 + 512 * sizeof(blanks));
+    CHECK(toolcall_is_good(&p));
+    toolcall_fini(&p);
+}
+
+TEST(toolcall_knows_its_formats_by_name)
+{
+    CHECK(!toolcall_format_of(STR("")) && !toolcall_format_of(STR("xml")));
+    CHECK_STR(toolcall_format_generic()->name, "hermes");
+}
+
+TEST(toolcall_survives_every_failed_allocation)
+{
+    EVERY_ALLOCATION_FAILS
+    {
+        struct toolcall_parser p = parser_of("hermes", false);
+
+        buf_clear(&heard);
+        toolcall_put(&p, str_of(cases[2].text));
+        toolcall_end(&p);
+        toolcall_fini(&p);
+    }
+    buf_fini(&heard);
+}
