@@ -29,6 +29,16 @@ struct choice {
     struct message_done counts;
     struct buf text;
     struct reply_logprobs logprobs;
+    struct toolcall_parser parser; /* format NULL: answers have no calls */
+    struct call *calls;            /* whole answers: those found so far */
+    uint32_t call_count;
+    struct buf arguments; /* of all of them */
+};
+
+struct call {
+    char id[REPLY_CALL_ID_BYTES + 1];
+    struct str name;
+    size_t from; /* in the arguments */
 };
 
 struct completion {
@@ -94,6 +104,8 @@ static void job_end(struct completion *j)
 
         supervise_cancel(&c->ask);
         buf_fini(&c->text);
+        buf_fini(&c->arguments);
+        toolcall_fini(&c->parser);
         reply_logprobs_fini(&c->logprobs);
     }
     if (j->model)
@@ -212,9 +224,23 @@ static const struct choice *kth_best(const struct completion *j, uint32_t prompt
     return group;
 }
 
+/* The calls of one answer, for the reply; into a place for TOOLCALL_CALLS_MAX. */
+static void list_calls(const struct choice *c, struct reply_call *out)
+{
+    for (uint32_t i = 0; i < c->call_count; i++) {
+        size_t to = i + 1 < c->call_count ? c->calls[i + 1].from : c->arguments.len;
+
+        memcpy(out[i].id, c->calls[i].id, sizeof(out[i].id));
+        out[i].name = c->calls[i].name;
+        out[i].arguments =
+            (struct str){buf_str(&c->arguments).at + c->calls[i].from, to - c->calls[i].from};
+    }
+}
+
 static void reply_whole(struct completion *j)
 {
     const struct openai_request *q = &j->request;
+    struct reply_call calls[TOOLCALL_CALLS_MAX];
     struct reply_usage usage = usage_of(j);
     struct buf out;
 
@@ -223,9 +249,14 @@ static void reply_whole(struct completion *j)
     for (uint32_t i = 0; i < q->prompt_count * q->n; i++) {
         const struct choice *c =
             q->best_of > q->n ? kth_best(j, i / q->n, i % q->n) : &j->choices[i];
-        const struct reply_choice a = {i, buf_str(&c->text), q->want_logprobs ? &c->logprobs : NULL,
-                                       c->finish};
+        const struct reply_choice a = {.index = i,
+                                       .text = buf_str(&c->text),
+                                       .calls = calls,
+                                       .call_count = c->call_count,
+                                       .logprobs = q->want_logprobs ? &c->logprobs : NULL,
+                                       .finish = c->finish};
 
+        list_calls(c, calls);
         reply_put_choice(&out, &j->head, &a, i == 0);
     }
     reply_end(&out, &usage);
@@ -248,20 +279,24 @@ static void put_event(struct completion *j, struct buf *out)
     server_stream_put(j->http, buf_str(out));
 }
 
-/* One piece of one sequence: its text, and its end if finish is set. */
-static void stream_piece(struct completion *j, struct choice *c, struct str text,
-                         const char *finish)
+/* One piece of one sequence: its text or a piece of a call, and its end if finish is set. */
+static void stream_event(struct completion *j, struct choice *c, struct str text,
+                         const struct reply_call *piece, const char *finish)
 {
     const struct reply_choice a = {
-        c->index, text, j->request.want_logprobs && c->logprobs.count ? &c->logprobs : NULL,
-        finish};
+        .index = c->index,
+        .text = text,
+        .logprobs = j->request.want_logprobs && c->logprobs.count ? &c->logprobs : NULL,
+        .finish = finish};
     struct buf out;
 
     buf_init(&out, EVENT_MAX);
     if (!c->has_begun)
         reply_event_role(&out, &j->head, c->index);
     c->has_begun = true;
-    if (text.len || a.logprobs || finish)
+    if (piece)
+        reply_event_call(&out, &j->head, &a, c->call_count - 1, piece);
+    else if (text.len || a.logprobs || finish)
         reply_event_text(&out, &j->head, &a);
     put_event(j, &out);
     buf_fini(&out);
@@ -286,6 +321,66 @@ static void stream_end(struct completion *j)
 
 /* --- what engines say ------------------------------------------------------------------------- */
 
+/* Letters and digits that nobody foresees. */
+static void make_call_id(char *id)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    unsigned char random[REPLY_CALL_ID_BYTES];
+
+    if (getrandom(random, sizeof(random), 0) < 0)
+        memset(random, 0, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        id[i] = letters[random[i] % (sizeof(letters) - 1)];
+    id[sizeof(random)] = '\0';
+}
+
+static void hear_call(struct choice *c, enum toolcall_kind kind, struct str text)
+{
+    struct reply_call piece = {.arguments = STR("")};
+    struct completion *j = c->job;
+
+    if (kind == TOOLCALL_BEGIN) {
+        struct call *call = &c->calls[c->call_count++];
+
+        make_call_id(call->id);
+        call->name = text;
+        call->from = c->arguments.len;
+        memcpy(piece.id, call->id, sizeof(piece.id));
+        piece.name = text;
+    } else {
+        piece.arguments = text;
+    }
+    if (j->request.is_stream)
+        stream_event(j, c, STR(""), &piece, NULL);
+    else
+        utf8_put(&c->arguments, piece.arguments);
+}
+
+/* What was found in an answer in which there may be calls. */
+static void hear_found(void *cookie, enum toolcall_kind kind, uint32_t index, struct str text)
+{
+    struct choice *c = cookie;
+
+    (void)index; /* they come in order */
+    if (kind != TOOLCALL_TEXT)
+        hear_call(c, kind, text);
+    else if (c->job->request.is_stream)
+        stream_event(c->job, c, text, NULL, NULL);
+    else
+        utf8_put(&c->text, text);
+}
+
+/* The opening that stood in the prompt is a part of what is read. */
+static void begin_parser(struct choice *c)
+{
+    c->call_count = 0;
+    buf_clear(&c->arguments);
+    if (!c->parser.format)
+        return;
+    toolcall_reset(&c->parser);
+    toolcall_put(&c->parser, c->generate.opening);
+}
+
 static void hear_text(struct completion *j, struct choice *c, const struct message_text *t)
 {
     if (!j->is_first_heard && t->tokens > 0) {
@@ -294,14 +389,24 @@ static void hear_text(struct completion *j, struct choice *c, const struct messa
     }
     if (c->generate.want_logprob)
         reply_logprobs_add(&c->logprobs, j->request.is_chat, t);
-    if (j->request.is_stream) {
-        stream_piece(j, c, t->text, NULL);
-        return;
-    }
-    utf8_put(&c->text, t->text);
-    if (c->text.bad || reply_logprobs_bad(&c->logprobs))
+    if (c->parser.format)
+        toolcall_put(&c->parser, t->text);
+    else
+        hear_found(c, TOOLCALL_TEXT, 0, t->text);
+    if (c->text.bad || c->arguments.bad || reply_logprobs_bad(&c->logprobs) ||
+        !toolcall_is_good(&c->parser))
         job_fail_code(j, LLMOS_ENOMEM,
                       STR("the answer is larger than this server keeps; ask for a stream"));
+}
+
+/* An answer that has its last call needs no other end. */
+static const char *finish_of(const struct choice *c, const struct message_done *d)
+{
+    bool has_all = c->call_count && c->call_count == c->parser.calls_max;
+
+    if (c->call_count && !c->parser.is_open && (d->finish == FINISH_STOP || has_all))
+        return "tool_calls";
+    return d->finish == FINISH_LENGTH ? "length" : "stop";
 }
 
 static void hear_done(struct completion *j, struct choice *c, const struct message_done *d)
@@ -310,12 +415,14 @@ static void hear_done(struct completion *j, struct choice *c, const struct messa
         job_fail_code(j, LLMOS_EINTERNAL, STR("the engine gave up this request"));
         return;
     }
-    c->finish = d->finish == FINISH_LENGTH ? "length" : "stop";
+    if (c->parser.format)
+        toolcall_end(&c->parser);
+    c->finish = finish_of(c, d);
     c->counts = *d;
     c->is_done = true;
     j->done_count++;
     if (j->request.is_stream)
-        stream_piece(j, c, STR(""), c->finish);
+        stream_event(j, c, STR(""), NULL, c->finish);
     if (j->done_count < j->choice_count)
         return;
     if (j->request.is_stream)
@@ -347,6 +454,7 @@ static bool lost(struct ask *a, const char *why, bool will_return)
         c->is_repeated = true;
         buf_clear(&c->text);
         reply_logprobs_clear(&c->logprobs);
+        begin_parser(c);
         return true;
     }
     snprintf(text, sizeof(text), "model '%s' died: %s", j->model->name, why);
@@ -373,6 +481,9 @@ static int make_choices(struct completion *j, struct llmos_error *err)
         c->job = j;
         c->index = i;
         c->generate = q->prompts[i / q->best_of];
+        c->parser = q->calls;
+        c->parser.hear = hear_found;
+        c->parser.cookie = c;
         c->generate.seed = seed + i % q->best_of; /* the same seed again gives the same n answers */
         c->ask = (struct ask){.generate = &c->generate,
                               .hear = hear,
@@ -381,9 +492,17 @@ static int make_choices(struct completion *j, struct llmos_error *err)
                               .release = release,
                               .owner = j};
         buf_init(&c->text, j->all->reply_max_bytes);
+        buf_init(&c->arguments, j->all->reply_max_bytes);
+        toolcall_init(&c->parser);
         reply_logprobs_init(&c->logprobs, j->all->reply_max_bytes);
     }
     j->choice_count = count;
+    for (uint32_t i = 0; i < count && q->calls.format; i++) {
+        j->choices[i].calls = arena_array(&j->arena, struct call, TOOLCALL_CALLS_MAX);
+        if (!j->choices[i].calls)
+            return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", count);
+        begin_parser(&j->choices[i]);
+    }
     return 0;
 }
 
@@ -418,12 +537,21 @@ static int ask_all(struct completion *j, struct llmos_error *err)
     return 0;
 }
 
+static const struct toolcall_format *tool_format(void *owner, struct str model)
+{
+    const struct completions *all = owner;
+    const struct served *m = supervise_find(all->supervisor, model);
+
+    return m && m->was_ready ? toolcall_format_of(m->ready.tool_format) : NULL;
+}
+
 static int prepare(struct completion *j, bool is_chat, struct openai_fault *fault)
 {
     struct completions *all = j->all;
+    const struct openai_models models = {tool_format, all};
     int rc;
 
-    rc = openai_parse(&j->request, is_chat, j->http->body, &all->json, &j->arena, fault);
+    rc = openai_parse(&j->request, is_chat, j->http->body, &all->json, &models, &j->arena, fault);
     if (rc < 0)
         return rc;
     if (all->is_draining) {

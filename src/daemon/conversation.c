@@ -12,6 +12,10 @@ struct taking {
     struct json_fault *fault;
     char prefix[80]; /* of the names of fields: "messages[3]." */
     bool is_first;   /* nothing stands in the object yet */
+    const struct tools *tools;
+    bool must_describe;  /* the tools, in the message that comes next */
+    size_t count;        /* messages written */
+    struct buf returned; /* by functions, for a template that does not know them */
 };
 
 static int refuse(struct taking *t, const char *key, const char *why)
@@ -67,26 +71,17 @@ static int join_parts(struct taking *t, const json_t *parts, struct buf *text)
 }
 
 /* may_lack: an assistant that called something need not have said anything. */
-static int take_content(struct taking *t, const json_t *m, bool may_lack)
+static int read_content(struct taking *t, const json_t *m, bool may_lack, struct buf *text)
 {
     const json_t *content = json_object_get(m, "content");
-    CLEANUP(buf) struct buf joined = {.limit_bytes = t->out->limit_bytes};
-    int rc;
 
-    put_key(t, "content");
-    if (json_is_string(content)) {
-        json_put_string(t->out, text_of(content));
-        return 0;
-    }
-    if ((!content || json_is_null(content)) && may_lack) {
-        json_put_string(t->out, STR(""));
-        return 0;
-    }
-    if (!json_is_array(content) || json_array_size(content) == 0)
+    if (json_is_string(content))
+        buf_put(text, json_string_value(content), json_string_length(content));
+    else if (json_is_array(content) && json_array_size(content) > 0)
+        return join_parts(t, content, text);
+    else if ((content && !json_is_null(content)) || !may_lack)
         return refuse(t, "content", "must be a string or an array of text parts");
-    rc = join_parts(t, content, &joined);
-    json_put_string(t->out, buf_str(&joined));
-    return rc < 0 ? rc : buf_check(&joined, "the content of a message", &t->fault->err);
+    return 0;
 }
 
 /* --- calls --- */
@@ -150,7 +145,6 @@ static int take_function(struct taking *t, const json_t *f)
         rc = refuse(t, "name", "is missing");
     if (rc < 0)
         return rc;
-    put_key(t, "function");
     buf_putc(t->out, '{');
     t->is_first = true;
     put_key(t, "name");
@@ -165,7 +159,6 @@ static int take_call(struct taking *t, const json_t *call)
     static const char *const names[] = {"id", "type", "function", "index", NULL};
     const json_t *type = json_object_get(call, "type"), *f = json_object_get(call, "function");
     struct str id = STR("");
-    size_t used = strlen(t->prefix);
     int rc;
 
     if (!json_is_object(call) || !json_is_object(f) || (type && !is_word(type, "function")))
@@ -175,52 +168,58 @@ static int take_call(struct taking *t, const json_t *call)
         rc = json_take_string(call, t->prefix, "id", 256, &id, t->fault);
     if (rc < 0)
         return rc;
-    buf_putc(t->out, '{');
-    t->is_first = true;
-    put_key(t, "type");
-    json_put_string(t->out, STR("function"));
-    if (id.len) {
-        put_key(t, "id");
-        json_put_string(t->out, id);
+    if (t->tools->is_native) {
+        buf_putc(t->out, '{');
+        t->is_first = true;
+        put_key(t, "type");
+        json_put_string(t->out, STR("function"));
+        if (id.len) {
+            put_key(t, "id");
+            json_put_string(t->out, id);
+        }
+        put_key(t, "function");
     }
-    snprintf(t->prefix + used, sizeof(t->prefix) - used, "function.");
+    snprintf(t->prefix + strlen(t->prefix), sizeof(t->prefix) - strlen(t->prefix), "function.");
     rc = take_function(t, f);
-    t->prefix[used] = '\0';
-    buf_putc(t->out, '}');
+    buf_puts(t->out, t->tools->is_native ? "}" : "");
     return rc;
 }
 
+/* A template that knows no calls sees them as text, as the model was asked to write them. */
 static int take_calls(struct taking *t, const json_t *calls)
 {
+    const struct toolcall_format *f = t->tools->format;
+    bool is_native = t->tools->is_native;
     size_t used = strlen(t->prefix), i;
     const json_t *call;
     int rc = 0;
 
-    if (is_nothing(calls))
-        return 0;
     if (!json_is_array(calls) || json_array_size(calls) > CONVERSATION_CALLS_MAX)
         return refuse(t, "tool_calls", "must be an array of at most 128 calls");
-    put_key(t, "tool_calls");
-    buf_putc(t->out, '[');
+    buf_puts(t->out, is_native ? "[" : "");
     json_array_foreach(calls, i, call)
     {
         snprintf(t->prefix + used, sizeof(t->prefix) - used, "tool_calls[%zu].", i);
-        buf_puts(t->out, i ? ", " : "");
+        if (is_native)
+            buf_puts(t->out, i ? ", " : "");
+        else
+            buf_printf(t->out, "%s%s\n", t->out->len ? "\n" : "", f->opening);
         rc = take_call(t, call);
-        t->prefix[used] = '\0';
+        if (!is_native)
+            buf_printf(t->out, "\n%s", f->closing);
         if (rc < 0)
-            break;
+            return rc;
     }
-    buf_putc(t->out, ']');
-    t->is_first = false;
-    return rc;
+    t->prefix[used] = '\0';
+    buf_puts(t->out, is_native ? "]" : "");
+    return 0;
 }
 
 /* --- messages --- */
 
 enum { SYSTEM = 1, USER = 2, ASSISTANT = 4, TOOL = 8, ALL = 15 };
 
-static const struct {
+static const struct role {
     const char *name, *written;
     unsigned bit;
 } roles[] = {
@@ -229,18 +228,15 @@ static const struct {
     {"user", "user", USER},       {"assistant", "assistant", ASSISTANT}, {"tool", "tool", TOOL},
 };
 
-static int take_role(struct taking *t, const json_t *m, unsigned *role)
+static int take_role(struct taking *t, const json_t *m, struct role *role)
 {
     const json_t *v = json_object_get(m, "role");
 
-    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-        if (!is_word(v, roles[i].name))
-            continue;
-        put_key(t, "role");
-        json_put_string(t->out, str_of(roles[i].written));
-        *role = roles[i].bit;
-        return 0;
-    }
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (is_word(v, roles[i].name)) {
+            *role = roles[i];
+            return 0;
+        }
     return refuse(t, "role", "must be system, developer, user, assistant or tool");
 }
 
@@ -293,23 +289,111 @@ static int take_fields(struct taking *t, const json_t *m, unsigned role)
     return 0;
 }
 
-static int take_message(struct taking *t, const json_t *m)
+/* What a message says, in words: its content, and what its template does not know otherwise. */
+static int read_words(struct taking *t, const json_t *m, unsigned role, struct buf *text)
 {
     const json_t *calls = json_object_get(m, "tool_calls");
-    unsigned role = 0;
+    bool has_calls = role == ASSISTANT && !is_nothing(calls), is_native = t->tools->is_native;
+    struct buf *out = t->out;
     int rc;
 
-    buf_putc(t->out, '{');
-    t->is_first = true;
-    rc = take_role(t, m, &role);
-    if (rc == 0)
-        rc = take_content(t, m, role == ASSISTANT && !is_nothing(calls));
-    if (rc == 0)
-        rc = take_fields(t, m, role);
-    if (rc == 0 && role == ASSISTANT)
-        rc = take_calls(t, calls);
-    buf_putc(t->out, '}');
+    if (t->must_describe && role == USER) {
+        tools_describe(t->tools, text);
+        buf_puts(text, "\n\n");
+    }
+    buf_puts(text, role == TOOL && !is_native ? "<tool_response>\n" : "");
+    rc = read_content(t, m, has_calls, text);
+    buf_puts(text, role == TOOL && !is_native ? "\n</tool_response>" : "");
+    if (t->must_describe && role == SYSTEM) {
+        buf_puts(text, "\n\n");
+        tools_describe(t->tools, text);
+    }
+    t->must_describe = false;
+    if (rc < 0 || !has_calls || is_native)
+        return rc;
+    t->out = text;
+    rc = take_calls(t, calls);
+    t->out = out;
     return rc;
+}
+
+static void put_message(struct taking *t, const char *role, struct str content, struct str rest)
+{
+    buf_puts(t->out, t->count++ ? ",\n{" : "\n{");
+    t->is_first = true;
+    put_key(t, "role");
+    json_put_string(t->out, str_of(role));
+    put_key(t, "content");
+    json_put_string(t->out, content);
+    buf_put(t->out, rest.at, rest.len);
+    buf_putc(t->out, '}');
+}
+
+/* Who begins with neither instructions nor a question is told of the tools before. */
+static void describe_before(struct taking *t, unsigned role)
+{
+    CLEANUP(buf) struct buf text = {.limit_bytes = t->out->limit_bytes};
+
+    if (!t->must_describe || role == SYSTEM || role == USER)
+        return;
+    tools_describe(t->tools, &text);
+    put_message(t, "system", buf_str(&text), STR(""));
+    t->must_describe = false;
+    t->out->bad |= text.bad;
+}
+
+/* Everything but role and content, each with a comma in front. */
+static int read_rest(struct taking *t, const json_t *m, unsigned role, struct buf *rest)
+{
+    const json_t *calls = json_object_get(m, "tool_calls");
+    struct buf *out = t->out;
+    int rc;
+
+    t->out = rest;
+    t->is_first = false;
+    rc = take_fields(t, m, role);
+    if (rc == 0 && t->tools->is_native && role == ASSISTANT && !is_nothing(calls)) {
+        put_key(t, "tool_calls");
+        rc = take_calls(t, calls);
+    }
+    t->out = out;
+    return rc < 0 ? rc : buf_check(rest, "a message", &t->fault->err);
+}
+
+/* What functions returned one after another is one message of the user: templates want turns. */
+static void put_returned(struct taking *t, const struct buf *text, const json_t *next)
+{
+    buf_puts(&t->returned, t->returned.len ? "\n" : "");
+    buf_put(&t->returned, buf_str(text).at, text->len);
+    t->out->bad |= t->returned.bad;
+    if (is_word(json_object_get(next, "role"), "tool"))
+        return;
+    put_message(t, "user", buf_str(&t->returned), STR(""));
+    buf_clear(&t->returned);
+}
+
+static int take_message(struct taking *t, const json_t *m, const json_t *next)
+{
+    CLEANUP(buf) struct buf text = {.limit_bytes = t->out->limit_bytes};
+    CLEANUP(buf) struct buf rest = {.limit_bytes = t->out->limit_bytes};
+    struct role role = roles[0];
+    int rc = take_role(t, m, &role);
+
+    if (rc < 0)
+        return rc;
+    describe_before(t, role.bit);
+    rc = read_words(t, m, role.bit, &text);
+    if (rc == 0)
+        rc = buf_check(&text, "a message", &t->fault->err);
+    if (rc == 0)
+        rc = read_rest(t, m, role.bit, &rest);
+    if (rc < 0)
+        return rc;
+    if (role.bit == TOOL && !t->tools->is_native)
+        put_returned(t, &text, next);
+    else
+        put_message(t, role.written, buf_str(&text), buf_str(&rest));
+    return 0;
 }
 
 static int take_messages(struct taking *t, const json_t *list)
@@ -332,12 +416,12 @@ static int take_messages(struct taking *t, const json_t *list)
             return json_fault(t->fault, LLMOS_EINVAL, "", "messages",
                               "'messages[%zu]' must be an object, not %s", i, json_kind(m));
         snprintf(t->prefix, sizeof(t->prefix), "messages[%zu].", i);
-        buf_puts(t->out, i ? ",\n" : "\n");
-        rc = take_message(t, m);
+        rc = take_message(t, m, json_array_get(list, i + 1));
         if (rc < 0)
             return rc;
     }
     t->prefix[0] = '\0';
+    t->is_first = false;
     buf_putc(t->out, ']');
     return 0;
 }
@@ -366,16 +450,26 @@ static int take_variables(struct taking *t, const json_t *v)
     return 0;
 }
 
-int conversation_take(const json_t *request, struct buf *out, struct json_fault *fault)
+int conversation_take(const json_t *request, const struct tools *tools, struct buf *out,
+                      struct json_fault *fault)
 {
-    struct taking t = {.out = out, .fault = fault};
+    struct taking t = {.out = out,
+                       .fault = fault,
+                       .returned = {.limit_bytes = out->limit_bytes},
+                       .tools = tools,
+                       .must_describe = tools->choice != TOOLS_NONE && !tools->is_native};
     int rc;
 
     buf_putc(out, '{');
     rc = take_messages(&t, json_object_get(request, "messages"));
+    if (tools->choice != TOOLS_NONE && tools->is_native) {
+        put_key(&t, "tools");
+        json_put(out, tools->list);
+    }
     if (rc == 0)
         rc = take_variables(&t, json_object_get(request, "chat_template_kwargs"));
     buf_putc(out, '}');
+    buf_fini(&t.returned);
     if (rc == 0 && buf_check(out, "the conversation", &fault->err) < 0)
         return fault->err.code;
     return rc;

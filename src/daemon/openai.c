@@ -26,6 +26,7 @@ struct parse {
     struct openai_fault *fault;
     const json_t *in;
     struct arena *arena;
+    const struct openai_models *models;
     struct message_generate common;
 };
 
@@ -169,9 +170,10 @@ static const struct field fields[] = {
     {"guided_grammar", BOTH, true, NULL},
     {"structured_outputs", BOTH, true, NULL},
     {"suffix", TEXT, false, is_neutral_empty},
-    {"tools", CHAT, false, is_neutral_empty},
+    {"tools", CHAT, true, NULL}, /* these three by tools.c */
+    {"tool_choice", CHAT, true, NULL},
+    {"parallel_tool_calls", CHAT, true, NULL},
     {"functions", CHAT, false, is_neutral_empty},
-    {"tool_choice", CHAT, false, is_neutral_choice},
     {"function_call", CHAT, false, is_neutral_choice},
     {"modalities", CHAT, false, is_neutral_modalities},
     {"audio", CHAT, false, is_never_neutral},
@@ -180,7 +182,6 @@ static const struct field fields[] = {
     {"web_search_options", CHAT, false, is_never_neutral},
     {"moderation", CHAT, false, is_never_neutral},
     {"store", CHAT, false, is_neutral_false},
-    {"parallel_tool_calls", CHAT, false, NULL},
     {"prediction", CHAT, false, NULL}, /* a hint for speed; the answer is the same without */
     {"metadata", CHAT, false, NULL},
     {"user", BOTH, false, NULL},
@@ -435,23 +436,27 @@ static int take_stops(struct parse *p)
     return 0;
 }
 
+static int keep_grammar(struct parse *p, const struct buf *grammar, const char *what)
+{
+    char *copy;
+
+    if (p->common.ignore_eos)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "ignore_eos",
+                          "'ignore_eos' and %s exclude each other: it says where the answer ends",
+                          what);
+    copy = arena_strndup(p->arena, grammar->at, grammar->len);
+    if (!copy)
+        return no_memory(p);
+    p->common.grammar = (struct str){copy, grammar->len};
+    return 0;
+}
+
 static int take_form(struct parse *p)
 {
     CLEANUP(buf) struct buf grammar = {.limit_bytes = MESSAGE_GRAMMAR_BYTES_MAX};
     int rc = form_take(p->in, &grammar, &p->fault->what);
-    char *copy;
 
-    if (rc <= 0)
-        return rc;
-    if (p->common.ignore_eos)
-        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "ignore_eos",
-                          "'ignore_eos' and a form of the answer exclude each other: the form says "
-                          "where it ends");
-    copy = arena_strndup(p->arena, grammar.at, grammar.len);
-    if (!copy)
-        return no_memory(p);
-    p->common.grammar = (struct str){copy, grammar.len};
-    return 0;
+    return rc <= 0 ? rc : keep_grammar(p, &grammar, "a form of the answer");
 }
 
 /* A token id written as an object key: digits, nothing else. */
@@ -582,11 +587,11 @@ static int take_prompts(struct parse *p)
     return 0;
 }
 
-static int take_conversation(struct parse *p)
+static int keep_conversation(struct parse *p, const struct tools *tools)
 {
     struct openai_request *r = p->r;
     CLEANUP(buf) struct buf text = {.limit_bytes = FRAME_TO_ENGINE_MAX};
-    int rc = conversation_take(p->in, &text, &p->fault->what);
+    int rc = conversation_take(p->in, tools, &text, &p->fault->what);
     char *copy;
 
     if (rc < 0)
@@ -600,6 +605,47 @@ static int take_conversation(struct parse *p)
     r->prompts[0].text = (struct str){copy, text.len};
     r->prompt_count = 1;
     return 0;
+}
+
+/* What the answer must be, and how it is read. */
+static int prepare_calls(struct parse *p, struct tools *tools)
+{
+    CLEANUP(buf) struct buf grammar = {.limit_bytes = MESSAGE_GRAMMAR_BYTES_MAX};
+    struct message_generate *g = &p->common;
+    int rc;
+
+    if (g->grammar.len)
+        return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, "", "tools",
+                          "'tools' and a form of the answer exclude each other; with "
+                          "'tool_choice': 'none' there may be both");
+    rc = tools_put_grammar(tools, &grammar, &p->fault->what);
+    if (rc == 0 && grammar.len)
+        rc = keep_grammar(p, &grammar, "functions that may be called");
+    if (rc < 0)
+        return rc;
+    if (tools->unkept[0])
+        ignore(p, tools->unkept);
+    if (tools->format->is_mark && tools->choice == TOOLS_REQUIRED)
+        g->opening = str_of(tools->format->opening);
+    else if (tools->format->is_mark)
+        g->marks[g->mark_count++] = str_of(tools->format->opening);
+    p->r->calls = (struct toolcall_parser){.format = tools->format,
+                                           .names = tools->names,
+                                           .name_count = tools->count,
+                                           .calls_max = tools->calls_max,
+                                           .is_strict = tools->is_strict};
+    return 0;
+}
+
+static int take_conversation(struct parse *p)
+{
+    const struct toolcall_format *native = p->models->tool_format(p->models->owner, p->r->model);
+    struct tools tools;
+    int rc = tools_take(&tools, p->in, native, p->arena, &p->fault->what);
+
+    if (rc == 0 && tools.choice != TOOLS_NONE)
+        rc = prepare_calls(p, &tools);
+    return rc < 0 ? rc : keep_conversation(p, &tools);
 }
 
 /* --- the request ------------------------------------------------------------------------------ */
@@ -643,10 +689,11 @@ static int take_all(struct parse *p)
 }
 
 int openai_parse(struct openai_request *r, bool is_chat, struct str body,
-                 const struct json_limits *limits, struct arena *arena, struct openai_fault *fault)
+                 const struct json_limits *limits, const struct openai_models *models,
+                 struct arena *arena, struct openai_fault *fault)
 {
     struct openai_request made = {.is_chat = is_chat};
-    struct parse p = {.r = &made, .fault = fault, .arena = arena};
+    struct parse p = {.r = &made, .fault = fault, .models = models, .arena = arena};
     json_t *in = NULL;
     int rc;
 

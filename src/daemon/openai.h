@@ -9,6 +9,7 @@
 #define DAEMON_OPENAI_H
 
 #include "base/json.h"
+#include "daemon/toolcall.h"
 #include "net/message.h"
 
 #define OPENAI_CHOICES_MAX 128 /* prompts times n (or best_of): each is a sequence of its own */
@@ -20,7 +21,17 @@ struct openai_request {
     uint32_t n, best_of; /* best_of >= n sequences a prompt, the n best are returned */
     uint32_t prompt_count;
     struct message_generate *prompts; /* they differ only in the prompt; seed is set if has_seed */
-    char ignored[256];                /* "user, metadata" */
+    /* How calls are found in answers: all but hear and cookie.  format NULL: they are not. */
+    struct toolcall_parser calls;
+    char ignored[256]; /* "user, metadata" */
+};
+
+/* What a request must know of the model that it names. */
+struct openai_models {
+    /* In which form it calls functions; NULL: its template knows none, or there is no such model.
+     */
+    const struct toolcall_format *(*tool_format)(void *owner, struct str model);
+    void *owner;
 };
 
 /* What is told to the client. */
@@ -34,8 +45,10 @@ struct openai_fault {
 /* What an error of the code means over HTTP; the text in fault->what.err is the caller's. */
 void openai_fault_of(struct openai_fault *fault, int code);
 
-/* Everything in *r is in the arena.  Negative with the fault filled, if not. */
+/* models may be NULL if it is no chat.  Everything in *r is in the arena.  Negative with the fault
+ * filled, if not. */
 int openai_parse(struct openai_request *r, bool is_chat, struct str body,
-                 const struct json_limits *limits, struct arena *arena, struct openai_fault *fault);
+                 const struct json_limits *limits, const struct openai_models *models,
+                 struct arena *arena, struct openai_fault *fault);
 
 #endif

@@ -183,13 +183,45 @@ void reply_begin(struct buf *out, const struct reply_head *h)
     put_head(out, h, h->is_chat ? "chat.completion" : "text_completion");
 }
 
+static void put_calls(struct buf *out, const struct reply_choice *c)
+{
+    buf_puts(out, ",\"tool_calls\":[");
+    for (uint32_t i = 0; i < c->call_count; i++) {
+        buf_printf(out,
+                   "%s{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", i ? "," : "",
+                   c->calls[i].id);
+        json_put_string(out, c->calls[i].name);
+        buf_puts(out, ",\"arguments\":");
+        json_put_string(out, c->calls[i].arguments);
+        buf_puts(out, "}}");
+    }
+    buf_putc(out, ']');
+}
+
+static void put_message(struct buf *out, const struct reply_choice *c)
+{
+    buf_puts(out, "\"message\":{\"role\":\"assistant\",\"content\":");
+    if (c->call_count && c->text.len == 0)
+        buf_puts(out, "null");
+    else
+        json_put_string(out, c->text);
+    buf_puts(out, ",\"refusal\":null");
+    if (c->call_count)
+        put_calls(out, c);
+    buf_puts(out, "},");
+}
+
 void reply_put_choice(struct buf *out, const struct reply_head *h, const struct reply_choice *c,
                       bool is_first)
 {
     buf_printf(out, "%s{\"index\":%u,", is_first ? "" : ",", c->index);
-    buf_puts(out, h->is_chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
-    json_put_string(out, c->text);
-    buf_puts(out, h->is_chat ? ",\"refusal\":null}," : ",");
+    if (h->is_chat) {
+        put_message(out, c);
+    } else {
+        buf_puts(out, "\"text\":");
+        json_put_string(out, c->text);
+        buf_putc(out, ',');
+    }
     put_logprobs(out, h->is_chat, c->logprobs);
     put_finish(out, c->finish);
 }
@@ -239,6 +271,28 @@ void reply_event_text(struct buf *out, const struct reply_head *h, const struct 
     buf_putc(out, ',');
     put_logprobs(out, h->is_chat, c->logprobs);
     put_finish(out, c->finish);
+    buf_puts(out, "]}");
+    sse_end(out);
+}
+
+void reply_event_call(struct buf *out, const struct reply_head *h, const struct reply_choice *c,
+                      uint32_t number, const struct reply_call *piece)
+{
+    sse_begin(out);
+    put_head(out, h, chunk_object(h));
+    buf_printf(out, "{\"index\":%u,\"delta\":{\"tool_calls\":[{\"index\":%u,", c->index, number);
+    if (piece->id[0]) {
+        buf_printf(out, "\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", piece->id);
+        json_put_string(out, piece->name);
+        buf_putc(out, ',');
+    } else {
+        buf_puts(out, "\"function\":{");
+    }
+    buf_puts(out, "\"arguments\":");
+    json_put_string(out, piece->arguments);
+    buf_puts(out, "}}]},");
+    put_logprobs(out, h->is_chat, c->logprobs);
+    put_finish(out, NULL);
     buf_puts(out, "]}");
     sse_end(out);
 }

@@ -30,11 +30,20 @@ void reply_logprobs_clear(struct reply_logprobs *l);
 void reply_logprobs_add(struct reply_logprobs *l, bool is_chat, const struct message_text *t);
 bool reply_logprobs_bad(const struct reply_logprobs *l);
 
+#define REPLY_CALL_ID_BYTES 9 /* letters and digits: templates of Mistral take no other length */
+
+struct reply_call {
+    char id[REPLY_CALL_ID_BYTES + 1];
+    struct str name, arguments;
+};
+
 struct reply_choice {
     uint32_t index;
     struct str text;
     const struct reply_logprobs *logprobs; /* NULL: not wanted */
     const char *finish;                    /* NULL in a chunk: not the end */
+    const struct reply_call *calls;        /* of a whole answer */
+    uint32_t call_count;
 };
 
 struct reply_usage {
@@ -50,6 +59,9 @@ void reply_end(struct buf *out, const struct reply_usage *u);
 /* Events of a stream. */
 void reply_event_role(struct buf *out, const struct reply_head *h, uint32_t index);
 void reply_event_text(struct buf *out, const struct reply_head *h, const struct reply_choice *c);
+/* A piece of a call: with an id it begins there.  c: the index and logprobs alone. */
+void reply_event_call(struct buf *out, const struct reply_head *h, const struct reply_choice *c,
+                      uint32_t number, const struct reply_call *piece);
 void reply_event_usage(struct buf *out, const struct reply_head *h, const struct reply_usage *u);
 void reply_event_done(struct buf *out);
 void reply_event_error(struct buf *out, const struct openai_fault *fault);

@@ -243,8 +243,9 @@ static void on_ready(struct served *m, const struct message_ready *r)
     m->loaded_at = (int64_t)time(NULL);
     m->why[0] = '\0';
     m->stats = m->rate_from = (struct message_stats){.running = 0};
-    log_event(LOG_INFO, "model is ready model=%s pid=%d after_ms=%u", m->name, (int)m->pid,
-              (unsigned)((m->ready_ns - m->started_ns) / 1000000u));
+    log_event(LOG_INFO, "model is ready model=%s pid=%d after_ms=%u tools=%s", m->name, (int)m->pid,
+              (unsigned)((m->ready_ns - m->started_ns) / 1000000u),
+              m->ready.tool_format.len ? m->ready_text[6] : "described");
     resend(m);
 }
 

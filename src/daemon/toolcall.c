@@ -44,7 +44,7 @@ static void tell(struct toolcall_parser *p, enum toolcall_kind kind, struct str 
 static void tell_begin(struct toolcall_parser *p)
 {
     flush(p);
-    p->hear(p->cookie, TOOLCALL_BEGIN, p->calls, (struct str){p->object.name, p->object.name_len});
+    p->hear(p->cookie, TOOLCALL_BEGIN, p->calls, *p->object.offered);
     p->is_open = true;
 }
 
@@ -78,14 +78,14 @@ static int member_of(const struct toolcall_object *o)
                                                                    : OTHER;
 }
 
-static bool is_offered(const struct toolcall_parser *p)
+static const struct str *find_offered(const struct toolcall_parser *p)
 {
     struct str name = {p->object.name, p->object.name_len};
 
     for (uint32_t i = 0; i < p->name_count; i++)
         if (str_eq(name, p->names[i]))
-            return true;
-    return false;
+            return &p->names[i];
+    return NULL;
 }
 
 static int key_byte(struct toolcall_object *o, char c)
@@ -105,7 +105,7 @@ static int value_begins(struct toolcall_parser *p, char c)
     struct toolcall_object *o = &p->object;
 
     o->member = member_of(o);
-    if ((o->member == NAME && (c != '"' || o->has_name)) ||
+    if ((o->member == NAME && (c != '"' || o->offered)) ||
         (o->member == ARGUMENTS && (c != '{' || o->end || o->is_told)) || strchr(",:}]", c))
         return BROKEN;
     o->state = c == '"' ? STRING : c == '{' || c == '[' ? NESTED : SCALAR;
@@ -113,7 +113,7 @@ static int value_begins(struct toolcall_parser *p, char c)
     o->in_string = o->is_escaped = false;
     if (o->member != ARGUMENTS)
         return MORE;
-    if (p->is_strict && o->has_name) {
+    if (p->is_strict && o->offered) {
         tell_begin(p);
         tell(p, TOOLCALL_ARGUMENTS, (struct str){&c, 1});
         o->is_told = true;
@@ -129,8 +129,8 @@ static int string_byte(struct toolcall_parser *p, char c)
     if (!o->is_escaped && c == '"') {
         o->state = COMMA_OR_END;
         if (o->member == NAME)
-            o->has_name = is_offered(p);
-        return o->member == NAME && !o->has_name ? BROKEN : MORE;
+            o->offered = find_offered(p);
+        return o->member == NAME && !o->offered ? BROKEN : MORE;
     }
     o->is_escaped = !o->is_escaped && c == '\\';
     if (o->member != NAME)
@@ -265,7 +265,7 @@ static bool tell_call(struct toolcall_parser *p)
     struct str arguments = STR("{}");
     json_t *parsed = NULL;
 
-    if (!o->has_name || p->held.bad)
+    if (!o->offered || p->held.bad)
         return false;
     if (o->end)
         arguments = (struct str){p->held.at + o->begin, o->end - o->begin};

@@ -41,7 +41,7 @@ const struct toolcall_format *toolcall_format_generic(void);
 
 enum toolcall_kind {
     TOOLCALL_TEXT,      /* no call: content */
-    TOOLCALL_BEGIN,     /* a call begins; text: the function's name */
+    TOOLCALL_BEGIN,     /* a call begins; text: the function's name, one of the caller's */
     TOOLCALL_ARGUMENTS, /* a piece of its arguments */
 };
 
@@ -74,7 +74,8 @@ struct toolcall_parser {
         size_t key_len, name_len;
         int member;        /* which the value is of */
         size_t begin, end; /* of the arguments, in held; end 0: not yet */
-        bool is_told, has_name;
+        bool is_told;
+        const struct str *offered; /* the function of that name; NULL: none yet */
     } object;
 };
 

@@ -3,6 +3,7 @@
  * an engine accepts, because its frame can be read again. */
 #include "daemon/openai.h"
 #include "daemon/reply.h"
+#include "infer/grammar.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,8 +32,26 @@ static void send_and_parse(const struct message_generate *g)
     buf_fini(&out);
 }
 
+static const struct toolcall_format *tool_format(void *owner, struct str model)
+{
+    (void)owner;
+    return toolcall_format_of(model); /* the request says which */
+}
+
+/* Grammars that we write are grammars. */
+static void check_grammar(struct str text)
+{
+    struct llmos_error err = {0};
+    struct grammar *g = NULL;
+
+    if (text.len && grammar_compile(&g, text, &err) == LLMOS_EFORMAT)
+        abort();
+    grammar_destroy(g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const struct openai_models models = {tool_format, NULL};
     static const struct json_limits limits = {1 << 16, 16, 2000};
     struct openai_request r;
     struct openai_fault fault;
@@ -44,7 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     arena_init(&arena, 8 << 20);
     if (openai_parse(&r, data[0] & 1, (struct str){(const char *)data + 1, size - 1}, &limits,
-                     &arena, &fault) == 0) {
+                     &models, &arena, &fault) == 0) {
+        if (r.calls.format)
+            check_grammar(r.prompts[0].grammar);
         if (r.prompt_count < 1 || r.n < 1 || r.best_of < r.n ||
             r.prompt_count * r.best_of > OPENAI_CHOICES_MAX)
             abort();

@@ -3,19 +3,30 @@
 #include "daemon/openai.h"
 
 #include "base/mem.h"
+#include "infer/matcher.h"
 #include "test.h"
 
 static struct arena arena;
 static struct openai_request r;
 static struct openai_fault fault;
 
+static const char *template_form = "hermes"; /* what the model's template shows */
+
+static const struct toolcall_format *tool_format(void *owner, struct str model)
+{
+    (void)owner;
+    (void)model;
+    return toolcall_format_of(str_of(template_form));
+}
+
 static int parse(bool is_chat, const char *body)
 {
     static const struct json_limits limits = {1 << 20, 16, 10000};
+    static const struct openai_models models = {tool_format, NULL};
 
     arena_fini(&arena);
     arena_init(&arena, 1 << 20);
-    return openai_parse(&r, is_chat, str_of(body), &limits, &arena, &fault);
+    return openai_parse(&r, is_chat, str_of(body), &limits, &models, &arena, &fault);
 }
 
 #define TEXT(rest) parse(false, "{\"model\":\"m\",\"prompt\":\"p\"" rest "}")
@@ -160,6 +171,187 @@ TEST(openai_says_what_is_wrong_with_a_message)
     CHECK_INT(CHAT(",\"chat_template_kwargs\":[]"), LLMOS_EINVAL);
 }
 
+#define F_X                                                                                    \
+    "{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\"," \
+    "\"properties\":{\"x\":{\"type\":\"integer\"}},\"required\":[\"x\"]}}}"
+#define G_NOTHING "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"
+#define TOOLS     ",\"tools\":[" F_X "," G_NOTHING "]"
+
+/* Whether an answer may be that text. */
+static bool allows(const char *text)
+{
+    const struct str grammar = r.prompts[0].grammar;
+    static char bytes[256];
+    struct str pieces[256];
+    bool ends[256] = {false}, fits = true;
+    struct tokentrie *trie = NULL;
+    struct matcher *m = NULL;
+    struct grammar *g = NULL;
+    struct llmos_error err;
+
+    for (int i = 0; i < 256; i++) {
+        bytes[i] = (char)i;
+        pieces[i] = (struct str){&bytes[i], 1};
+    }
+    if (grammar_compile(&g, grammar, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    CHECK_INT(tokentrie_of(&trie, pieces, ends, 256, NULL), 0);
+    CHECK_INT(matcher_create(&m, g, trie, NULL), 0);
+    matcher_reset(m, false);
+    for (const char *c = text; *c && fits; c++)
+        fits = matcher_accept_byte(m, (uint8_t)*c);
+    fits &= matcher_may_end(m);
+    matcher_destroy(m);
+    tokentrie_destroy(trie);
+    return fits;
+}
+
+TEST(openai_holds_calls_that_are_required_to_their_schemas)
+{
+    template_form = "hermes";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(r.calls.is_strict && r.calls.name_count == 2 && r.calls.calls_max > 1);
+    CHECK(allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"));
+    CHECK(allows("<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>\n"
+                 "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": -20}}\n</tool_call>"));
+    CHECK(!allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"));
+    CHECK(!allows("<tool_call>\n{\"name\": \"h\", \"arguments\": {}}\n</tool_call>"));
+    CHECK(!allows("No.") && !allows(""));
+    CHECK_INT(CHAT(TOOLS ",\"parallel_tool_calls\":false,\"tool_choice\":{\"type\":\"function\","
+                         "\"function\":{\"name\":\"g\"}}"),
+              0);
+    CHECK_INT(r.calls.calls_max, 1);
+    CHECK(allows("<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>"));
+    CHECK(!allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"));
+    CHECK(!allows("<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>\n"
+                  "<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>"));
+    template_form = "mistral";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(str_is(r.prompts[0].opening, "[TOOL_CALLS]"));
+    CHECK(allows("[{\"name\": \"f\", \"arguments\": {\"x\": 1}}, {\"name\": \"g\", \"arguments\": "
+                 "{}}]"));
+    CHECK(allows(" [{\"name\": \"g\", \"arguments\": {}}]") && !allows("[]"));
+    template_form = "llama3";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("{\"name\": \"f\", \"parameters\": {\"x\": 1}}"));
+    CHECK(!allows("{\"name\": \"f\", \"parameters\": {\"x\": \"1\"}}"));
+}
+
+TEST(openai_lets_a_model_choose_and_holds_the_calls_it_makes)
+{
+    template_form = "hermes";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.calls.is_strict);
+    CHECK(allows("") && allows("Hello!\n") && allows("a < b <tool <tool_call <<"));
+    CHECK(allows("<t<tool_<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>\n"));
+    CHECK(
+        allows("I see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"));
+    CHECK(!allows("<tool_call>") && !allows("a <tool_call>\nf(x)\n</tool_call>"));
+    CHECK(!allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"));
+    template_form = "llama3";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(!r.calls.is_strict && r.calls.calls_max == 1);
+    CHECK(allows("") && allows("{\"a\": 1}") && allows("{\"name") &&
+          allows("Hello {\"name\": \"x"));
+    CHECK(allows("{\"name\": \"f\", \"parameters\": {\"x\": 1}}"));
+    CHECK(!allows("{\"name\": \"f\", \"parameters\": {}}"));
+    template_form = "mistral";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.prompts[0].grammar.len == 0 && !r.calls.is_strict);
+    CHECK(r.prompts[0].mark_count == 1 && str_is(r.prompts[0].marks[0], "[TOOL_CALLS]"));
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"none\""), 0);
+    CHECK(!r.calls.format && r.prompts[0].grammar.len == 0 && r.prompts[0].mark_count == 0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}]}");
+}
+
+TEST(openai_gives_tools_to_templates_that_know_them_and_describes_them_to_others)
+{
+    template_form = "hermes";
+    CHECK_INT(CHAT(",\"tools\":[" G_NOTHING "]"), 0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}], \"tools\": [{\"type\": "
+         "\"function\", \"function\": {\"name\": \"g\"}}]}");
+    template_form = "";
+    CHECK_INT(parse(true, ASKED
+                    "{\"role\":\"assistant\",\"content\":\"So:\",\"tool_calls\":[{\"id\":\"1\","
+                    "\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]},"
+                    "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"7\"},"
+                    "{\"role\":\"tool\",\"tool_call_id\":\"2\",\"content\":\"8\"}],"
+                    "\"tools\":[" G_NOTHING "]}"),
+              0);
+    CHECK(!r.calls.is_strict && r.prompts[0].grammar.len == 0);
+    CHECK_STR(r.calls.format->name, "hermes");
+    CHECK_CONTAINS(r.prompts[0].text.at,
+                   "{\"role\": \"user\", \"content\": \"You can call functions.");
+    CHECK_CONTAINS(r.prompts[0].text.at, "\\n{\\\"name\\\": \\\"g\\\"}\\n");
+    CHECK_CONTAINS(r.prompts[0].text.at, "in words.\\n\\nw?\"},");
+    CHECK_CONTAINS(
+        r.prompts[0].text.at,
+        "{\"role\": \"assistant\", \"content\": \"So:\\n<tool_call>\\n{\\\"name\\\": "
+        "\\\"g\\\", \\\"arguments\\\": {}}\\n</tool_call>\"},\n{\"role\": \"user\", "
+        "\"content\": "
+        "\"<tool_response>\\n7\\n</tool_response>\\n<tool_response>\\n8\\n</tool_response>\"}]}");
+    CHECK_INT(parse(true,
+                    "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"Be.\"},"
+                    "{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[" G_NOTHING "]}"),
+              0);
+    CHECK_CONTAINS(r.prompts[0].text.at, "\"system\", \"content\": \"Be.\\n\\nYou can call");
+    CHECK_CONTAINS(r.prompts[0].text.at, "{\"role\": \"user\", \"content\": \"x\"}]}");
+}
+
+TEST(openai_says_what_is_wrong_with_tools)
+{
+    static const struct {
+        const char *tools, *param, *why;
+    } bad[] = {
+        {"{}", "tools", "an array of at most 128"},
+        {"[1]", "tools[0].type", "must be 'function'"},
+        {"[{\"type\":\"web_search\"}]", "tools[0].type", "must be 'function'"},
+        {"[{\"type\":\"function\"}]", "tools[0].function", "must be an object"},
+        {"[{\"type\":\"function\",\"function\":{}}]", "tools[0].function.name", "1 to 64 letters"},
+        {"[{\"type\":\"function\",\"function\":{\"name\":\"a\\\"b\"}}]", "tools[0].function.name",
+         "1 to 64 letters"},
+        {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":[]}}]",
+         "tools[0].function.parameters", "must be a JSON schema"},
+        {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
+         "\"string\"}}}]",
+         "tools[0].function.parameters", "of type 'object'"},
+        {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"params\":{}}}]",
+         "tools[0].function.params", "is not known"},
+        {"[" G_NOTHING "," G_NOTHING "]", "tools[1].function.name", "comes twice"},
+        {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":true,\"parameters\":{"
+         "\"not\":{}}}}]",
+         "tools[0].function.parameters", "keyword 'not'"},
+    };
+    static const char odd[] = ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+                              "\"parameters\":{\"not\":{}}}}]";
+    char body[1024];
+
+    template_form = "hermes";
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(body, sizeof(body), ASKED "{\"role\":\"user\",\"content\":\"\"}],\"tools\":%s}",
+                 bad[i].tools);
+        CHECK(parse(true, body) < 0 && fault.status == 400);
+        CHECK_STR(fault.what.param, bad[i].param);
+        CHECK_CONTAINS(fault.what.err.text, bad[i].why);
+    }
+    snprintf(body, sizeof(body), ASKED "{\"role\":\"user\",\"content\":\"\"}]%s}", odd);
+    CHECK_INT(parse(true, body), 0); /* the model may choose, and nobody said strict */
+    CHECK_STR(r.ignored, "tools[0].function.parameters");
+    CHECK(allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"y\": []}}\n</tool_call>"));
+    snprintf(body, sizeof(body), ASKED "{\"role\":\"user\",\"content\":\"\"}]%s%s", odd,
+             ",\"tool_choice\":\"required\"}");
+    CHECK_INT(parse(true, body), LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(fault.what.err.text, "keyword 'not'");
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"h\"}}"),
+              LLMOS_EINVAL);
+    CHECK_CONTAINS(fault.what.err.text, "not among the tools");
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"some\""), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(TOOLS ",\"guided_choice\":[\"a\"]"), LLMOS_EUNSUPPORTED);
+    CHECK_CONTAINS(fault.what.err.text, "exclude each other");
+    CHECK_INT(CHAT(TOOLS ",\"guided_choice\":[\"a\"],\"tool_choice\":\"none\""), 0);
+    CHECK_INT(CHAT(TOOLS ",\"ignore_eos\":true"), LLMOS_EINVAL);
+}
+
 TEST(openai_takes_prompts_in_four_forms)
 {
     CHECK_INT(parse(false, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}"), 0);
@@ -179,14 +371,14 @@ TEST(openai_takes_prompts_in_four_forms)
 
 TEST(openai_fails_closed)
 {
-    CHECK_INT(CHAT(",\"tools\":[{}]"), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"functions\":[{}]"), LLMOS_EUNSUPPORTED);
     CHECK_INT(fault.status, 400);
     CHECK_STR(fault.code, "unsupported_parameter");
-    CHECK_STR(fault.what.param, "tools");
+    CHECK_STR(fault.what.param, "functions");
     CHECK_INT(CHAT(",\"response_format\":{\"type\":\"xml\"}"), LLMOS_EUNSUPPORTED);
     CHECK_INT(CHAT(",\"response_format\":{\"type\":\"text\"}"), 0);
     CHECK_INT(CHAT(",\"tools\":[],\"tool_choice\":\"auto\",\"modalities\":[\"text\"]"), 0);
-    CHECK_INT(CHAT(",\"tool_choice\":\"required\""), LLMOS_EUNSUPPORTED);
+    CHECK_INT(CHAT(",\"tool_choice\":\"required\""), LLMOS_EINVAL);
     CHECK_INT(CHAT(",\"store\":true"), LLMOS_EUNSUPPORTED);
     CHECK_INT(CHAT(",\"user\":\"u\",\"metadata\":{}"), 0);
     CHECK_STR(r.ignored, "user, metadata");
@@ -311,6 +503,12 @@ TEST(openai_survives_every_failed_allocation)
         int rc = parse(false, "{\"model\":\"m\",\"prompt\":[[1,2],[3]]}");
 
         CHECK(rc == 0 || rc == LLMOS_ENOMEM);
+    }
+    EVERY_ALLOCATION_FAILS
+    {
+        int rc = CHAT(TOOLS ",\"tool_choice\":\"required\"");
+
+        CHECK(rc == 0 || (rc == LLMOS_ENOMEM && fault.status == 503));
     }
     arena_fini(&arena);
 }
