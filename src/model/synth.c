@@ -153,9 +153,12 @@ static void write_vocabulary(struct ggufwrite *w, const struct synth_options *o)
     ggufwrite_bool(w, "tokenizer.ggml.add_bos_token", true);
     ggufwrite_bool(w, "tokenizer.ggml.add_eos_token", false);
     if (o->chatml)
-        ggufwrite_str(w, "tokenizer.chat_template",
-                      STR("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-                          "<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\\n' }}"));
+        ggufwrite_str(
+            w, "tokenizer.chat_template",
+            str_of(o->chat_template
+                       ? o->chat_template
+                       : "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+                         "<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\\n' }}"));
 }
 
 static void write_keys(struct ggufwrite *w, const struct synth_options *o)

@@ -39,6 +39,8 @@
  *     too-many-tokens      goes on behind max_tokens, without end
  *     bad-utf8             texts that are no UTF-8
  *     escapes              texts that would control a terminal
+ *     say-call             texts in which a function is called, and then another
+ *     say-half-call        the same, and the second call has no end
  *     nan-logprob          a log-probability that is not a number
  *     done-twice           a second DONE for each request
  *     silent               takes requests and never answers
@@ -388,6 +390,9 @@ static void listen_to(int timeout_ms)
 static bool say_token(struct request *r)
 {
     static const char *const words[] = {"one ", "two ", "three ", "four ", "five "};
+    static const char *const calls[] = {
+        "I see.\n<tool_", "call>\n{\"name\": \"f\", \"argum",
+        "ents\": {\"x\": ", "1}}\n</tool_call><tool_call>{\"name\": \"g\"", "}</tool_call>"};
     long sent = r->sent;
 
     if (mode("die-after-tokens") == sent)
@@ -398,15 +403,17 @@ static bool say_token(struct request *r)
         return false;
     pause_ms(mode("slow-tokens"));
     if (r->sent >= r->wanted && mode("too-many-tokens") < 0) {
-        say_done(r, FINISH_LENGTH);
+        say_done(r, mode("say-call") >= 0 ? FINISH_STOP : FINISH_LENGTH);
         if (mode("done-twice") >= 0)
             say_done(r, FINISH_LENGTH);
         return true;
     }
     say_text(r->id,
-             mode("bad-utf8") >= 0  ? "\xff\xc3(\xe2\x82"
-             : mode("escapes") >= 0 ? "\033[31mred\033]0;title\007\xc2\x9b\r"
-                                    : words[r->sent % 5],
+             mode("bad-utf8") >= 0        ? "\xff\xc3(\xe2\x82"
+             : mode("escapes") >= 0       ? "\033[31mred\033]0;title\007\xc2\x9b\r"
+             : mode("say-call") >= 0      ? calls[r->sent % 5]
+             : mode("say-half-call") >= 0 ? calls[r->sent % 4]
+                                          : words[r->sent % 5],
              1, r->want_logprob);
     r->sent++;
     return false;

@@ -151,7 +151,7 @@ static int host_dial(void)
     return fd;
 }
 
-static int host_dial_local(void)
+UNUSED static int host_dial_local(void)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -238,7 +238,7 @@ static double figure(const char *name)
     return at ? atof(at + strlen(line)) : -1;
 }
 
-static bool figure_becomes(const char *name, double wanted, double seconds)
+UNUSED static bool figure_becomes(const char *name, double wanted, double seconds)
 {
     uint64_t begun = clock_ns();
 
