@@ -155,6 +155,38 @@ test('an answer has the form that was asked for', async () => {
     check(/^400 .*rule 'x' is not defined/.test(await refusal({ grammar: 'root ::= x' })), 'a grammar is not refused');
 });
 
+test('functions are called and answered', async () => {
+    const parameters = { type: 'object', properties: { city: { enum: ['Rome', 'Oslo'] }, days: { type: 'integer', minimum: 1, maximum: 9 } },
+                         required: ['city', 'days'], additionalProperties: false };
+    const tools = [{ type: 'function', function: { name: 'weather', description: 'of a city', strict: true, parameters } }];
+    const common = { model, messages, tools, tool_choice: 'required', parallel_tool_calls: false, max_tokens: 600, seed: 5 };
+    const checkCall = (choice) => {
+        const [call, ...more] = choice.message.tool_calls;
+        const said = JSON.parse(call.function.arguments);
+        check(more.length === 0 && call.type === 'function' && call.function.name === 'weather' && call.id, JSON.stringify(call));
+        check(['Rome', 'Oslo'].includes(said.city) && said.days >= 1 && said.days <= 9, call.function.arguments);
+        check(choice.finish_reason === 'tool_calls' && choice.message.content === null, JSON.stringify(choice));
+        return call;
+    };
+    const whole = await raw('/v1/chat/completions', common);
+    conforms('CreateChatCompletionResponse', JSON.parse(whole.text));
+    const call = checkCall(JSON.parse(whole.text).choices[0]);
+    events((await raw('/v1/chat/completions', { ...common, stream: true, logprobs: true })).text)
+        .forEach((c) => conforms('CreateChatCompletionStreamResponse', c));
+    /* The client's own way to put a stream together. */
+    const streamed = checkCall((await client.chat.completions.stream(common).finalChatCompletion()).choices[0]);
+    check(streamed.function.arguments === call.function.arguments, 'a stream calls otherwise');
+    /* Its own way to call functions, once for a named one; and a conversation in which that has happened. */
+    const called = [];
+    await client.chat.completions.runTools({ ...common, tool_choice: { type: 'function', function: { name: 'weather' } },
+        tools: [{ type: 'function', function: { ...tools[0].function, function: (a) => { called.push(a.city); return 'sun'; }, parse: JSON.parse } }] }).done();
+    check(called.length === 1 && ['Rome', 'Oslo'].includes(called[0]), `called for ${called}`);
+    const { tool_choice, ...free } = common;
+    const words = await client.chat.completions.create({ ...free, max_tokens: 4, messages: [...messages,
+        { role: 'assistant', content: null, tool_calls: [call] }, { role: 'tool', tool_call_id: call.id, content: 'rain' }] });
+    check(words.choices[0].finish_reason === 'length' && words.usage.prompt_tokens > 100, JSON.stringify(words));
+});
+
 test('errors are typed', async () => {
     const fails = async (body, type, code) => {
         try {
@@ -169,8 +201,7 @@ test('errors are typed', async () => {
     await fails({ model: 'no-such-model', messages }, OpenAI.NotFoundError, 'model_not_found');
     await fails({ model, messages: [] }, OpenAI.BadRequestError);
     await fails({ model, messages, temperature: 3 }, OpenAI.BadRequestError);
-    await fails({ model, messages, tools: [{ type: 'function', function: { name: 'f' } }] }, OpenAI.BadRequestError,
-                'unsupported_parameter');
+    await fails({ model, messages, functions: [{ name: 'f' }] }, OpenAI.BadRequestError, 'unsupported_parameter');
     await fails({ model, messages: [{ role: 'user', content: 'long '.repeat(20000) }] }, OpenAI.BadRequestError,
                 'context_length_exceeded');
     for (const [path, body] of [['/v1/chat/completions', {}], ['/nothing', {}], ['/v1/models/none', undefined],
