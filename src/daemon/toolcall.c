@@ -25,12 +25,18 @@ const struct toolcall_format *toolcall_format_generic(void)
 
 /* --- what is told --- */
 
+/* Empty again; that memory failed is not forgotten. */
+static void clear(struct toolcall_parser *p, struct buf *b)
+{
+    p->is_bad |= b->bad;
+    buf_clear(b);
+}
+
 static void flush(struct toolcall_parser *p)
 {
     if (p->told.len && !p->told.bad)
-        p->hear(p->cookie, p->told_kind, p->calls, buf_str(&p->told));
-    if (!p->told.bad)
-        buf_clear(&p->told);
+        p->hear(p->cookie, p->told_kind, p->calls ? p->calls - 1 : 0, buf_str(&p->told));
+    clear(p, &p->told);
 }
 
 static void tell(struct toolcall_parser *p, enum toolcall_kind kind, struct str text)
@@ -44,7 +50,7 @@ static void tell(struct toolcall_parser *p, enum toolcall_kind kind, struct str 
 static void tell_begin(struct toolcall_parser *p)
 {
     flush(p);
-    p->hear(p->cookie, TOOLCALL_BEGIN, p->calls, *p->object.offered);
+    p->hear(p->cookie, TOOLCALL_BEGIN, p->calls++, *p->object.offered);
     p->is_open = true;
 }
 
@@ -59,8 +65,7 @@ static void tell_held(struct toolcall_parser *p)
     for (size_t i = 0; i < p->held.len && !p->has_begun; i++)
         p->has_begun = !is_blank(p->held.at[i]);
     tell(p, TOOLCALL_TEXT, buf_str(&p->held));
-    if (!p->held.bad)
-        buf_clear(&p->held);
+    clear(p, &p->held);
 }
 
 /* --- the object of a call, byte by byte --- */
@@ -213,11 +218,14 @@ static void begin_object(struct toolcall_parser *p)
 
 static void give_up(struct toolcall_parser *p)
 {
-    if (!p->object.is_told || p->state != OBJECT)
+    bool is_told = p->state == OBJECT && p->object.is_told;
+
+    if (!is_told)
         tell_held(p);
+    clear(p, &p->held);
     p->is_open = false;
-    p->state = TEXT;
     p->matched = 0;
+    p->state = is_told && p->calls == p->calls_max ? OVER : TEXT;
 }
 
 static void text_byte(struct toolcall_parser *p, char c)
@@ -264,12 +272,15 @@ static bool tell_call(struct toolcall_parser *p)
     static const struct json_limits limits = JSON_LIMITS_INIT;
     struct str arguments = STR("{}");
     json_t *parsed = NULL;
+    int rc;
 
     if (!o->offered || p->held.bad)
         return false;
     if (o->end)
         arguments = (struct str){p->held.at + o->begin, o->end - o->begin};
-    if (json_parse(&parsed, arguments, &limits, NULL) < 0)
+    rc = json_parse(&parsed, arguments, &limits, NULL);
+    p->is_bad |= rc == LLMOS_ENOMEM;
+    if (rc < 0)
         return false;
     json_decref(parsed);
     tell_begin(p);
@@ -291,10 +302,10 @@ static void in_object_byte(struct toolcall_parser *p, char c)
         return;
     }
     flush(p);
-    buf_clear(&p->held);
+    clear(p, &p->held);
     p->is_open = false;
     p->matched = 0;
-    p->state = ++p->calls == p->calls_max ? OVER : AFTER;
+    p->state = p->calls == p->calls_max ? OVER : AFTER;
 }
 
 static void after_byte(struct toolcall_parser *p, char c)
@@ -305,7 +316,7 @@ static void after_byte(struct toolcall_parser *p, char c)
     if (c && closing[p->matched] == c) {
         buf_putc(&p->held, c);
         if (!closing[++p->matched]) {
-            buf_clear(&p->held);
+            clear(p, &p->held);
             p->matched = 0;
             p->state = TEXT;
         }
@@ -322,7 +333,7 @@ static void after_byte(struct toolcall_parser *p, char c)
     p->matched = 0;
     p->state = TEXT;
     if (p->format->is_array && c == ']') {
-        buf_clear(&p->held);
+        clear(p, &p->held);
         return;
     }
     p->held.len -= half; /* what looked like the closing is looked at as text */
@@ -348,7 +359,7 @@ void toolcall_reset(struct toolcall_parser *p)
     buf_clear(&p->held);
     buf_clear(&p->told);
     p->state = TEXT;
-    p->has_begun = p->is_open = false;
+    p->has_begun = p->is_open = p->is_bad = false;
     p->matched = p->calls = 0;
 }
 
@@ -381,5 +392,5 @@ void toolcall_end(struct toolcall_parser *p)
 
 bool toolcall_is_good(const struct toolcall_parser *p)
 {
-    return !p->held.bad && !p->told.bad;
+    return !p->is_bad && !p->held.bad && !p->told.bad;
 }

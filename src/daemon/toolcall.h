@@ -45,7 +45,8 @@ enum toolcall_kind {
     TOOLCALL_ARGUMENTS, /* a piece of its arguments */
 };
 
-/* index: of the call, from 0.  The text is valid during the call. */
+/* index: of the call, from 0; of text it says nothing.  No more calls begin than calls_max,
+ * whatever is said.  The text is valid during the call. */
 typedef void toolcall_hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct str text);
 
 struct toolcall_parser {
@@ -64,8 +65,9 @@ struct toolcall_parser {
     struct buf told; /* of one kind, not handed out yet */
     enum toolcall_kind told_kind;
     size_t matched; /* bytes of the opening or closing */
-    uint32_t calls; /* told */
+    uint32_t calls; /* begun */
     bool is_open;   /* the last one has not ended */
+    bool is_bad;    /* memory failed */
     struct toolcall_object {
         int state;
         unsigned depth; /* within a value */

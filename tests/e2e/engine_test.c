@@ -663,6 +663,51 @@ TEST(engine_bans_and_forces_tokens_by_bias)
     worker_destroy(w);
 }
 
+TEST(engine_sends_control_tokens_that_are_asked_for)
+{
+    __typeof__(*((struct message_generate *)0)->bias) bias[] = {{1, 100}}; /* <s> ends nothing */
+    struct worker *w = start_engine(synth_model(), NULL);
+    struct message m = generate_request(1, "Once", 3);
+    struct answer a = {0};
+
+    m.generate.bias = bias;
+    m.generate.bias_count = 1;
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_INT(a.text.len, 0);
+    CHECK_INT(a.done.completion_tokens, 3);
+    m.id = 2;
+    m.generate.marks[0] = STR("<unk>");
+    m.generate.marks[1] = STR("<s>");
+    m.generate.mark_count = 2;
+    ask(w, &m, &a);
+    check_ok(&a);
+    CHECK_STR(buf_str(&a.text).at, "<s><s><s>");
+    buf_fini(&a.text);
+    worker_destroy(w);
+}
+
+TEST(engine_begins_an_answer_with_its_opening)
+{
+    static const char *const openings[] = {"", "</s> Well", "</t> Well"};
+    struct worker *w = start_engine(synth_model(), NULL);
+    uint32_t tokens[3];
+
+    for (int i = 0; i < 3; i++) {
+        struct message m = generate_request(1, "[{\"role\":\"user\",\"content\":\"Hi\"}]", 3);
+        struct answer a = {0};
+
+        m.generate.prompt_kind = PROMPT_CHAT;
+        m.generate.opening = str_of(openings[i]);
+        ask(w, &m, &a);
+        check_ok(&a);
+        tokens[i] = a.done.prompt_tokens;
+        buf_fini(&a.text);
+    }
+    CHECK(tokens[0] < tokens[1] && tokens[1] < tokens[2]); /* </s> is one token */
+    worker_destroy(w);
+}
+
 TEST(engine_answers_as_much_as_fits_when_no_length_is_given)
 {
     struct message_setup setup = {.context_tokens = 32};

@@ -163,7 +163,7 @@ TEST(http_names_the_field_that_is_wrong)
          "url\"}]}]}",
          "messages[0].content", 400, "unsupported_parameter"},
         {CHATS, CHAT("good", ",\"temprature\":1"), "did you mean 'temperature'?", 400, ""},
-        {CHATS, CHAT("good", ",\"tools\":[{\"type\":\"function\"}]"), "\"param\":\"tools\"", 400,
+        {CHATS, CHAT("good", ",\"tools\":[{\"type\":\"web\"}]"), "\"param\":\"tools[0].type\"", 400,
          "unsupported_parameter"},
         {CHATS, CHAT("good", ",\"response_format\":{\"type\":\"xml\"}"), "response_format.type",
          400, "unsupported_parameter"},

@@ -140,6 +140,21 @@ TEST(toolcall_hears_no_more_than_it_may)
     toolcall_fini(&p);
 }
 
+TEST(toolcall_counts_a_call_that_breaks_off_under_a_grammar)
+{
+    struct toolcall_parser p = parser_of("llama3", true);
+
+    p.calls_max = 1;
+    buf_fini(&heard);
+    buf_init(&heard, 1 << 20);
+    in_call = false;
+    toolcall_put(&p, STR("{\"name\": \"f\", \"parameters\": {}x <|python_tag|>{\"name\": \"f\"}"));
+    toolcall_end(&p);
+    CHECK_INT(p.calls, 1);
+    CHECK_STR(heard.at, "{f|{}");
+    toolcall_fini(&p);
+}
+
 TEST(toolcall_holds_no_more_than_its_limit)
 {
     struct toolcall_parser p = parser_of("hermes", false);
@@ -172,8 +187,11 @@ TEST(toolcall_survives_every_failed_allocation)
         struct toolcall_parser p = parser_of("hermes", false);
 
         buf_clear(&heard);
+        in_call = false;
         toolcall_put(&p, str_of(cases[2].text));
         toolcall_end(&p);
+        if (toolcall_is_good(&p) && !heard.bad)
+            CHECK_INT(heard.len, strlen(cases[2].told) - 1); /* the last brace is ours */
         toolcall_fini(&p);
     }
     buf_fini(&heard);
