@@ -17,15 +17,15 @@ struct synth_options {
     uint32_t layers, width, heads, heads_kv, hidden, vocabulary, context;
     enum dtype type; /* of the matrices; norms are f32 */
     uint64_t seed;
-    bool tied_output;          /* no output.weight */
-    bool no_bytes;             /* leaves the 256 byte tokens out: for very small files */
-    bool chatml;               /* adds the marks of ChatML and a template that names them */
-    const char *chat_template; /* that template; NULL: a simple one */
-    bool k_mix; /* q4_K with more bits where llama.cpp's quantiser spends them: "q4_k_m" */
+    bool tied_output; /* no output.weight */
+    bool no_bytes;    /* leaves the 256 byte tokens out: for very small files */
+    bool chatml;      /* adds the marks of ChatML and a template that names them */
+    bool k_mix;       /* q4_K with more bits where llama.cpp's quantiser spends them: "q4_k_m" */
     /* Called now and then with the bytes of tensors written so far and of all; false: no more is
      * wanted (LLMOS_ECANCELED).  NULL: not. */
     bool (*progress)(void *cookie, uint64_t done, uint64_t total);
     void *cookie;
+    const char *chat_template; /* with chatml; NULL: a simple one */
 };
 
 /* What a shape says of layers, sizes and tied output; f32 and seed 1.  Shapes: "tiny" (a test),
