@@ -13,8 +13,8 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define ARENA_FACTOR   3          /* strings once, arrays of slices, some air */
-#define ARENA_LEAST    (2u << 20) /* 128 sequences with room to spare, and a grammar */
+#define ARENA_FACTOR   8          /* strings once, a control character as six; slices, some air */
+#define ARENA_LEAST    (4u << 20) /* 128 sequences with 128 calls each, and a grammar */
 #define EVENT_MAX      (8u << 20) /* a frame of 1 MiB, all of it escaped */
 #define MEMORY_SECONDS 5          /* after which a client may try again */
 

@@ -324,8 +324,8 @@ TEST(tools_that_are_hostile_are_refused_with_a_sentence)
                    "%s{\"type\":\"function\",\"function\":{\"name\":\"f%d\",\"parameters\":{"
                    "\"properties\":{\"a\":{\"type\":\"string\",\"minLength\":60000}}}}}",
                    i ? "," : "", i);
-    buf_puts(&body, "],\"tool_choice\":\"required\"}");
-    CHECK(post(CHATS, body.at)->status == 200 || got.status == 400); /* the engine judges the sum */
+    buf_puts(&body, "],\"tool_choice\":\"required\",\"n\":128}");
+    CHECK_INT(post(CHATS, body.at)->status, 200); /* an engine would judge the sum */
     buf_clear(&body);
     buf_printf(&body, "%s{\"type\":\"function\",\"function\":{\"name\":\"\\\"} root ::= \\\"\"}}]}",
                begin);
