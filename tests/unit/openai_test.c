@@ -319,11 +319,11 @@ TEST(openai_says_what_is_wrong_with_tools)
          "tools[0].function.params", "is not known"},
         {"[" G_NOTHING "," G_NOTHING "]", "tools[1].function.name", "comes twice"},
         {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":true,\"parameters\":{"
-         "\"not\":{}}}}]",
-         "tools[0].function.parameters", "keyword 'not'"},
+         "\"nullable\":true}}}]",
+         "tools[0].function.parameters", "keyword 'nullable'"},
     };
     static const char odd[] = ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
-                              "\"parameters\":{\"not\":{}}}}]";
+                              "\"parameters\":{\"nullable\":true}}}]";
     char body[1024];
 
     template_form = "hermes";
@@ -341,7 +341,7 @@ TEST(openai_says_what_is_wrong_with_tools)
     snprintf(body, sizeof(body), ASKED "{\"role\":\"user\",\"content\":\"\"}]%s%s", odd,
              ",\"tool_choice\":\"required\"}");
     CHECK_INT(parse(true, body), LLMOS_EUNSUPPORTED);
-    CHECK_CONTAINS(fault.what.err.text, "keyword 'not'");
+    CHECK_CONTAINS(fault.what.err.text, "keyword 'nullable'");
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"h\"}}"),
               LLMOS_EINVAL);
     CHECK_CONTAINS(fault.what.err.text, "not among the tools");
