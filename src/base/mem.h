@@ -24,9 +24,10 @@ void mem_free(void *p);                                 /* NULL is fine */
  * large blocks in large pages where the system has them.  Free with mem_free. */
 void *mem_aligned(size_t bytes);
 
-/* Zeroed pages straight from the system: the first `now` bytes are there when this returns, in large
- * pages where there are any; the others come when they are first written, for those that may never be
- * needed.  Given back with mem_release and the same number of bytes; NULL is fine there. */
+/* Zeroed pages straight from the system: the first `now` bytes are there when this returns, in
+ * large pages where there are any; the others come when they are first written, for those that may
+ * never be needed.  Given back with mem_release and the same number of bytes; NULL is fine there.
+ */
 void *mem_reserve(size_t bytes, size_t now);
 void mem_release(void *p, size_t bytes);
 

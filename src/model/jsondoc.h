@@ -18,10 +18,11 @@
 
 #include <stdint.h>
 
-#define JSONDOC_DEPTH_MAX  64
-#define JSONDOC_BYTES_MAX  (256u << 20)
-#define JSONDOC_VALUES_MAX (8u << 20) /* a tokenizer of 260 000 tokens and 580 000 merges has 2 M \
-                                       */
+#define JSONDOC_DEPTH_MAX 64
+#define JSONDOC_BYTES_MAX (256u << 20)
+#define JSONDOC_VALUES_MAX                                                 \
+    (8u << 20) /* a tokenizer of 260 000 tokens and 580 000 merges has 2 M \
+                */
 
 enum jdoc_type {
     JDOC_NULL,

@@ -454,7 +454,7 @@ twice() { run "$llmos" quantize q.gguf r.gguf Q5_0; [ "$code" = 1 ] && has "$wor
 claim 'what has lost something is not quantized again unasked' twice
 itself() { cp tiny.gguf self.gguf; run "$llmos" quantize self.gguf ./self.gguf Q4_0; [ "$code" = 1 ] && has "$work/err" 'are the same file' && cmp -s tiny.gguf self.gguf; }
 claim 'quantize does not replace its source' itself
-leaves_nothing() { run "$llmos" quantize empty.gguf none.gguf Q4_0; [ "$code" = 1 ] && [ ! -e none.gguf ] && [ -z "$(ls -A . | grep part)" ]; }
+leaves_nothing() { run "$llmos" quantize empty.gguf none.gguf Q4_0; [ "$code" = 1 ] && [ ! -e none.gguf ] && [ -z "$(find . -maxdepth 1 -name '*part*')" ]; }
 claim 'a model that cannot be read leaves no file behind' leaves_nothing
 i=0; while [ $i -lt 200 ]; do echo "Once upon a time there was a little girl, and she said hello to the big dog."; i=$((i + 1)); done > tale.txt
 weighs() {
@@ -654,7 +654,7 @@ converts() {
     run "$llmos" run hf.gguf 'the and than' --temperature 0 --max-tokens 12 --seed 1; [ "$code" = 0 ] || return 1
     cp "$work/out" from-file
     run "$llmos" run "$hf" 'the and than' --temperature 0 --max-tokens 12 --seed 1
-    [ "$code" = 0 ] && cmp -s from-file "$work/out" && [ "$(ls cache/converted/*.gguf | wc -l)" = 1 ]
+    [ "$code" = 0 ] && cmp -s from-file "$work/out" && [ "$(find cache/converted -name '*.gguf' | wc -l)" = 1 ]
 }
 claim 'a folder runs as the file that convert makes of it' converts
 kept() {

@@ -27,4 +27,4 @@ done
 port=$(sed -n 's/.*listening .* port=\([0-9]*\) .*/\1/p' "$work/log")
 spec=${LLMOS_SHARED:-$LLMOS_SOURCE/../shared}/judges/openai-openapi.json
 [ -f "$spec" ] || spec=
-node "$here/run.mjs" "http://127.0.0.1:$port" org/tiny:1 $spec || { sed 's/^/# /' "$work/log"; exit 1; }
+node "$here/run.mjs" "http://127.0.0.1:$port" org/tiny:1 ${spec:+"$spec"} || { sed 's/^/# /' "$work/log"; exit 1; }
