@@ -5,10 +5,10 @@
     VENV/bin/python tools/judge_encoder.py [--types f32,f16,q8_0] [--labelled FILE.jsonl] build FOLDER ...
 
 VENV as for reference_models.py.  Each folder is converted by build/llmos to each type, and read by
-build/libllmos.so.  For 100 sentences the ids of the tokens are compared, the cosines of the vectors,
+build/libllmos.so.  For 100 sentences and an empty text the ids of the tokens are compared, the cosines of the vectors,
 and, where there is a classifier, the scores.  A line for each folder and type:
 
-    FOLDER TYPE ids 100/100 cosine 0.99999999 scores 1.2e-06 labels 100/100
+    FOLDER TYPE ids 101/101 cosine 0.99999999 scores 1.2e-06 labels 101/101
 
 cosine is the least one, of texts that say something: the empty one, of which only the ids are compared,
 is all special tokens.  scores the largest error, of the largest score of a text; labels how often the
@@ -117,8 +117,8 @@ def sentences():
     does = ["crosses the old bridge", "has voted against the proposal", "can't find the keys", "was painted in 1889",
             "measures 3.5 metres"]
     where = ["before sunrise.", "near Zürich!", "although it rains; again", "(as the newspaper said)"]
-    # 96 of these, and four that are otherwise
-    made = [f"{a} {b} {c}" for a in who for b in does for c in where][:96]
+    # 97 of these, three that are otherwise, and no text at all
+    made = [f"{a} {b} {c}" for a in who for b in does for c in where][:97]
     return made + ["", "naïve café, ÉCOLE, straße", "机器学习 and 東京", "word " * 100]
 
 
