@@ -54,9 +54,8 @@ static inline size_t attend_run_bytes(enum dtype type, size_t head_dim)
 }
 
 /* The query heads that share one KV head (Ainslie et al. 2023), at consecutive positions of one
- * sequence: a row is one head at one position.  That of position p sees the keys [0, p], or, where
- * `keys` says how many there are, all of them, also those behind p (an encoder); and of these only
- * the ones that are less than `window` away.
+ * sequence: a row is one head at one position.  That of position p sees the keys [0, p], and of
+ * these only the ones that are less than `window` away.
  *
  * Queries meet keys of q8_0 as x meets weights of q8_0 in a product: in blocks of 32 int8 with an
  * f32 scale.
@@ -73,7 +72,6 @@ struct attention {
     float scale;
     float softcap; /* scores become softcap * tanh(score / softcap) (Gemma Team 2024); 0: they stay
                     */
-    size_t keys;   /* 0: those up to the row's own position */
     size_t window; /* 0: all */
     const float *sinks; /* of each head, a score whose value is zero (OpenAI 2025); NULL: none */
 };
@@ -83,17 +81,10 @@ static inline size_t attention_rows(const struct attention *a)
     return a->positions * a->heads;
 }
 
-/* The keys that a position sees: [first, end). */
+/* The first key that a position sees; its own is the last. */
 static inline size_t attention_first_key(const struct attention *a, size_t position)
 {
     return a->window && position >= a->window ? position + 1 - a->window : 0;
-}
-
-static inline size_t attention_end_key(const struct attention *a, size_t position)
-{
-    if (!a->keys)
-        return position + 1;
-    return a->window && position + a->window < a->keys ? position + a->window : a->keys;
 }
 
 /* Blocks of keys that some row sees: [first, blocks). */
@@ -104,20 +95,15 @@ static inline size_t attention_first_block(const struct attention *a)
 
 static inline size_t attention_blocks(const struct attention *a)
 {
-    return (attention_end_key(a, a->first + a->positions - 1) - 1) / ATTEND_BLOCK + 1;
+    return (a->first + a->positions - 1) / ATTEND_BLOCK + 1;
 }
 
-/* The first row that sees a block, as all behind it do but for their windows; attention_rows or
- * more if there is none. */
+/* The first row that sees a block, as all behind it do but for their windows. */
 static inline size_t attention_first_row(const struct attention *a, size_t block)
 {
     size_t begin = block * ATTEND_BLOCK;
-    size_t ahead = !a->keys ? 1 : a->window ? a->window : a->keys; /* how far rows see, and one */
-    size_t position = begin + 1 > ahead ? begin + 1 - ahead : 0;
 
-    if (a->keys && begin >= a->keys)
-        return attention_rows(a);
-    return position > a->first ? (position - a->first) * a->heads : 0;
+    return begin > a->first ? (begin - a->first) * a->heads : 0;
 }
 
 /* Of one block: the weighted values of each row, then the largest scores, then the sums of

@@ -1121,10 +1121,10 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
         size_t n = (end - row + tiles - 1) / tiles; /* seven are four and three */
 
         if (tiles == 1)
-            plan_fetches(&r, attention_end_key(a, a->first + a->positions - 1) - begin, is_alone);
+            plan_fetches(&r, a->first + a->positions - begin, is_alone);
         for (size_t t = 0; t < n; t++) {
             size_t position = (row + t) / a->heads, head = (row + t) % a->heads;
-            size_t keys = attention_end_key(a, a->first + position) - begin;
+            size_t keys = a->first + position + 1 - begin;
 
             r.q[t] = a->q + position * a->q_stride + head * a->head_dim;
             if (a->type != DTYPE_F16)

@@ -342,7 +342,7 @@ struct weights {
 
 static size_t keys_of(const struct attention *a, size_t row)
 {
-    return attention_end_key(a, a->first + row / a->heads);
+    return a->first + row / a->heads + 1;
 }
 
 static float scale_at(const void *run, size_t head_dim, size_t block, size_t at)
