@@ -96,20 +96,18 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
     size_t byte = 4 * lane + v % 4, dword = v / 4;
     const uint8_t *twos = block + (packed_bits(type) & 4 ? 256 : 0);
     const uint8_t *ones = twos + (packed_bits(type) & 2 ? 128 : 0);
-    int q = 0, two, one;
+    int q = 0;
 
     if (type == DTYPE_F16 || type == DTYPE_BF16)
         return float_of(p, r, i);
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
-    two = twos[64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3;
-    one = ones[byte] >> dword & 1;
     if (packed_bits(type) & 4)
         q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
     if (packed_bits(type) & 2)
-        q |= two << (packed_bits(type) & 4);
+        q |= (twos[64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3) << (packed_bits(type) & 4);
     if (packed_bits(type) & 1)
-        q |= one << (packed_bits(type) - 1);
+        q |= (ones[byte] >> dword & 1) << (packed_bits(type) - 1);
     if (type == DTYPE_Q6_K || type == DTYPE_Q3_K)
         return half(unit + 2 * lane) * (float)(int8_t)small[16 * (2 * k + v / 16) + lane] *
                (float)(q - (type == DTYPE_Q3_K ? 4 : 32));
