@@ -512,32 +512,42 @@ static int take_bias(struct parse *p)
 
 /* --- prompts ---------------------------------------------------------------------------------- */
 
-static bool is_tokens(const json_t *v)
+bool openai_is_tokens(const json_t *v)
 {
-    const json_t *first = json_array_get(v, 0);
-
-    return first && json_is_number(first);
+    return json_is_array(v) && json_is_number(json_array_get(v, 0));
 }
 
-static int set_tokens(struct parse *p, const json_t *array, struct message_generate *g)
+int openai_take_tokens(const json_t *array, const char *key, struct arena *arena, int32_t **tokens,
+                       struct json_fault *fault)
 {
     size_t count = json_array_size(array), i;
-    int32_t *tokens = arena_array(p->arena, int32_t, count ? count : 1);
+    int32_t *ids = arena_array(arena, int32_t, count ? count : 1);
     const json_t *one;
 
-    if (!tokens)
-        return no_memory(p);
+    if (!ids)
+        return fail(&fault->err, LLMOS_ENOMEM, "no memory for %zu tokens", count);
     json_array_foreach(array, i, one)
     {
         if (!json_is_integer(one) || json_integer_value(one) < 0 ||
             json_integer_value(one) > INT32_MAX)
-            return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt",
-                              "'prompt' has something that is no token id at place %zu", i);
-        tokens[i] = (int32_t)json_integer_value(one);
+            return json_fault(fault, LLMOS_EINVAL, "", key,
+                              "'%s' has something that is no token id at place %zu", key, i);
+        ids[i] = (int32_t)json_integer_value(one);
     }
+    *tokens = ids;
+    return 0;
+}
+
+static int set_tokens(struct parse *p, const json_t *array, struct message_generate *g)
+{
+    int32_t *tokens;
+    int rc = openai_take_tokens(array, "prompt", p->arena, &tokens, &p->fault->what);
+
+    if (rc < 0)
+        return rc;
     g->prompt_kind = PROMPT_TOKENS;
     g->tokens = tokens;
-    g->count = (uint32_t)count;
+    g->count = (uint32_t)json_array_size(array);
     return 0;
 }
 
@@ -549,7 +559,7 @@ static int set_prompt(struct parse *p, const json_t *v, struct message_generate 
 
     if (json_is_string(v) && json_string_length(v) == 0)
         return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "'prompt' is empty");
-    if (json_is_array(v) && is_tokens(v))
+    if (openai_is_tokens(v))
         return set_tokens(p, v, g);
     if (!json_is_string(v))
         return json_fault(&p->fault->what, LLMOS_EINVAL, "", "prompt", "%s", wanted);
@@ -560,7 +570,7 @@ static int set_prompt(struct parse *p, const json_t *v, struct message_generate 
 static int take_prompts(struct parse *p)
 {
     const json_t *v = json_object_get(p->in, "prompt");
-    bool is_list = json_is_array(v) && !is_tokens(v);
+    bool is_list = json_is_array(v) && !openai_is_tokens(v);
     size_t count = is_list ? json_array_size(v) : 1;
     struct openai_request *r = p->r;
 

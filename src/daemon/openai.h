@@ -45,6 +45,13 @@ struct openai_fault {
 /* What an error of the code means over HTTP; the text in fault->what.err is the caller's. */
 void openai_fault_of(struct openai_fault *fault, int code);
 
+/* A list that begins with a number is one of token ids. */
+bool openai_is_tokens(const json_t *v);
+
+/* Its ids, as many as it has, into the arena; a fault names the field `key`. */
+int openai_take_tokens(const json_t *array, const char *key, struct arena *arena, int32_t **tokens,
+                       struct json_fault *fault);
+
 /* models may be NULL if it is no chat.  Everything in *r is in the arena.  Negative with the fault
  * filled, if not. */
 int openai_parse(struct openai_request *r, bool is_chat, struct str body,

@@ -135,34 +135,20 @@ static int make_asks(struct parse *p, const char *key, size_t count)
 
 static int set_tokens(struct parse *p, const json_t *array, struct message_encode *to)
 {
-    size_t count = json_array_size(array), i;
-    int32_t *tokens = arena_array(p->arena, int32_t, count);
-    const json_t *one;
+    int32_t *tokens;
+    int rc = openai_take_tokens(array, "input", p->arena, &tokens, &p->fault->what);
 
-    if (!tokens)
-        return no_memory(p);
-    json_array_foreach(array, i, one)
-    {
-        if (!json_is_integer(one) || json_integer_value(one) < 0 ||
-            json_integer_value(one) > INT32_MAX)
-            return json_fault(&p->fault->what, LLMOS_EINVAL, "", "input",
-                              "'input' has something that is no token id at place %zu", i);
-        tokens[i] = (int32_t)json_integer_value(one);
-    }
+    if (rc < 0)
+        return rc;
     to->input = ENCODE_TOKENS;
     to->tokens = tokens;
-    to->count = (uint32_t)count;
+    to->count = (uint32_t)json_array_size(array);
     return 0;
-}
-
-static bool is_tokens(const json_t *v)
-{
-    return json_is_array(v) && json_is_number(json_array_get(v, 0));
 }
 
 static int set_input(struct parse *p, const json_t *v, struct message_encode *to)
 {
-    if (is_tokens(v))
+    if (openai_is_tokens(v))
         return set_tokens(p, v, to);
     if (!json_is_string(v))
         return json_fault(&p->fault->what, LLMOS_EINVAL, "", "input",
@@ -177,7 +163,7 @@ static int set_input(struct parse *p, const json_t *v, struct message_encode *to
 static int take_input(struct parse *p)
 {
     const json_t *v = json_object_get(p->in, "input");
-    bool is_list = json_is_array(v) && !is_tokens(v);
+    bool is_list = json_is_array(v) && !openai_is_tokens(v);
     int rc;
 
     if (!v || json_is_null(v))
