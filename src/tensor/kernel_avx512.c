@@ -201,13 +201,29 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
  *
  * vpdpbusd wants its first operand unsigned: weights that have no offset of their own, and so are
  * signed, get 128 added, after those of less than 8 bits were shifted up to 8 (and their scale
- * down). The integer sums start from -128 times the sum of x to make up for it. */
+ * down). The integer sums start from -128 times the sum of x to make up for it.
+ *
+ * They start from more than that: from the bits of the float 1.5 * 2^23 * 2^e, where 2^e is the
+ * power in the step of x (step.h).  Such floats are 2^e apart, so an integer added to the bits is
+ * that integer times 2^e added to the float, and one subtraction, which is exact, is both the
+ * conversion of the sum and its multiplication by 2^e.  It needs no unit that multiplies, and those
+ * are what a product waits for. */
 
 #define GROUP    16 /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define H_TILE_T 4  /* likewise thrice, where a block has two scales */
 #define STREAM_T 8  /* vectors in one pass over streamed weights; more get panels */
-#define PANEL    16 /* blocks transposed at a time for many vectors: 20 KiB of stack */
+#define PANEL    16 /* blocks transposed at a time for many vectors */
+
+/* A block of activations, of one line of the cache. */
+struct x_biased {
+    int8_t q[Q_BLOCK];
+    float bias;                    /* 1.5 * 2^23 * 2^e */
+    int32_t start;                 /* the bits of bias, less 128 times the sum of q */
+    float factor;                  /* of the step */
+    uint32_t factor_at;            /* its place in step_factors, in bytes of a panel's scales */
+    int32_t start_low, start_high; /* as start, for the first and the last sixteen values */
+    float d_sum, d_low;            /* the step times the sum of q, and of its first sixteen */
+};
 
 /* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
  * pointers do not.  Where fewer than sixteen rows follow, earlier ones are computed once more and
@@ -333,7 +349,7 @@ INLINE void get_super_head(enum dtype type, const struct rows16 *rows, size_t of
     transpose16(rows, offset + block_bytes(type) - 16, v);
     h->d = type == DTYPE_Q2_K ? low_halves(v[3]) : placed(type, high_halves(v[3]));
     if (type == DTYPE_Q2_K)
-        h->m = v_mul(high_halves(v[3]), v_set1(1.0f / 128));
+        h->m = v_sub(v_zero(), high_halves(v[3]));
     if (type == DTYPE_Q2_K)
         transpose16(rows, offset, h->scales);
     if (type == DTYPE_Q6_K)
@@ -427,8 +443,7 @@ INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned par
                         v_mul(h->m, v_sub(v_zero(), _mm512_cvtepi32_ps(min)))};
 }
 
-/* Of q2_K: what both halves of a block subtract, for 128 times the sum of x; and 0, so that others
- * need not tell. */
+/* Of q2_K: the offsets of both halves of a block; and 0, so that others need not tell. */
 INLINE struct two get_minima(enum dtype type, const struct head *h, unsigned part)
 {
     __m512i s = h->scales[part / 2];
@@ -614,56 +629,40 @@ INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset
         look_up(type, w[0]);
 }
 
-/* What the integer sum of a block starts from. */
-INLINE __m512i correction(enum dtype type, const struct x_q8 *x)
+INLINE const struct x_biased *x_at(const char *x, size_t b)
 {
-    return has_offset(type) ? _mm512_setzero_si512() : _mm512_set1_epi32(x->minus_128_sum);
+    return (const struct x_biased *)(const void *)x + b;
 }
 
-/* acc + a block's part of the result. */
-INLINE vec add_block(enum dtype type, struct two s, const struct x_q8 *x, __m512i sum, vec acc)
+/* What integer sums start from: of a block, or of its halves. */
+INLINE __m512i start_from(enum dtype type, const struct x_biased *x, const int32_t *start)
 {
-    acc = v_fma(v_mul(_mm512_cvtepi32_ps(sum), s.d), v_set1(x->d), acc);
-    return has_offset(type) ? v_fma(s.second, v_set1(x->d_sum), acc) : acc;
+    return has_offset(type) ? _mm512_castps_si512(v_set1(x->bias)) : _mm512_set1_epi32(*start);
 }
 
-/* 128 times the sums of x over the first and the last sixteen values of a block, negative. */
-INLINE __m512i minus_128_low(const struct x_q8 *x)
+/* A sum that began so, times 2^e. */
+INLINE vec unbiased(__m512i sum, const struct x_biased *x)
 {
-    return _mm512_set1_epi32(x->minus_128_low);
+    return v_sub(_mm512_castsi512_ps(sum), v_set1(x->bias));
 }
 
-INLINE __m512i minus_128_high(const struct x_q8 *x)
+/* acc + a block's part of the result; d: the scale, times the factor of x. */
+INLINE vec add_block(enum dtype type, vec d, vec offset, const struct x_biased *x, __m512i sum,
+                     vec acc)
 {
-    return _mm512_set1_epi32(x->minus_128_sum - x->minus_128_low);
+    acc = v_fma(unbiased(sum, x), d, acc);
+    return has_offset(type) ? v_fma(offset, v_set1(x->d_sum), acc) : acc;
 }
 
-/* What the integer sum of half a block starts from. */
-INLINE __m512i low_correction(enum dtype type, const struct x_q8 *x)
+/* Where the halves of a block have minima of their own, m. */
+INLINE vec add_minima(enum dtype type, struct two m, const struct x_biased *x, vec acc)
 {
-    return has_offset(type) ? _mm512_setzero_si512() : minus_128_low(x);
+    if (!has_halves(type) || !has_offset(type))
+        return acc;
+    return v_fma(m.second, v_set1(x->d_sum - x->d_low), v_fma(m.d, v_set1(x->d_low), acc));
 }
 
-INLINE __m512i high_correction(enum dtype type, const struct x_q8 *x)
-{
-    return has_offset(type) ? _mm512_setzero_si512() : minus_128_high(x);
-}
-
-/* The same where the halves of a block have scales of their own, s, and minima, m. */
-INLINE vec add_halves(enum dtype type, struct two s, struct two m, const struct x_q8 *x,
-                      __m512i low, __m512i high, vec acc)
-{
-    vec v = v_mul(_mm512_cvtepi32_ps(low), s.d);
-
-    v = v_fma(_mm512_cvtepi32_ps(high), s.second, v);
-    if (has_offset(type)) {
-        v = v_fma(_mm512_cvtepi32_ps(minus_128_low(x)), m.d, v);
-        v = v_fma(_mm512_cvtepi32_ps(minus_128_high(x)), m.second, v);
-    }
-    return v_fma(v, v_set1(x->d), acc);
-}
-
-INLINE __m512i four_values(const struct x_q8 *x, unsigned i)
+INLINE __m512i four_values(const struct x_biased *x, unsigned i)
 {
     int32_t v;
 
@@ -678,7 +677,7 @@ struct quant_job {
     size_t x_bytes, out_stride, row_begin, row_end;
 };
 
-INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_q8 *x, unsigned first_group)
+INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)
 {
     for (unsigned i = 0; i < 4; i++)
         sum = _mm512_dpbusd_epi32(sum, w[first_group + i], four_values(x, first_group + i));
@@ -686,13 +685,20 @@ INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_q8 *x, unsign
 }
 
 INLINE vec stream_block(enum dtype type, const __m512i w[8], struct two s, struct two m,
-                        const struct x_q8 *x, vec acc)
+                        const struct x_biased *x, vec acc)
 {
-    if (has_halves(type))
-        return add_halves(type, s, m, x, dot16(low_correction(type, x), w, x, 0),
-                          dot16(high_correction(type, x), w, x, 4), acc);
-    return add_block(type, s, x,
-                     _mm512_add_epi32(dot16(correction(type, x), w, x, 0),
+    vec factor = v_set1(x->factor), d = v_mul(s.d, factor);
+
+    if (has_halves(type)) {
+        __m512i low = dot16(start_from(type, x, &x->start_low), w, x, 0);
+        __m512i high = dot16(start_from(type, x, &x->start_high), w, x, 4);
+
+        acc = v_fma(unbiased(low, x), d, acc);
+        acc = v_fma(unbiased(high, x), v_mul(s.second, factor), acc);
+        return add_minima(type, m, x, acc);
+    }
+    return add_block(type, d, s.second, x,
+                     _mm512_add_epi32(dot16(start_from(type, x, &x->start), w, x, 0),
                                       dot16(_mm512_setzero_si512(), w, x, 4)),
                      acc);
 }
@@ -725,7 +731,7 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
                 fetch(next, fetched);
                 for (unsigned t = 0; t < T; t++)
                     acc[t] = stream_block(type, w[k], s, m,
-                                          x_block(j->x + t * j->x_bytes, b + part + k), acc[t]);
+                                          x_at(j->x + t * j->x_bytes, b + part + k), acc[t]);
             }
         }
     }
@@ -774,14 +780,24 @@ INLINE __m512i sum_quarters(const __m512i v[4])
     return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
 }
 
-/* Blocks b .. b + 3 (count of them; beyond the end the last stands in) of four rows, times x. */
-INLINE __m128 four_by_four(const char *const rows[4], const struct x_q8 *x, size_t b, size_t count,
-                           __m128 acc)
+/* bias, start and factor of four blocks, a quarter each. */
+INLINE __m512i four_heads(const struct x_biased *const x[4])
 {
-    __m512i sums[2], even, odd, tails;
-    const struct x_q8 *xb[4];
+    __m512i v = load16((const char *)&x[0]->bias);
+
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)&x[1]->bias), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)&x[2]->bias), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)&x[3]->bias), 3);
+}
+
+/* Blocks b .. b + 3 (count of them; beyond the end the last stands in) of four rows, times x. */
+INLINE __m128 four_by_four(const char *const rows[4], const struct x_biased *x, size_t b,
+                           size_t count, __m128 acc)
+{
+    __m512i sums[2], even, odd, heads;
+    const struct x_biased *xb[4];
     size_t at[4];
-    vec v;
+    vec v, d;
 
     for (unsigned k = 0; k < 4; k++) {
         at[k] = b + (k < count ? k : count - 1);
@@ -801,19 +817,17 @@ INLINE __m128 four_by_four(const char *const rows[4], const struct x_q8 *x, size
     }
     even = _mm512_shuffle_i32x4(sums[0], sums[1], 0x88);
     odd = _mm512_shuffle_i32x4(sums[0], sums[1], 0xdd);
-    tails = load16((const char *)&xb[0]->d);
-    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[1]->d), 1);
-    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[2]->d), 2);
-    tails = _mm512_inserti32x4(tails, _mm_loadu_si128((const void *)&xb[3]->d), 3);
-    even = _mm512_add_epi32(even, _mm512_shuffle_epi32(tails, 0xaa)); /* minus_128_sum */
-    v = v_mul(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), four_scales(rows, at));
-    acc = _mm_fmadd_ps(_mm512_castps512_ps128(v), _mm_set1_ps(xb[0]->d), acc);
+    heads = four_heads(xb);
+    even = _mm512_add_epi32(_mm512_add_epi32(even, odd), _mm512_shuffle_epi32(heads, 0x55));
+    v = v_sub(_mm512_castsi512_ps(even), _mm512_castsi512_ps(_mm512_shuffle_epi32(heads, 0)));
+    d = v_mul(four_scales(rows, at), _mm512_castsi512_ps(_mm512_shuffle_epi32(heads, 0xaa)));
+    acc = _mm_fmadd_ps(_mm512_castps512_ps128(v), _mm512_castps512_ps128(d), acc);
     if (count > 1)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 1), _mm_set1_ps(xb[1]->d), acc);
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 1), _mm512_extractf32x4_ps(d, 1), acc);
     if (count > 2)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 2), _mm_set1_ps(xb[2]->d), acc);
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 2), _mm512_extractf32x4_ps(d, 2), acc);
     if (count > 3)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 3), _mm_set1_ps(xb[3]->d), acc);
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 3), _mm512_extractf32x4_ps(d, 3), acc);
     return acc;
 }
 
@@ -821,7 +835,7 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 {
     const char *next = tensor_row(j->w, r + 4 < j->row_end ? r + 4 : r);
     struct four w = four_rows(j->w, r, j->row_end);
-    const struct x_q8 *x = x_block(j->x, 0);
+    const struct x_biased *x = x_at(j->x, 0);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     __m128 acc = _mm_setzero_ps();
 
@@ -899,7 +913,7 @@ INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
 
     if (type != DTYPE_Q2_K)
         return (struct two){v_zero(), v_zero()};
-    m = v_mul(sixteen_halves(unit + 32), v_set1(1.0f / 128));
+    m = v_sub(v_zero(), sixteen_halves(unit + 32));
     return (struct two){v_mul(m, sixteen_nibbles(small + 32 * k, 4)),
                         v_mul(m, sixteen_nibbles(small + 32 * k + 16, 4))};
 }
@@ -967,19 +981,36 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
                 break;
             unpack(type, unit + u.first + k * u.block, w);
             for (unsigned t = 0; t < T; t++)
-                acc[t] = stream_block(type, w, s, m, x_block(j->x + t * j->x_bytes, b + k), acc[t]);
+                acc[t] = stream_block(type, w, s, m, x_at(j->x + t * j->x_bytes, b + k), acc[t]);
         }
     }
     for (unsigned t = 0; t < T; t++)
         _mm512_mask_storeu_ps(j->out + t * j->out_stride + r, lanes_of(j, r), acc[t]);
 }
 
-/* Blocks of 2 groups of rows, transposed. */
+/* Blocks of 2 groups of rows, transposed.  Scales are there times each factor of a step; what a
+ * type does not have is not touched. */
 struct panel {
     __m512i w[PANEL][8][2];
-    struct two scales[PANEL][2];
-    struct two minima[PANEL][2]; /* of q2_K; others do not touch them */
+    vec d[PANEL][STEP_FACTORS][2];
+    vec high_d[PANEL][STEP_FACTORS][2]; /* of the upper halves of blocks */
+    vec offset[PANEL][2];
+    struct two minima[PANEL][2];
 };
+
+INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g, struct two s,
+                         struct two m)
+{
+    for (unsigned i = 0; i < STEP_FACTORS; i++) {
+        p->d[b][i][g] = v_mul(s.d, v_set1(step_factors[i]));
+        if (has_halves(type))
+            p->high_d[b][i][g] = v_mul(s.second, v_set1(step_factors[i]));
+    }
+    if (has_halves(type) && has_offset(type))
+        p->minima[b][g] = m;
+    else if (has_offset(type))
+        p->offset[b][g] = s.second;
+}
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
 INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
@@ -999,9 +1030,8 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
             for (unsigned k = 0; k < together(type); k++) {
                 for (unsigned v = 0; v < 8; v++)
                     p->w[i + part + k][v][g] = w[k][v];
-                p->scales[i + part + k][g] = get_scales(type, &h, part + k);
-                if (type == DTYPE_Q2_K)
-                    p->minima[i + part + k][g] = get_minima(type, &h, part + k);
+                panel_scales(type, p, i + part + k, g, get_scales(type, &h, part + k),
+                             get_minima(type, &h, part + k));
             }
         }
     }
@@ -1022,22 +1052,27 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
             unpack(type, unit + u.first + k * u.block, v);
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = v[c];
-            p->scales[i + k][g] = unpack_scales(type, unit, k);
-            if (type == DTYPE_Q2_K)
-                p->minima[i + k][g] = unpack_minima(type, unit, k);
+            panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),
+                         unpack_minima(type, unit, k));
         }
     }
 }
 
-/* sum += four groups of a block, for T vectors and both groups of rows. */
+/* The scales times the factor of x. */
+INLINE vec factored(const vec (*scales)[2], const struct x_biased *x, unsigned g)
+{
+    return _mm512_load_ps((const char *)&scales[0][g] + x->factor_at);
+}
+
+/* sum += the groups [from, to) of a block, for T vectors and both groups of rows. */
 INLINE void panel_dots(const unsigned T, const __m512i (*w)[2], const char *x, size_t x_bytes,
-                       size_t b, unsigned from, unsigned to, __m512i sum[2][Q_TILE_T])
+                       unsigned from, unsigned to, __m512i sum[2][Q_TILE_T])
 {
     for (unsigned i = from; i < to; i++) {
         __m512i w0 = w[i][0], w1 = w[i][1];
 
         for (unsigned t = 0; t < T; t++) {
-            __m512i xt = four_values(x_block(x + t * x_bytes, b), i);
+            __m512i xt = four_values(x_at(x + t * x_bytes, 0), i);
 
             sum[0][t] = _mm512_dpbusd_epi32(sum[0][t], w0, xt);
             sum[1][t] = _mm512_dpbusd_epi32(sum[1][t], w1, xt);
@@ -1045,95 +1080,114 @@ INLINE void panel_dots(const unsigned T, const __m512i (*w)[2], const char *x, s
     }
 }
 
+/* acc += block b of the panel times x, which begins with that block. */
 INLINE void panel_block(const unsigned T, enum dtype type, const struct panel *p, size_t b,
                         const char *x, size_t x_bytes, vec acc[2][Q_TILE_T])
 {
     __m512i sum[2][Q_TILE_T];
 
-    for (unsigned t = 0; t < T; t++)
-        sum[0][t] = sum[1][t] = correction(type, x_block(x + t * x_bytes, b));
-    panel_dots(T, p->w[b], x, x_bytes, b, 0, 8, sum);
-    for (unsigned t = 0; t < T; t++)
+    for (unsigned t = 0; t < T; t++) {
+        const struct x_biased *xb = x_at(x + t * x_bytes, 0);
+
+        sum[0][t] = sum[1][t] = start_from(type, xb, &xb->start);
+    }
+    panel_dots(T, p->w[b], x, x_bytes, 0, 8, sum);
+    for (unsigned t = 0; t < T; t++) {
+        const struct x_biased *xb = x_at(x + t * x_bytes, 0);
+
         for (unsigned g = 0; g < 2; g++)
-            acc[g][t] =
-                add_block(type, p->scales[b][g], x_block(x + t * x_bytes, b), sum[g][t], acc[g][t]);
+            acc[g][t] = add_block(type, factored(p->d[b], xb, g), p->offset[b][g], xb, sum[g][t],
+                                  acc[g][t]);
+    }
+}
+
+/* Half a block, which has scales d of its own. */
+INLINE void panel_half(const unsigned T, enum dtype type, const struct panel *p, size_t b,
+                       const vec (*d)[2], const unsigned from, const char *x, size_t x_bytes,
+                       vec acc[2][Q_TILE_T])
+{
+    __m512i sum[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++) {
+        const struct x_biased *xb = x_at(x + t * x_bytes, 0);
+
+        sum[0][t] = sum[1][t] = start_from(type, xb, from ? &xb->start_high : &xb->start_low);
+    }
+    panel_dots(T, p->w[b], x, x_bytes, from, from + 4, sum);
+    for (unsigned t = 0; t < T; t++) {
+        const struct x_biased *xb = x_at(x + t * x_bytes, 0);
+
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] = v_fma(unbiased(sum[g][t], xb), factored(d, xb, g), acc[g][t]);
+    }
 }
 
 INLINE void panel_halves(const unsigned T, enum dtype type, const struct panel *p, size_t b,
                          const char *x, size_t x_bytes, vec acc[2][Q_TILE_T])
 {
-    __m512i low[2][Q_TILE_T], high[2][Q_TILE_T];
-
-    for (unsigned t = 0; t < T; t++) {
-        const struct x_q8 *xb = x_block(x + t * x_bytes, b);
-
-        low[0][t] = low[1][t] = low_correction(type, xb);
-        high[0][t] = high[1][t] = high_correction(type, xb);
-    }
-    panel_dots(T, p->w[b], x, x_bytes, b, 0, 4, low);
-    panel_dots(T, p->w[b], x, x_bytes, b, 4, 8, high);
+    panel_half(T, type, p, b, p->d[b], 0, x, x_bytes, acc);
+    panel_half(T, type, p, b, p->high_d[b], 4, x, x_bytes, acc);
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
-            acc[g][t] = add_halves(type, p->scales[b][g], p->minima[b][g],
-                                   x_block(x + t * x_bytes, b), low[g][t], high[g][t], acc[g][t]);
+            acc[g][t] = add_minima(type, p->minima[b][g], x_at(x + t * x_bytes, 0), acc[g][t]);
 }
 
-/* Vectors and their results are far apart: those of the next tile are fetched, `ahead` vectors on.
- */
+/* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to
+ * panel, since results lie a row of them apart: where that is a power of two they would push each
+ * other out of the caches. */
+#define SUMS_MAX 516 /* of whole tiles */
+
+typedef vec sums2[2];
+
+/* Vectors of a tile, and how far on the next tile is, which is fetched. */
 struct panel_x {
     const char *x;
-    float *out;
-    size_t x_bytes, out_stride, ahead;
+    size_t x_bytes, ahead;
 };
 
-/* out += panel * x for T vectors; the sums rest in out between panels, which rounds nothing. */
+/* sums (+)= panel * x for T vectors. */
 INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
-                       const struct panel_x *v, const struct rows16 rows[2], bool is_first)
+                       const struct panel_x *v, sums2 *sums, bool is_first)
 {
     vec acc[2][Q_TILE_T];
 
     for (unsigned t = 0; t < T; t++) {
         for (unsigned g = 0; g < 2; g++) {
-            float *out = v->out + t * v->out_stride + rows[g].out;
-
-            acc[g][t] = is_first ? v_zero() : _mm512_maskz_loadu_ps(rows[g].lanes, out);
-            _mm_prefetch(out + v->ahead * v->out_stride, _MM_HINT_T0);
+            acc[g][t] = is_first ? v_zero() : sums[t][g];
+            _mm_prefetch((const char *)&sums[t + v->ahead][g], _MM_HINT_T0);
         }
     }
     for (size_t b = 0; b < count; b++) {
+        const char *x = v->x + b * sizeof(struct x_biased);
+
         for (unsigned t = 0; t < T; t++)
-            _mm_prefetch(x_block(v->x + (v->ahead + t) * v->x_bytes, b), _MM_HINT_T0);
+            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
         if (has_halves(type))
-            panel_halves(T, type, p, b, v->x, v->x_bytes, acc);
+            panel_halves(T, type, p, b, x, v->x_bytes, acc);
         else
-            panel_block(T, type, p, b, v->x, v->x_bytes, acc);
+            panel_block(T, type, p, b, x, v->x_bytes, acc);
     }
-    for (unsigned t = 0; t < T; t++) {
+    for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(v->out + t * v->out_stride + rows[g].out, rows[g].lanes,
-                                  acc[g][t]);
-    }
+            sums[t][g] = acc[g][t];
 }
 
 /* All n vectors: tiles of as many as the registers hold, then twos and one. */
 INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
-                           const struct quant_job *j, size_t b, size_t n,
-                           const struct rows16 rows[2])
+                           const struct quant_job *j, size_t b, size_t n, sums2 *sums)
 {
-    const unsigned T = has_halves(type) ? H_TILE_T : Q_TILE_T;
-    struct panel_x v = {.x_bytes = j->x_bytes, .out_stride = j->out_stride};
+    struct panel_x v = {.x_bytes = j->x_bytes};
 
     for (size_t t = 0, size; t < n; t += size) {
-        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_q8);
-        v.out = j->out + t * j->out_stride;
-        size = n - t >= T ? T : n - t >= 2 ? 2 : 1;
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_biased);
+        size = n - t >= Q_TILE_T ? Q_TILE_T : n - t >= 2 ? 2 : 1;
         v.ahead = n - t >= 2 * size ? size : 0;
-        if (size == T)
-            panel_tile(T, type, p, count, &v, rows, b == 0);
+        if (size == Q_TILE_T)
+            panel_tile(Q_TILE_T, type, p, count, &v, sums + t, b == 0);
         else if (size == 2)
-            panel_tile(2, type, p, count, &v, rows, b == 0);
+            panel_tile(2, type, p, count, &v, sums + t, b == 0);
         else
-            panel_tile(1, type, p, count, &v, rows, b == 0);
+            panel_tile(1, type, p, count, &v, sums + t, b == 0);
     }
 }
 
@@ -1161,12 +1215,23 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
     return p;
 }
 
+INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+                     size_t n)
+{
+    for (size_t t = 0; t < n; t++)
+        for (unsigned g = 0; g < 2; g++)
+            _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows[g].out, rows[g].lanes,
+                                  sums[t][g]);
+}
+
+/* At most SUMS_MAX vectors. */
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
     const bool is_packed = j->w->is_packed;
     struct panel_rows two = two_groups(j, r);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     size_t row_bytes = j->w->row_bytes;
+    sums2 sums[SUMS_MAX];
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
@@ -1184,9 +1249,10 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
             else
                 panel_fill(type, &two.rows[g], g, b, count, &p);
         }
-        panel_multiply(type, &p, count, j, b, n, two.rows);
+        panel_multiply(type, &p, count, j, b, n, sums);
         b += count;
     } while (b < blocks);
+    put_sums(sums, two.rows, j, n);
 }
 
 /* At most n vectors; how many. */
@@ -1243,6 +1309,23 @@ INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant
 /* Two groups of rows from r on, of a type, times more vectors than are streamed. */
 typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
 
+/* All rows from r on. */
+INLINE void all_panels(panel_function panels, const struct quant_job *job, size_t r, size_t n)
+{
+    struct quant_job j = *job;
+
+    for (; r < j.row_end; r += 2 * GROUP) {
+        j.x = job->x;
+        j.out = job->out;
+        for (size_t t = 0, some; t < n; t += some) {
+            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
+            panels(&j, r, some);
+            j.x += some * j.x_bytes;
+            j.out += some * j.out_stride;
+        }
+    }
+}
+
 INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
                          size_t n)
 {
@@ -1255,8 +1338,7 @@ INLINE void quant_matmul(enum dtype type, panel_function panels, const struct qu
         return;
     }
     if (n > STREAM_T && rows == GROUP) {
-        for (; r < j->row_end; r += 2 * GROUP)
-            panels(j, r, n);
+        all_panels(panels, j, r, n);
         return;
     }
     stream_all(type, false, j, r, rows, n);
@@ -1269,8 +1351,8 @@ INLINE void packed_matmul(enum dtype type, panel_function panels, const struct q
 
     if (n <= STREAM_T)
         stream_all(type, true, j, r, GROUP, n);
-    for (; r < j->row_end && n > STREAM_T; r += 2 * GROUP)
-        panels(j, r, n);
+    else
+        all_panels(panels, j, r, n);
 }
 
 #define MATMUL(type, TYPE)                                                                   \
@@ -1300,6 +1382,42 @@ MATMUL(iq4_nl, DTYPE_IQ4_NL)
 MATMUL(iq4_xs, DTYPE_IQ4_XS)
 MATMUL(mxfp4, DTYPE_MXFP4)
 
+/* A line more than there are blocks: the same block of the vectors of a tile would else be in the
+ * same set of the cache, where rows are powers of two. */
+static size_t prepared_bytes_biased(enum dtype weights, size_t inner)
+{
+    return prepared_form(weights) == FORM_Q8 ? (inner / Q_BLOCK + 1) * sizeof(struct x_biased)
+                                             : prepared_bytes(weights, inner);
+}
+
+INLINE void bias_block(const float *x, struct x_biased *out)
+{
+    struct x_q8 plain;
+    struct step step = quantise_block(x, &plain);
+    int32_t bits;
+
+    memcpy(out->q, plain.q, sizeof(out->q));
+    out->bias = 0x1.8p+23f * step.power;
+    memcpy(&bits, &out->bias, sizeof(bits));
+    out->start = bits + plain.minus_128_sum;
+    out->start_low = bits + plain.minus_128_low;
+    out->start_high = out->start - plain.minus_128_low;
+    out->factor = step_factors[step.factor];
+    out->factor_at = step.factor * (uint32_t)sizeof(vec[2]);
+    out->d_sum = plain.d_sum;
+    out->d_low = plain.d * (float)plain.minus_128_low * (-1.0f / 128);
+}
+
+static void prepare_biased(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (prepared_form(weights) != FORM_Q8) {
+        prepare(weights, x, inner, out);
+        return;
+    }
+    for (size_t b = 0; b < inner / Q_BLOCK; b++)
+        bias_block(x + b * Q_BLOCK, (struct x_biased *)out + b);
+}
+
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
@@ -1312,7 +1430,7 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
-    size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
+    size_t x_bytes = prepared_bytes_biased(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_begin, row_end};
 
     if (quantised[w->type])
@@ -1322,7 +1440,10 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
 }
 
 const struct backend backend_avx512vnni = {
-    .name = "avx512vnni", .usable = cpu_has_avx512vnni, .reads_packed = true, BACKEND_LANES};
+    .name = "avx512vnni",
+    .usable = cpu_has_avx512vnni,
+    .reads_packed = true,
+    BACKEND_LANES_OF(prepared_bytes_biased, prepare_biased, matmul)};
 
 /* ---- bf16 weights by vdpbf16ps ----
  *
@@ -1414,14 +1535,15 @@ __attribute__((target("avx512bf16"))) static void matmul_bf16_pairs(const struct
 
 static size_t prepared_bytes_bf16(enum dtype weights, size_t inner)
 {
-    return weights == DTYPE_BF16 ? (inner * 2 + 63) / 64 * 64 : prepared_bytes(weights, inner);
+    return weights == DTYPE_BF16 ? (inner * 2 + 63) / 64 * 64
+                                 : prepared_bytes_biased(weights, inner);
 }
 
 __attribute__((target("avx512bf16"))) static void prepare_bf16(enum dtype weights, const float *x,
                                                                size_t inner, void *out)
 {
     if (weights != DTYPE_BF16) {
-        prepare(weights, x, inner, out);
+        prepare_biased(weights, x, inner, out);
         return;
     }
     for (size_t i = 0; i < inner; i += LANES) {

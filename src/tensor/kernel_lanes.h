@@ -29,6 +29,7 @@
 
 #include "tensor/backend.h"
 #include "tensor/packed.h"
+#include "tensor/step.h"
 
 #include <float.h>
 #include <math.h>
@@ -474,24 +475,27 @@ static size_t prepared_bytes(enum dtype weights, size_t inner)
 }
 
 /* As the reference does it, to the bit: magnitudes compare like integers, and NaN and infinity are
- * the largest of them. */
-INLINE void quantise_block(const float *x, struct x_q8 *out)
+ * the largest of them.  Returns the step, of which a power that is NaN stands for no number. */
+INLINE struct step quantise_block(const float *x, struct x_q8 *out)
 {
     int32_t most_bits = most_magnitude(x), low, high;
-    float most, d;
+    struct step step = {1, 0};
+    float most;
 
     memcpy(&most, &most_bits, sizeof(most));
-    if (most_bits >= 0x7f800000 || most < 1e-30f) {
-        most = most_bits >= 0x7f800000 ? NAN : 0;
+    if (!(most >= STEP_LEAST && most < STEP_MOST)) {
+        most = most < STEP_LEAST ? 0 : NAN;
         *out = (struct x_q8){.d = most, .d_sum = most};
-        return;
+        step.power += most;
+        return step;
     }
-    d = most / 127;
-    quants(x, 1 / d, out->q, &low, &high);
-    out->d = d;
-    out->d_sum = d * (float)(low + high);
+    step = step_for(most);
+    out->d = step.power * step_factors[step.factor];
+    quants(x, 1 / out->d, out->q, &low, &high);
+    out->d_sum = out->d * (float)(low + high);
     out->minus_128_sum = -128 * (low + high);
     out->minus_128_low = -128 * low;
+    return step;
 }
 
 /* The nearest bf16, as f32: what f32_to_bf16 gives, where a compiler can see it. */

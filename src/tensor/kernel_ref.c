@@ -2,6 +2,7 @@
 /* kernel_ref.c - every kernel in plain C: the specification the fast ones are tested against. */
 #include "tensor/backend.h"
 #include "tensor/kquant.h"
+#include "tensor/step.h"
 
 #include <float.h>
 #include <math.h>
@@ -35,23 +36,25 @@ static size_t prepared_bytes(enum dtype weights, size_t inner)
     return (bytes + 63) / 64 * 64;
 }
 
-/* q = x / d to nearest even with d = max |x| / 127.  Not finite: d is NaN and so is every product.
- * Smaller than 1e-30: zero, since 1 / d must stay finite. */
+/* q = x / d to nearest even, where d is the step (step.h).  Not finite: d is NaN and so is every
+ * product. */
 static void quantise_block(const float *x, struct x_q8 *out)
 {
+    struct step step;
     float most = 0, scale;
 
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < Q_BLOCK; i++) {
-        if (!isfinite(x[i])) {
+        if (!(fabsf(x[i]) < STEP_MOST)) {
             out->d = NAN;
             return;
         }
         most = fmaxf(most, fabsf(x[i]));
     }
-    if (most < 1e-30f)
+    if (most < STEP_LEAST)
         return;
-    out->d = most / 127;
+    step = step_for(most);
+    out->d = step.power * step_factors[step.factor];
     scale = 1 / out->d;
     for (size_t i = 0; i < Q_BLOCK; i++)
         out->q[i] = (int8_t)rintf(x[i] * scale);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/step.h"
 
 #include <float.h>
 #include <unistd.h>
@@ -468,6 +469,44 @@ TEST(the_reference_multiplies_what_the_types_say)
     }
 }
 
+TEST(a_step_is_the_least_of_its_kind_that_holds_127)
+{
+    for (float most = STEP_LEAST; most < STEP_MOST; most *= 1.001f + fabsf(uniform())) {
+        struct step s = step_for(most);
+        float step = s.power * step_factors[s.factor];
+        int e;
+
+        CHECK_INT(s.factor < STEP_FACTORS && frexpf(s.power, &e) == 0.5f, 1);
+        CHECK(most / 127 <= step && step < most / 127 * 1.1893f);
+        CHECK(isfinite(0x1.8p+23f * s.power));
+    }
+    for (int e = -90; e < 100; e++) /* 127 times a power of two: exactly that */
+        CHECK_INT(step_for(ldexpf(127, e)).power == ldexpf(1, e) &&
+                      step_for(ldexpf(127, e)).factor == 0,
+                  1);
+}
+
+TEST(activations_beyond_all_steps_are_no_numbers_and_those_below_are_zeros)
+{
+    FOR_EACH_BACKEND(b)
+    {
+        for (int type = DTYPE_Q8_0; dtype_is_integer((enum dtype)type); type++) {
+            struct problem p = problem_make((enum dtype)type, 512, 20, 3);
+            float out[3 * 20];
+
+            p.x[512 + 40] = STEP_MOST;
+            for (size_t i = 0; i < 512; i++)
+                p.x[2 * 512 + i] = nextafterf(STEP_LEAST, 0);
+            multiply(b, &p, 0, 3, 0, 20, out);
+            for (size_t i = 0; i < 20; i++) {
+                CHECK(isfinite(out[i]) && isnan(out[20 + i]));
+                CHECK(out[40 + i] == 0);
+            }
+            problem_free(&p);
+        }
+    }
+}
+
 TEST(activations_with_nan_or_infinity_spoil_their_own_vector_only)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
@@ -744,11 +783,12 @@ static void query_as_met(const struct cache *c, const float *q, double *out)
         out[i] = (double)q[i];
     for (size_t b = 0; b < c->dim && c->type == DTYPE_Q8_0; b += 32) {
         size_t end = c->dim - b < 32 ? c->dim : b + 32;
-        float most = 0, scale;
+        float most = 0, scale = 0;
 
         for (size_t i = b; i < end; i++)
             most = fmaxf(most, fabsf(q[i]));
-        scale = most / 127;
+        if (most > 0)
+            scale = step_for(most).power * step_factors[step_for(most).factor];
         for (size_t i = b; i < end; i++)
             out[i] = most > 0 ? (double)scale * (double)rintf(q[i] * (1 / scale)) : 0;
     }
