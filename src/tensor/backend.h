@@ -117,6 +117,7 @@ struct backend {
     const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512bf16", ... */
     bool (*usable)(
         void); /* does this processor have the instructions (feature bits and OS support) */
+    bool (*is_slow)(void); /* it has, but the next in line is faster here; NULL: never */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x

@@ -30,6 +30,11 @@ const struct backend *backend_by_name(const char *name)
     return NULL;
 }
 
+static bool wins(const struct backend *b)
+{
+    return b->usable() && !(b->is_slow && b->is_slow());
+}
+
 static const struct backend *choose(void)
 {
     const char *wanted = getenv("LLMOS_BACKEND");
@@ -38,7 +43,7 @@ static const struct backend *choose(void)
 
     if (named)
         return named;
-    while (!backend_at(i)->usable())
+    while (!wins(backend_at(i)))
         i++;
     return backend_at(i);
 }

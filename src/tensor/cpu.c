@@ -75,6 +75,14 @@ bool cpu_has_avx512bf16(void)
     return cpu_has_avx512vnni() && all(ask().eax7_1, BIT(5));
 }
 
+bool cpu_has_slow_bf16(void)
+{
+    unsigned eax, ebx, ecx, edx;
+
+    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_INTEL_ebx &&
+           edx == signature_INTEL_edx && ecx == signature_INTEL_ecx;
+}
+
 #else
 
 bool cpu_has_avx2(void)
@@ -93,6 +101,11 @@ bool cpu_has_avx512vnni(void)
 }
 
 bool cpu_has_avx512bf16(void)
+{
+    return false;
+}
+
+bool cpu_has_slow_bf16(void)
 {
     return false;
 }

@@ -1447,9 +1447,11 @@ const struct backend backend_avx512vnni = {
 
 /* ---- bf16 weights by vdpbf16ps ----
  *
- * Twice the products of f32.  An element is a sum over pieces of CHUNK values in order; in a piece
- * lane l sums the pairs (2 l, 2 l + 1), (2 l + 32, 2 l + 33), ... in order, and v_sum4 adds the
- * lanes. Subnormal numbers count as zero. */
+ * Twice the products of f32.  An element is a sum over pieces of PAIRS_CHUNK values in order; in a
+ * piece lane l sums the pairs (2 l, 2 l + 1), (2 l + 32, 2 l + 33), ... in order, and v_sum4 adds
+ * the lanes. Subnormal numbers count as zero. */
+
+#define PAIRS_CHUNK 2048 /* as many bytes as the other chunks: lanes are added half as often */
 
 #define BF16 static inline __attribute__((always_inline, target("avx512bf16")))
 
@@ -1520,7 +1522,7 @@ __attribute__((target("avx512bf16"))) static void matmul_bf16_pairs(const struct
         size_t r_end = j->row_end - r < block ? j->row_end : r + block, begin = 0;
 
         do { /* once even if inner is 0: the sum of nothing is 0 */
-            size_t end = inner - begin < CHUNK ? inner : begin + CHUNK, t = 0;
+            size_t end = inner - begin < PAIRS_CHUNK ? inner : begin + PAIRS_CHUNK, t = 0;
 
             for (; t + TILE_T <= n; t += TILE_T)
                 bf16_rows(TILE_T, j, r, r_end, t, begin, end, streams);
@@ -1569,5 +1571,6 @@ static void matmul_with_bf16(const struct tensor *w, size_t row_begin, size_t ro
 const struct backend backend_avx512bf16 = {
     .name = "avx512bf16",
     .usable = cpu_has_avx512bf16,
+    .is_slow = cpu_has_slow_bf16,
     .reads_packed = true,
     BACKEND_LANES_OF(prepared_bytes_bf16, prepare_bf16, matmul_with_bf16)};
