@@ -6,9 +6,9 @@ usage: tools/judge_tokenizers.py [--count N] [--seed N] LIBRARY FOLDER [NAME ...
        tools/judge_tokenizers.py --vectors tests/data/tokenizer
 
 LIBRARY: libllmos.so.  FOLDER: vocabularies as GGUF (ggml-vocab-gpt-2.gguf, ggml-vocab-bert-bge.gguf).
-NAME: a pre-tokenizer, "added" (special tokens that take white space), "bert", "t5" or "llama"; all
-of them if none is given.  Needs the packages
-tokenizers and sentencepiece.
+NAME: a pre-tokenizer, "added" (special tokens that take white space), "bert", "t5", "llama" or "wordpiece" (every
+normalizer that a WordPiece folder may have, each read by the `llmos convert` beside the library); all of them if none is
+given.  Needs the packages tokenizers and sentencepiece.
 
 A byte-level BPE is that of GPT-2's vocabulary behind the splits of another model's tokenizer.json.
 The models for "t5" and "llama" are trained here, on text that is made here.
@@ -18,10 +18,12 @@ Prints how many random strings were the same, and the first that were not; exits
 import argparse
 import ctypes
 import json
+import itertools
 import os
 import random
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 import unicodedata
@@ -210,6 +212,88 @@ def bert_of(vocabulary):
     return t
 
 
+# ---- theirs: folders of WordPiece ----
+
+def wordpiece_steps():
+    """(name, normalizer, pre_tokenizer) of everything that is not refused."""
+    def sequence(*names):
+        return normalizers.Sequence([getattr(normalizers, n)() for n in names])
+
+    bert, words, spaces, marks = (pre_tokenizers.BertPreTokenizer, pre_tokenizers.Whitespace, pre_tokenizers.WhitespaceSplit,
+                                  pre_tokenizers.Punctuation)
+    for clean, chinese, accents, lower in itertools.product((True, False), (True, False), (None, True, False), (True, False)):
+        yield ("bert %d%d%s%d" % (clean, chinese, "-" if accents is None else int(accents), lower), normalizers.BertNormalizer(
+            clean_text=clean, handle_chinese_chars=chinese, strip_accents=accents, lowercase=lower), bert())
+    for names in (("NFD", "Lowercase", "StripAccents"), ("Lowercase", "NFD", "StripAccents"), ("NFD", "StripAccents"),
+                  ("StripAccents", "Lowercase"), ("Lowercase",), ("Strip",)):
+        yield "+".join(names), sequence(*names), words()
+    cuts = {"Bert": [bert()], "Whitespace": [words()], "WhitespaceSplit": [spaces()], "spaces+marks": [spaces(), marks()],
+            "words+marks": [words(), marks()], "marks+words": [marks(), words()]}
+    for name, steps in cuts.items():
+        yield "none " + name, None, pre_tokenizers.Sequence(steps) if len(steps) > 1 else steps[0]
+
+
+def safetensors_write(path, shapes):
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        n = 4
+        for s in shape:
+            n *= s
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(header).encode()
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + bytes(at))
+
+
+def wordpiece_folder(folder, vocab):
+    """All but the tokenizer; the smallest BERT there can be, of zeros."""
+    config = {"architectures": ["BertModel"], "model_type": "bert", "vocab_size": len(vocab), "hidden_size": 2, "num_hidden_layers": 1,
+              "num_attention_heads": 1, "intermediate_size": 2, "max_position_embeddings": 8, "type_vocab_size": 2,
+              "hidden_act": "gelu", "layer_norm_eps": 1e-12, "position_embedding_type": "absolute"}
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+    layer = "encoder.layer.0."
+    shapes = {"embeddings.word_embeddings.weight": [len(vocab), 2], "embeddings.position_embeddings.weight": [8, 2],
+              "embeddings.token_type_embeddings.weight": [2, 2]}
+    for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense",
+                 "output.dense"):
+        shapes.update({layer + name + ".weight": [2, 2], layer + name + ".bias": [2]})
+    for name in ("embeddings.LayerNorm", layer + "attention.output.LayerNorm", layer + "output.LayerNorm"):
+        shapes.update({name + ".weight": [2], name + ".bias": [2]})
+    safetensors_write(os.path.join(folder, "model.safetensors"), shapes)
+
+
+def wordpiece_vocabulary():
+    """Characters of every kind, each as what begins a word and as what goes on, so that no difference hides in an [UNK]."""
+    vocab = {s: i for i, s in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])}
+    letters = [chr(c) for c in range(1, 0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+    for c in (c for i, c in enumerate(letters) if unicodedata.category(c) != "Lo" or i % 8 == 0 or ord(c) < 0x1200):
+        if not c.isspace():
+            vocab.setdefault(c, len(vocab))
+            vocab.setdefault("##" + c, len(vocab))
+    return vocab
+
+
+def judge_wordpiece(library, count, seed):
+    good = True
+    vocab = wordpiece_vocabulary()
+    with tempfile.TemporaryDirectory() as folder:
+        wordpiece_folder(folder, vocab)
+        for i, (name, normalizer, pre) in enumerate(wordpiece_steps()):
+            path = os.path.join(folder, "%d.gguf" % i)
+            t = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+            if normalizer:
+                t.normalizer = normalizer
+            t.pre_tokenizer = pre
+            t.save(os.path.join(folder, "tokenizer.json"))
+            subprocess.run([os.path.join(os.path.dirname(os.path.abspath(library)), "llmos"), "convert", folder, path],
+                           check=True, capture_output=True)
+
+            def theirs(batch, t=t):
+                return [e.ids for e in t.encode_batch_fast(batch, add_special_tokens=False)]
+            good &= judge("wordpiece " + name, Ours(library, path), theirs, count, seed + i)
+    return good
+
+
 # ---- theirs: SentencePiece ----
 
 def corpus(seed):
@@ -365,7 +449,7 @@ def judge(name, ours, theirs, count, seed):
         if len(batch) == 5000:
             settle()
     settle()
-    print("%-16s %d of %d the same" % (name, same, count), flush=True)
+    print("%-28s %d of %d the same" % (name, same, count), flush=True)
     return same == count
 
 
@@ -383,7 +467,10 @@ def main():
     gpt2 = gguf_read(os.path.join(o.folder, "ggml-vocab-gpt-2.gguf"))
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        for name in o.names or list(FAMILIES) + ["added", "bert", "t5", "llama"]:
+        for name in o.names or list(FAMILIES) + ["added", "bert", "t5", "llama", "wordpiece"]:
+            if name == "wordpiece":
+                good &= judge_wordpiece(o.library, o.count, o.seed)
+                continue
             if name in FAMILIES:
                 path = os.path.join(folder, name + ".gguf")
                 values = {k: v for k, v in gpt2.items() if k.startswith("tokenizer.")}

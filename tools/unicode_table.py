@@ -41,6 +41,7 @@ def runs(pairs):
 
 CUT = pre_tokenizers.Punctuation("isolated")
 STRIP = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+ALL_MARKS = normalizers.StripAccents()
 CLEAN = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
 
 
@@ -115,6 +116,7 @@ def main():
     put_form("title", "In title case, where that is not upper case.", str.title, str.upper)
     put_ranges("old_punctuation", "What Hugging Face's tokenizers call punctuation.", lambda c: len(CUT.pre_tokenize_str("a" + c + "a")) == 3)
     put_ranges("old_marks", "The marks that their BERT strips.", is_mark)
+    put_ranges("old_combining", "The marks that their StripAccents strips.", lambda c: ALL_MARKS.normalize_str(c) == "")
     put_ranges("old_controls", "The characters that their BERT removes before.", lambda c: CLEAN.normalize_str(c) == "")
     print("// clang-format on\n\n#endif")
 

@@ -6,6 +6,7 @@
 #include "model/sortindex.h"
 #include "model/spmodel.h"
 #include "model/vocab.h"
+#include "model/wordsteps.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -522,22 +523,51 @@ static int mark_words(struct reading *r)
     return 0;
 }
 
+/* llama.cpp asks for case only. */
+static void set_steps(struct hftokens *t, unsigned steps)
+{
+    t->model = "bert";
+    t->word_steps = steps;
+    t->lowercase = answer(steps & WORDSTEP_LOWER);
+    t->pre = steps & WORDSTEP_LOWER ? "bert-bge" : "default";
+}
+
+static void set_unknown(struct hftokens *t, struct str text)
+{
+    int64_t id = text.at ? find(t, text) : -1;
+
+    if (id < 0)
+        return;
+    t->ids[HFTOKENS_UNK] = id;
+    if (t->tokens[id].kind == KIND_NORMAL)
+        t->tokens[id].kind = KIND_UNKNOWN;
+}
+
 /* Whole words (WordLevel) are WordPiece in which no piece goes on: what begins with a known word
- * and goes on is unknown either way.  Runs of punctuation are cut, which there they are not. */
+ * and goes on is unknown either way. */
 static int read_wordpiece(struct reading *r, struct jdoc_ref root)
 {
     struct jdoc_ref model = jdoc_get(root, "model");
-    struct jdoc_ref bert = find_part(jdoc_get(root, "normalizer"), "normalizers", "BertNormalizer");
-    int rc = read_vocab(r, jdoc_get(model, "vocab"), 0);
+    struct str prefix = jdoc_text(jdoc_get(model, "continuing_subword_prefix"));
+    unsigned steps = 0;
+    int rc = wordsteps_read(&steps, root, r->err);
 
-    r->t->model = "bert";
-    r->t->lowercase =
-        answer(jdoc_true(jdoc_get(bert, "lowercase")) ||
-               jdoc_at(find_part(jdoc_get(root, "normalizer"), "normalizers", "Lowercase")));
-    r->t->pre = r->t->lowercase == HFTOKENS_YES ? "bert-bge" : "default";
+    if (rc < 0)
+        return rc;
+    if (prefix.at && !str_is(prefix, "##"))
+        return fail(r->err, LLMOS_EUNSUPPORTED,
+                    "pieces that go on in a word begin with '%.*s' in 'tokenizer.json'; this "
+                    "version knows '##'",
+                    STR_ARG(prefix));
+    set_steps(r->t, steps);
+    rc = read_vocab(r, jdoc_get(model, "vocab"), 0);
     if (rc == 0)
         rc = add_listed(r, jdoc_get(root, "added_tokens"));
-    return rc < 0 ? rc : sort_tokens(r);
+    if (rc == 0)
+        rc = sort_tokens(r);
+    if (rc == 0)
+        set_unknown(r->t, jdoc_text(jdoc_get(model, "unk_token")));
+    return rc;
 }
 
 /* Marks around a text: of a template, or of the processors of BERT and RoBERTa. */
@@ -668,13 +698,10 @@ static int read_vocab_json(struct reading *r, struct str vocab, struct str merge
 
 static int read_vocab_lines(struct reading *r, struct str text)
 {
-    struct jdoc_ref lower = jdoc_get(jdoc_root(&r->f->tokenizer_config), "do_lower_case");
     int64_t id = 0;
     int rc = 0;
 
-    r->t->model = "bert";
-    r->t->lowercase = answer(!jdoc_at(lower) || jdoc_true(lower));
-    r->t->pre = r->t->lowercase == HFTOKENS_YES ? "bert-bge" : "default";
+    set_steps(r->t, wordsteps_of_config(jdoc_root(&r->f->tokenizer_config)));
     while (rc == 0 && text.len) {
         struct str line = next_line(&text);
         bool is_mark = has_ends(line, "[", "]") && !str_starts(line, STR("[unused"));
@@ -722,7 +749,8 @@ static void read_ids(struct reading *r, const struct jsondoc *map)
             id = number_of(jdoc_get(jdoc_root(&r->f->config), number));
         if (id < 0)
             id = number_of(jdoc_get(jdoc_root(&r->f->generation), number));
-        t->ids[i] = id >= 0 && id < t->count ? id : -1;
+        if (id >= 0 && id < t->count)
+            t->ids[i] = id;
     }
 }
 
@@ -903,6 +931,16 @@ static void put_answer(struct ggufwrite *w, const char *key, uint8_t answer_)
         ggufwrite_bool(w, key, answer_ == HFTOKENS_YES);
 }
 
+static void put_steps(struct ggufwrite *w, const struct hftokens *t)
+{
+    char names[WORDSTEPS_TEXT_MAX];
+
+    if (strcmp(t->model, "bert") != 0)
+        return;
+    wordsteps_print(t->word_steps, names);
+    ggufwrite_str(w, "llmos.wordpiece.steps", str_of(names));
+}
+
 static void put_habits(struct ggufwrite *w, const struct hftokens *t)
 {
     uint32_t n = 0;
@@ -955,6 +993,7 @@ void hftokens_put(struct ggufwrite *w, const struct hftokens *t)
         ggufwrite_str(w, "tokenizer.ggml.pre", str_of(t->pre));
     put_tokens(w, t);
     put_habits(w, t);
+    put_steps(w, t);
     for (int i = 0; i < HFTOKENS_ID_COUNT; i++)
         if (t->ids[i] >= 0)
             ggufwrite_u32(w, keys[i], (uint32_t)t->ids[i]);

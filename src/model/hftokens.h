@@ -49,6 +49,7 @@ struct hftokens {
     uint8_t add_bos, add_eos, add_space_prefix, remove_spaces, lowercase; /* hftokens_answer */
     int64_t ids[HFTOKENS_ID_COUNT];                                       /* -1: none */
     uint32_t type_count; /* of segments; 0: not said */
+    unsigned word_steps; /* of "bert": enum wordstep */
     struct arena arena;
     struct jsondoc doc; /* tokenizer.json, if it was read */
 };

@@ -109,6 +109,11 @@ bool unicode_is_old_mark(uint32_t c)
     return in_ranges(old_marks, COUNT(old_marks), c);
 }
 
+bool unicode_is_old_combining(uint32_t c)
+{
+    return in_ranges(old_combining, COUNT(old_combining), c);
+}
+
 bool unicode_is_old_control(uint32_t c)
 {
     return in_ranges(old_controls, COUNT(old_controls), c);
@@ -144,6 +149,16 @@ bool unicode_is_alnum(uint32_t c)
 bool unicode_is_printable(uint32_t c)
 {
     return c == ' ' || unicode_category(c) < UNICODE_ZS;
+}
+
+/* Letters by their category, and those that are letters in a circle or a square. */
+bool unicode_is_word(uint32_t c)
+{
+    enum unicode_category k = unicode_category(c);
+
+    return k <= UNICODE_NL || k == UNICODE_PC || c == 0x200c || c == 0x200d ||
+           (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
+           (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
 }
 
 /* ---- forms ---- */
@@ -202,6 +217,20 @@ static size_t fold_hangul(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
     return trailing ? 3 : 2;
 }
 
+size_t unicode_bare(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
+{
+    size_t n;
+
+    if (c >= HANGUL_FIRST && c <= HANGUL_LAST)
+        return fold_hangul(c, out);
+    if (unicode_is_old_mark(c))
+        return 0;
+    n = become(&bare, c, out);
+    if (n == 0)
+        out[n++] = c;
+    return n;
+}
+
 size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
 {
     size_t n;
@@ -210,13 +239,7 @@ size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX])
         out[0] = c >= 'A' && c <= 'Z' ? c + 32 : c;
         return 1;
     }
-    if (c >= HANGUL_FIRST && c <= HANGUL_LAST)
-        return fold_hangul(c, out);
-    if (unicode_is_old_mark(c))
-        return 0;
-    n = become(&bare, c, out);
-    if (n == 0)
-        out[n++] = c;
+    n = unicode_bare(c, out);
     for (size_t i = 0; i < n; i++) { /* without its dot U+0130 is a plain I: each becomes one */
         const struct unicode_run *run = run_of(one_lower, COUNT(one_lower), out[i]);
 

@@ -66,6 +66,7 @@ struct unicode_range {
 const struct unicode_range *unicode_old_punctuation(size_t *count);
 bool unicode_is_old_punctuation(uint32_t c);
 bool unicode_is_old_mark(uint32_t c);
+bool unicode_is_old_combining(uint32_t c); /* spacing ones, too */
 bool unicode_is_old_control(uint32_t c);
 
 /* As Python 3 has them: a capital letter is Lu or Other_Uppercase, a digit has a digit's value, and
@@ -76,6 +77,8 @@ bool unicode_is_alpha(uint32_t c);
 bool unicode_is_digit(uint32_t c);
 bool unicode_is_alnum(uint32_t c);
 bool unicode_is_printable(uint32_t c);
+/* \w of regular expressions: UTS #18, annex C. */
+bool unicode_is_word(uint32_t c);
 
 enum unicode_form { UNICODE_SAME, UNICODE_UPPER, UNICODE_LOWER, UNICODE_TITLE };
 
@@ -84,6 +87,8 @@ size_t unicode_in(uint32_t c, enum unicode_form form, uint32_t out[UNICODE_FORM_
 /* Canonically decomposed, without marks, in lower case, as Hugging Face's BERT does it: 0 to
  * UNICODE_FORM_MAX characters. */
 size_t unicode_fold(uint32_t c, uint32_t out[UNICODE_FORM_MAX]);
+/* The same with the case left as it is. */
+size_t unicode_bare(uint32_t c, uint32_t out[UNICODE_FORM_MAX]);
 
 /* The character at the front of s (not empty) and its bytes; what is no UTF-8 is one byte and
  * UNICODE_NO_TEXT. */

@@ -9,7 +9,8 @@
  *   model      llama   SentencePiece's BPE: pairs merge by the score of what they make
  *              gpt2    byte-level BPE: `merges`, behind the splits named by `pre` (pretokenizer.h)
  *              t5      SentencePiece's unigram: scores are log probabilities
- *              bert    WordPiece; case and accents count only if a token has a capital letter
+ *              bert    WordPiece; case and accents count unless normalizer.lowercase is true or,
+ *                      if that is missing, no token has a capital letter
  *   tokens     "gpt2": normal ones in the characters that stand for bytes, others as they are;
  *              "llama", "t5": U+2581 for a space; "bert": U+2581 in front of what begins a word,
  * or, if no token has it, "##" in front of what goes on scores     needed for "llama" and "t5"
@@ -23,7 +24,8 @@
  *   precompiled_charsmap      "t5": bytes of SentencePiece's normalizer
  *
  * and "llmos.added_tokens", which only we write: pairs of a token and enum token_habit, of those
- * special tokens that have any; where it is missing, phi-3 and jina-v2 are known by their names. */
+ * special tokens that have any; where it is missing, phi-3 and jina-v2 are known by their names.
+ * Also only ours: "llmos.wordpiece.steps" (wordsteps.h), which says all of it for "bert". */
 #ifndef MODEL_VOCAB_H
 #define MODEL_VOCAB_H
 

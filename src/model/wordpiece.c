@@ -3,14 +3,13 @@
  * al. 2019).
  *
  * GGUF writes a piece that begins a word with U+2581 in front, vocab.txt one that goes on with
- * "##"; here a word begins with a space.  Before that the text is made plain: control characters
- * vanish, marks and Chinese characters stand alone, and, where the vocabulary has no capital
- * letters, letters lose accents and case. */
+ * "##"; here a word begins with a space.  Before that the text is made plain (wordsteps.h). */
 #include "base/fail.h"
 #include "model/tokenize.h"
 #include "model/trie.h"
 #include "model/unicode.h"
 #include "model/wordcache.h"
+#include "model/wordsteps.h"
 
 /* Longer words are one unknown token (BERT's max_input_chars_per_word). */
 #define WORD_CHARACTERS_MAX 100
@@ -18,7 +17,7 @@
 
 struct wordpiece {
     struct trie trie;
-    bool keeps_case;
+    unsigned steps; /* enum wordstep */
 };
 
 /* ---- making ---- */
@@ -35,26 +34,32 @@ static void look(struct llmos_tokenizer *t, const struct gguf_array *texts)
         t->is_hashed = !begins(gguf_array_str(texts, i), "\xe2\x96\x81");
 }
 
-/* "##ing" to "ing" and "go" to " go", or "ing" and U+2581 "go" to the same. */
+/* " go" of "go", of which `skip` bytes are left out. */
+static int begin_word(struct llmos_tokenizer *t, struct token *token, struct str text, size_t skip)
+{
+    size_t n = text.len - skip;
+    char *copy = arena_alloc(&t->arena, n + 1);
+
+    if (!copy)
+        return -1;
+    copy[0] = ' ';
+    memcpy(copy + 1, text.at + skip, n);
+    token->piece = (struct str){copy, n + 1};
+    return 0;
+}
+
+/* "##ing" to "ing" and "go" to " go", or "ing" and U+2581 "go" to the same.  A mark alone is the
+ * character U+2581, which goes on. */
 static int piece(struct llmos_tokenizer *t, struct token *token, struct str text)
 {
-    char *copy;
-
     token->piece = text;
     if (token->kind != TOKEN_NORMAL && token->kind != TOKEN_UNUSED)
         return 0;
     if (!t->is_hashed)
-        return vocab_piece_spaced(t, token, text);
-    if (begins(text, "##") && text.len > 2) {
-        token->piece = (struct str){text.at + 2, text.len - 2};
-        return 0;
-    }
-    copy = arena_alloc(&t->arena, text.len + 1);
-    if (!copy)
-        return -1;
-    copy[0] = ' ';
-    memcpy(copy + 1, text.at, text.len);
-    token->piece = (struct str){copy, text.len + 1};
+        return begins(text, "\xe2\x96\x81") && text.len > 3 ? begin_word(t, token, text, 3) : 0;
+    if (!begins(text, "##") || text.len == 2)
+        return begin_word(t, token, text, 0);
+    token->piece = (struct str){text.at + 2, text.len - 2};
     return 0;
 }
 
@@ -69,29 +74,49 @@ static bool has_capital(struct str piece)
     return false;
 }
 
+/* Files of others say at most whether case counts; then accents do, too. */
+static int find_steps(struct wordpiece *w, bool has_capitals, const struct gguf *g,
+                      struct llmos_error *err)
+{
+    bool lowers = !has_capitals;
+    struct str names;
+    int rc = gguf_get_str(g, "llmos.wordpiece.steps", &names, err);
+
+    if (rc > 0)
+        return wordsteps_parse(&w->steps, names, err);
+    if (rc == 0)
+        rc = gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", &lowers, err);
+    w->steps = WORDSTEPS_BERT | (lowers ? WORDSTEPS_UNCASED : 0u);
+    return rc < 0 ? rc : 0;
+}
+
 static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
     struct wordpiece *w = arena_alloc(&t->arena, sizeof(*w));
+    bool has_capitals = false;
     int rc = w ? 0 : -1;
 
-    (void)g;
     for (uint32_t id = 0; id < t->count && rc == 0; id++) {
         const struct token *token = &t->tokens[id];
 
         if (token->kind != TOKEN_NORMAL && token->kind != TOKEN_UNUSED)
             continue;
         rc = trie_add(&w->trie, token->piece, (int32_t)id);
-        w->keeps_case |= has_capital(token->piece);
+        has_capitals |= has_capital(token->piece);
     }
     if (w && rc < 0)
         trie_drop(&w->trie);
     if (rc == 0)
         rc = trie_keep(&w->trie, &t->arena);
     t->own = w;
-    return rc < 0 ? fail(err, LLMOS_ENOMEM, "no memory for the pieces of the vocabulary") : 0;
+    if (rc < 0)
+        return fail(err, LLMOS_ENOMEM, "no memory for the pieces of the vocabulary");
+    return find_steps(w, has_capitals, g, err);
 }
 
 /* ---- words ---- */
+
+enum side { SIDE_WORD, SIDE_MARK };
 
 struct run {
     const struct llmos_tokenizer *t;
@@ -101,6 +126,7 @@ struct run {
     char word[WORD_BYTES_MAX]; /* a space, then what came so far */
     size_t bytes, characters;
     int32_t ids[WORD_BYTES_MAX];
+    enum side side; /* of the character before, for WORDSTEP_RUNS */
     bool no_unknown;
 };
 
@@ -190,35 +216,77 @@ static bool is_ascii_mark(uint32_t c)
     return c > ' ' && c < 0x7f && !(c >= '0' && c <= '9') && !((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
+static bool is_mark_of_its_own(uint32_t c)
+{
+    return c < 0x80 ? is_ascii_mark(c) : unicode_is_old_punctuation(c);
+}
+
 static void put_character(struct run *r, uint32_t c)
 {
-    if (unicode_is_space(c))
+    if (unicode_is_space(c)) {
         end_word(r);
-    else if (c < 0x80 ? is_ascii_mark(c) : unicode_is_old_punctuation(c))
+        return;
+    }
+    if (r->w->steps & WORDSTEP_RUNS) {
+        enum side side = unicode_is_word(c) ? SIDE_WORD : SIDE_MARK;
+
+        if (side != r->side)
+            end_word(r);
+        r->side = side;
+    }
+    if (r->w->steps & WORDSTEP_PUNCTUATION && is_mark_of_its_own(c))
         add_alone(r, c);
     else
         add(r, c);
 }
 
+/* Letters of one character: only U+0130 becomes two, and loses its dot where accents go. */
+static size_t lower(uint32_t *c, size_t n)
+{
+    uint32_t form[UNICODE_FORM_MAX];
+
+    if (n == 1)
+        return unicode_in(c[0], UNICODE_LOWER, c);
+    for (size_t i = 0; i < n; i++)
+        c[i] = unicode_in(c[i], UNICODE_LOWER, form) == 1 ? form[0] : c[i];
+    return n;
+}
+
+/* The characters that c becomes; their number. */
+static size_t plain(unsigned steps, uint32_t c, uint32_t out[UNICODE_FORM_MAX])
+{
+    size_t n = 1, kept = 0;
+
+    if ((steps & (WORDSTEPS_UNCASED | WORDSTEP_MARKS)) == WORDSTEPS_UNCASED)
+        return unicode_fold(c, out);
+    out[0] = c;
+    if (steps & WORDSTEP_ACCENTS)
+        n = unicode_bare(c, out);
+    for (size_t i = 0; i < n; i++)
+        if (!(steps & WORDSTEP_MARKS) || !unicode_is_old_combining(out[i]))
+            out[kept++] = out[i];
+    return steps & WORDSTEP_LOWER ? lower(out, kept) : kept;
+}
+
 static void take_character(struct run *r, uint32_t c)
 {
-    uint32_t folded[UNICODE_FORM_MAX] = {c};
-    size_t n = 1;
-    bool is_alone = is_chinese(c);
+    unsigned steps = r->w->steps;
+    bool is_alone = steps & WORDSTEP_CHINESE && is_chinese(c);
+    uint32_t becomes[UNICODE_FORM_MAX];
+    size_t n;
 
-    /* Line ends are spaces; other spaces that are control characters vanish like these. */
+    /* Line ends are spaces either way; other spaces that are control characters vanish. */
     if (c == '\t' || c == '\n' || c == '\r') {
         end_word(r);
         return;
     }
-    if ((c < ' ' || c >= 0x7f) && unicode_is_old_control(c))
+    if (steps & WORDSTEP_CLEAN && (c < ' ' || c >= 0x7f) && unicode_is_old_control(c))
         return;
-    if (!r->w->keeps_case)
-        n = unicode_fold(c, folded);
+    n = plain(steps, c, becomes);
     if (is_alone)
         end_word(r);
     for (size_t i = 0; i < n; i++)
-        put_character(r, folded[i]);
+        put_character(r, becomes[i]);
     if (is_alone)
         end_word(r);
 }

@@ -9,6 +9,7 @@
 #include "model/pretokenizer.h"
 #include "model/synth.h"
 #include "model/vocab.h"
+#include "model/wordsteps.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -117,6 +118,16 @@ static void write_habits(struct ggufwrite *w, struct input *in)
         ggufwrite_put_i32(w, (int32_t)take_byte(in));
 }
 
+/* By their bits, or as any text. */
+static void write_steps(struct ggufwrite *w, struct input *in, bool as_text)
+{
+    char names[WORDSTEPS_TEXT_MAX];
+
+    if (!as_text)
+        wordsteps_print(take_byte(in), names);
+    ggufwrite_str(w, "llmos.wordpiece.steps", as_text ? take_str(in) : str_of(names));
+}
+
 static llmos_model *read_vocabulary(struct input *in)
 {
     static const char *const kinds[] = {"llama", "gpt2", "t5", "bert"};
@@ -138,6 +149,8 @@ static llmos_model *read_vocabulary(struct input *in)
         ggufwrite_u32(&w, "tokenizer.ggml.unknown_token_id", take_byte(in));
     if (flags & 16)
         ggufwrite_u32(&w, "tokenizer.ggml.bos_token_id", take_byte(in));
+    if (kind & 4)
+        write_steps(&w, in, kind & 8);
     write_tokens(&w, in, !(flags & 32));
     write_merges(&w, in);
     if (flags & 64)

@@ -443,6 +443,14 @@ TEST(hfconvert_says_what_is_wrong_with_the_tokenizer)
             "\"use_regex\": false}]}, "
             "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1}, \"merges\": []}}",
             "(x+x+)+y");
+    refuses("tokenizer.json",
+            "{\"normalizer\": {\"type\": \"NFKC\"}, \"model\": {\"type\": \"WordPiece\", "
+            "\"vocab\": {\"a\": 1}}}",
+            "'NFKC'");
+    refuses("tokenizer.json",
+            "{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, \"model\": {\"type\": "
+            "\"WordPiece\", \"continuing_subword_prefix\": \"@@\", \"vocab\": {\"a\": 1}}}",
+            "begin with '@@'");
 }
 
 TEST(hfconvert_says_what_is_wrong_with_shards)
@@ -540,8 +548,9 @@ TEST(hfconvert_survives_every_failed_allocation)
     survives("tokenizer.json",
              STR("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": "
                  "\"AAAA\"}, \"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", -1.5]]}}"));
-    survives("tokenizer.json", STR("{\"model\": {\"type\": \"WordPiece\", \"vocab\": "
-                                   "{\"[UNK]\": 0, \"a\": 1, \"##b\": 2}}}"));
+    survives("tokenizer.json",
+             STR("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, \"model\": {\"type\": "
+                 "\"WordPiece\", \"vocab\": {\"[UNK]\": 0, \"a\": 1, \"##b\": 2}}}"));
     survives("tokenizer.model", STR("\x0a\x05\x0a\x03"
                                     "abc"
                                     "\x12\x02\x18\x02"));
@@ -553,7 +562,7 @@ TEST(hfconvert_survives_every_failed_allocation)
 TEST(hfconvert_writes_wordpiece_as_llama_cpp_does)
 {
     struct gguf_array tokens;
-    struct str model;
+    struct str model, steps;
     bool yes = false;
 
     begin();
@@ -568,6 +577,8 @@ TEST(hfconvert_writes_wordpiece_as_llama_cpp_does)
     CHECK(str_is(gguf_array_str(&tokens, 2), "b"));
     CHECK(str_is(gguf_array_str(&tokens, 3), "[PAD3]"));
     CHECK(gguf_get_bool(&file, "tokenizer.ggml.normalizer.lowercase", &yes, &err) == 1 && yes);
+    CHECK(gguf_get_str(&file, "llmos.wordpiece.steps", &steps, &err) == 1);
+    CHECK(str_is(steps, "clean_text handle_chinese_chars strip_accents lowercase punctuation"));
     gguf_fini(&file);
     hffixture_fini(&folder);
 }

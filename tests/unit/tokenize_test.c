@@ -29,6 +29,7 @@ struct plan {
     int32_t habits[LIST_MAX]; /* pairs */
     size_t habit_count;       /* numbers in them */
     const char *name;         /* "general.name" */
+    const char *steps;        /* "llmos.wordpiece.steps" */
     const void *charsmap;
     size_t charsmap_bytes;
 };
@@ -90,6 +91,8 @@ static int open_plan(llmos_model **m, const struct plan *p, struct llmos_error *
         ggufwrite_str(&w, "general.name", str_of(p->name));
     if (p->pre)
         ggufwrite_str(&w, "tokenizer.ggml.pre", str_of(p->pre));
+    if (p->steps)
+        ggufwrite_str(&w, "llmos.wordpiece.steps", str_of(p->steps));
     if (strcmp(p->model, "t5") == 0) {
         ggufwrite_bool(&w, "tokenizer.ggml.add_space_prefix", true);
         ggufwrite_bool(&w, "tokenizer.ggml.remove_extra_whitespaces", !p->keeps_spaces);
@@ -475,6 +478,30 @@ TEST(wordpiece_reads_vocabularies_as_their_makers_write_them)
     CHECK_STR(ids(m, "going!", 0), "4 5 6");
     CHECK_STR(ids(m, "gg E e", 0), "10 9 8 1"); /* with capitals in it, case matters */
     llmos_model_close(m);
+}
+
+TEST(wordpiece_does_to_a_text_what_the_file_says)
+{
+    struct plan p = wordpiece;
+    llmos_model *m;
+
+    p.steps = "lowercase";
+    m = must_open(&p);
+    CHECK_STR(ids(m, "GO \xc3\x89 E", 0), "4 1 8"); /* accents stay */
+    CHECK_STR(ids(m, "g\x01o go!", 0), "1 1");      /* nothing vanishes, marks are letters */
+    CHECK_STR(ids(m,
+                  "go\xe4\xb8\xad"
+                  "go",
+                  0),
+              "1"); /* so are Chinese ones */
+    llmos_model_close(m);
+    p.steps = "strip_accents runs";
+    m = must_open(&p);
+    CHECK_STR(ids(m, "GO \xc3\xa9 e\xcc\x81", 0), "1 8 8");
+    CHECK_STR(ids(m, "go!go!!", 0), "4 6 4 1"); /* several marks are one word */
+    llmos_model_close(m);
+    p.steps = "glitter";
+    CHECK_CONTAINS(refusal(&p), "'glitter'");
 }
 
 TEST(wordpiece_begins_and_ends_as_bert_does)
