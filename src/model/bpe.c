@@ -53,9 +53,12 @@ static bool decode(struct str text, char *bytes, size_t *n)
 {
     *n = 0;
     for (size_t i = 0; i < text.len;) {
-        size_t len;
-        int byte = byte_of(unicode_next((struct str){text.at + i, text.len - i}, &len));
+        unsigned char c = (unsigned char)text.at[i];
+        size_t len = 1;
+        int byte = c;
 
+        if (c <= ' ' || c >= 0x7f) /* no letter of ASCII, which most of them are */
+            byte = byte_of(unicode_next((struct str){text.at + i, text.len - i}, &len));
         if (byte < 0)
             return false;
         bytes[(*n)++] = (char)byte;
@@ -85,27 +88,36 @@ static int piece(struct llmos_tokenizer *t, struct token *token, struct str text
 
 /* ---- merges ---- */
 
-static struct rank *find_rank(const struct bpe *b, int32_t left, int32_t right)
+/* Where looking for these two begins. */
+static struct rank *rank_slot(const struct bpe *b, int32_t left, int32_t right)
 {
     uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    uint32_t i = (uint32_t)(h >> 32) & b->rank_mask;
 
-    while (b->ranks[i].rank != RANK_FREE &&
-           (b->ranks[i].left != left || b->ranks[i].right != right))
-        i = (i + 1) & b->rank_mask;
-    return &b->ranks[i];
+    return &b->ranks[(uint32_t)(h >> 32) & b->rank_mask];
+}
+
+static struct rank *find_rank(const struct bpe *b, int32_t left, int32_t right)
+{
+    struct rank *rank = rank_slot(b, left, right);
+
+    while (rank->rank != RANK_FREE && (rank->left != left || rank->right != right))
+        rank = rank == &b->ranks[b->rank_mask] ? b->ranks : rank + 1;
+    return rank;
 }
 
 /* A line of the file that is being read. */
 struct line {
     struct str text;
     struct vocab_question left, right; /* in bytes, one behind the other */
+    struct rank rank;                  /* what it comes to; id -1: to nothing */
     char bytes[2 * VOCAB_PIECE_MAX];
 };
 
-/* Lines whose tokens are looked for at the same time: the tables of 150k tokens are larger than the
- * cache nearby, and one line after the other would wait for memory six times each. */
-#define LINES_AHEAD 16
+/* The tables of 150k tokens are larger than the cache nearby, and one line after the other would
+ * wait for memory eight times each.  So lines are in five stages at the same time, each of which
+ * asks for what the next one needs. */
+#define STAGE_LINES 6
+#define LINES_AHEAD (5 * STAGE_LINES)
 
 struct reading {
     const struct llmos_tokenizer *t;
@@ -163,19 +175,17 @@ static bool is_mark(const struct llmos_tokenizer *t, int32_t id, struct str text
     return id < 0 && vocab_find_mark(t, text.at, text.len) >= 0;
 }
 
-static int end_line(struct reading *r, uint64_t number)
+static int find_line(struct reading *r, uint64_t number)
 {
-    const struct line *line = &r->lines[number % LINES_AHEAD];
+    struct line *line = &r->lines[number % LINES_AHEAD];
     struct str made = {line->bytes, line->left.text.len + line->right.text.len};
     int32_t left = vocab_answer(r->t, &line->left), right = vocab_answer(r->t, &line->right);
     int32_t id = find_made(r, made);
-    struct rank *rank;
 
+    line->rank = (struct rank){left, right, (uint32_t)number, -1};
     if (left >= 0 && right >= 0 && id >= 0) {
-        r->last = id;
-        rank = find_rank(r->b, left, right);
-        if (rank->rank == RANK_FREE)
-            *rank = (struct rank){left, right, (uint32_t)number, id};
+        line->rank.id = r->last = id;
+        __builtin_prefetch(rank_slot(r->b, left, right));
         return 0;
     }
     if (is_mark(r->t, left, line->left.text) || is_mark(r->t, right, line->right.text) ||
@@ -187,21 +197,41 @@ static int end_line(struct reading *r, uint64_t number)
                   r->err);
 }
 
+static void end_line(struct reading *r, const struct line *line)
+{
+    struct rank *rank;
+
+    if (line->rank.id < 0)
+        return;
+    rank = find_rank(r->b, line->rank.left, line->rank.right);
+    if (rank->rank == RANK_FREE)
+        *rank = line->rank;
+}
+
 static int read_lines(struct reading *r, const struct gguf_array *merges)
 {
+    const uint64_t n = merges->count;
     int rc = 0;
 
-    for (uint64_t i = 0; i < merges->count + LINES_AHEAD - 1 && rc == 0; i++) {
-        uint64_t middle = i - LINES_AHEAD / 2, last = i - (LINES_AHEAD - 1);
+    for (uint64_t i = 0; i < n + 4 * STAGE_LINES && rc == 0; i++) {
+        const uint64_t second = i - STAGE_LINES, third = second - STAGE_LINES,
+                       fourth = third - STAGE_LINES, last = fourth - STAGE_LINES;
 
-        if (i < merges->count)
+        if (i < n)
             rc = begin_line(r, i, gguf_array_str(merges, i));
-        if (middle < merges->count) {
-            vocab_come_near(r->t, &r->lines[middle % LINES_AHEAD].left);
-            vocab_come_near(r->t, &r->lines[middle % LINES_AHEAD].right);
+        for (unsigned far = 0; far < 2; far++) {
+            uint64_t number = far ? third : second;
+            struct line *line = &r->lines[number % LINES_AHEAD];
+
+            if (number >= n)
+                continue;
+            vocab_come_near(r->t, &line->left, far);
+            vocab_come_near(r->t, &line->right, far);
         }
-        if (rc == 0 && last < merges->count)
-            rc = end_line(r, last);
+        if (rc == 0 && fourth < n)
+            rc = find_line(r, fourth);
+        if (rc == 0 && last < n)
+            end_line(r, &r->lines[last % LINES_AHEAD]);
     }
     return rc;
 }

@@ -45,21 +45,43 @@ static const struct {
 
 /* ---- finding ---- */
 
+static uint64_t read_8(const char *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, 8);
+    return word;
+}
+
+static uint32_t read_4(const char *at)
+{
+    uint32_t word;
+
+    memcpy(&word, at, 4);
+    return word;
+}
+
+static uint64_t hash_on(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0xff51afd7ed558ccdu;
+    return h ^ h >> 32;
+}
+
+/* Eight bytes at a time, the last of which may have been there before. */
 static uint64_t hash(const char *text, size_t n)
 {
     uint64_t h = n * 0x9e3779b97f4a7c15u;
 
-    while (n > 0) {
-        size_t part = n < 8 ? n : 8;
-        uint64_t word = 0;
-
-        memcpy(&word, text, part);
-        h = (h ^ word) * 0xff51afd7ed558ccdu;
-        h ^= h >> 32;
-        text += part;
-        n -= part;
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 < n; i += 8)
+            h = hash_on(h, read_8(text + i));
+        return hash_on(h, read_8(text + n - 8));
     }
-    return h;
+    if (n >= 4)
+        return hash_on(h, (uint64_t)read_4(text) << 32 | read_4(text + n - 4));
+    for (size_t i = 0; i < n; i++)
+        h ^= (uint64_t)(unsigned char)text[i] << (8 * i);
+    return hash_on(h, 0);
 }
 
 static uint32_t tag_of(uint64_t h)
@@ -96,11 +118,13 @@ void vocab_ask(const struct llmos_tokenizer *t, struct vocab_question *q)
     __builtin_prefetch(&t->slots[q->hash & t->slot_mask]);
 }
 
-void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q)
+void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q, bool nearer)
 {
     uint32_t slot = t->slots[q->hash & t->slot_mask];
 
-    if (slot)
+    if (slot && nearer)
+        __builtin_prefetch(t->tokens[slot & SLOT_ID].piece.at);
+    else if (slot)
         __builtin_prefetch(&t->tokens[slot & SLOT_ID]);
 }
 
@@ -425,6 +449,45 @@ static bool is_made(const struct token *token)
             token->kind == TOKEN_USER_DEFINED);
 }
 
+/* Puts a token where its piece hashes to; of two equal ones the later stays. */
+static int put_slot(struct llmos_tokenizer *t, uint32_t id, uint64_t h, struct llmos_error *err)
+{
+    const struct token *token = &t->tokens[id];
+    uint32_t *slot = find_slot(t, token->piece, h), old = *slot & SLOT_ID;
+
+    if (t->kind->is_unique && *slot) {
+        if (token->kind == TOKEN_NORMAL && t->tokens[old].kind == TOKEN_NORMAL)
+            return fail(err, LLMOS_EFORMAT, "tokens %" PRIu32 " and %" PRIu32 " are both '%.*s'",
+                        old, id, STR_ARG(token->piece));
+        if (token->kind != TOKEN_NORMAL)
+            return 0;
+    }
+    *slot = tag_of(h) | id;
+    return 0;
+}
+
+/* So many at a time: memory is on its way to the last while the first are put. */
+#define SLOTS_AHEAD 16
+
+static int fill_slots(struct llmos_tokenizer *t, struct llmos_error *err)
+{
+    uint64_t hashes[SLOTS_AHEAD];
+    int rc = 0;
+
+    for (uint32_t i = 0; i < t->count + SLOTS_AHEAD && rc == 0; i++) {
+        uint64_t *h = &hashes[i % SLOTS_AHEAD];
+        uint32_t id = i - SLOTS_AHEAD;
+
+        if (i >= SLOTS_AHEAD && is_made(&t->tokens[id]))
+            rc = put_slot(t, id, *h, err);
+        if (i < t->count) {
+            *h = hash(t->tokens[i].piece.at, t->tokens[i].piece.len);
+            __builtin_prefetch(&t->slots[*h & t->slot_mask], 1);
+        }
+    }
+    return rc;
+}
+
 static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
 {
     uint32_t n = 16;
@@ -435,26 +498,7 @@ static int make_slots(struct llmos_tokenizer *t, struct llmos_error *err)
     if (!t->slots)
         return fail(err, LLMOS_ENOMEM, "no memory for a table of %" PRIu32 " tokens", t->count);
     t->slot_mask = n - 1;
-    for (uint32_t id = 0; id < t->count; id++) {
-        const struct token *token = &t->tokens[id];
-        uint64_t h = hash(token->piece.at, token->piece.len);
-        uint32_t *slot, old;
-
-        if (!is_made(token))
-            continue;
-        slot = find_slot(t, token->piece, h);
-        old = *slot & SLOT_ID;
-        if (t->kind->is_unique && *slot) {
-            if (token->kind == TOKEN_NORMAL && t->tokens[old].kind == TOKEN_NORMAL)
-                return fail(err, LLMOS_EFORMAT,
-                            "tokens %" PRIu32 " and %" PRIu32 " are both '%.*s'", old, id,
-                            STR_ARG(token->piece));
-            if (token->kind != TOKEN_NORMAL)
-                continue;
-        }
-        *slot = tag_of(h) | id; /* of two equal ones the later stays */
-    }
-    return 0;
+    return fill_slots(t, err);
 }
 
 static bool is_recognised(const struct token *token)

@@ -135,14 +135,14 @@ size_t vocab_word(const struct llmos_tokenizer *t, struct str text);
 
 /* The token with this piece among those that merging may make, -1 if there is none. */
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length);
-/* The same for many texts, in three steps with other questions' steps between them: memory is on
+/* The same for many texts, in four steps with other questions' steps between them: memory is on
  * its way meanwhile.  The text must stay. */
 struct vocab_question {
     struct str text;
     uint64_t hash;
 };
 void vocab_ask(const struct llmos_tokenizer *t, struct vocab_question *q);
-void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q);
+void vocab_come_near(const struct llmos_tokenizer *t, const struct vocab_question *q, bool nearer);
 int32_t vocab_answer(const struct llmos_tokenizer *t, const struct vocab_question *q);
 /* The control, user-defined or unknown token with exactly this piece; -1. */
 int32_t vocab_find_mark(const struct llmos_tokenizer *t, const char *text, size_t length);
