@@ -3,20 +3,17 @@
 #include "daemon/completion.h"
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/mem.h"
 #include "base/utf8.h"
+#include "daemon/reply.h"
 #include "net/sse.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <time.h>
 
-#define ARENA_FACTOR   8          /* strings once, a control character as six; slices, some air */
-#define ARENA_LEAST    (4u << 20) /* 128 sequences with 128 calls each, and a grammar */
-#define EVENT_MAX      (8u << 20) /* a frame of 1 MiB, all of it escaped */
-#define MEMORY_SECONDS 5          /* after which a client may try again */
+#define ARENA_FACTOR 8          /* strings once, a control character as six; slices, some air */
+#define ARENA_LEAST  (4u << 20) /* 128 sequences with 128 calls each, and a grammar */
+#define EVENT_MAX    (8u << 20) /* a frame of 1 MiB, all of it escaped */
 
 struct choice {
     struct ask ask;
@@ -42,65 +39,23 @@ struct call {
 };
 
 struct completion {
-    atomic_int refs; /* ours, and one for each letter on its way to an engine */
-    struct arena arena;
-    struct completions *all;
-    struct completion *next, **link;
-    struct server_request *http; /* NULL: the client has gone, or has its answer */
+    struct job job;
     struct openai_request request;
     struct reply_head head;
-    struct served *model;
     struct choice *choices;
     uint32_t choice_count, done_count;
     bool is_streaming; /* something was sent */
     bool is_first_heard;
-    uint64_t start_ns;
 };
 
 /* --- lifetime --------------------------------------------------------------------------------- */
 
-static void hold(void *owner)
+static void end(struct job *j)
 {
-    struct completion *j = owner;
+    struct completion *t = (struct completion *)j; /* its first member */
 
-    atomic_fetch_add(&j->refs, 1);
-}
-
-static void release(void *owner)
-{
-    struct completion *j = owner;
-
-    if (atomic_fetch_sub(&j->refs, 1) > 1)
-        return;
-    arena_fini(&j->arena);
-    mem_free(j);
-}
-
-static struct completion *job_new(struct completions *all, struct server_request *r)
-{
-    struct completion *j = mem_zalloc(1, sizeof(*j));
-
-    if (!j)
-        return NULL;
-    j->refs = 1;
-    arena_init(&j->arena, ARENA_LEAST + r->body.len * ARENA_FACTOR);
-    j->all = all;
-    j->http = r;
-    j->start_ns = clock_ns();
-    j->next = all->first;
-    j->link = &all->first;
-    if (j->next)
-        j->next->link = &j->next;
-    all->first = j;
-    all->count++;
-    return j;
-}
-
-/* Takes back what is asked and lets go.  The client has its answer, or is gone. */
-static void job_end(struct completion *j)
-{
-    for (uint32_t i = 0; i < j->choice_count; i++) {
-        struct choice *c = &j->choices[i];
+    for (uint32_t i = 0; i < t->choice_count; i++) {
+        struct choice *c = &t->choices[i];
 
         supervise_cancel(&c->ask);
         buf_fini(&c->text);
@@ -108,79 +63,20 @@ static void job_end(struct completion *j)
         toolcall_fini(&c->parser);
         reply_logprobs_fini(&c->logprobs);
     }
-    if (j->model)
-        histogram_add(&j->model->duration, clock_seconds_since(j->start_ns));
-    *j->link = j->next;
-    if (j->next)
-        j->next->link = j->link;
-    j->all->count--;
-    release(j);
 }
 
-/* --- refusals and failures -------------------------------------------------------------------- */
-
-void completion_refuse(struct server_request *r, const struct openai_fault *fault,
-                       unsigned retry_seconds)
-{
-    char seconds[16];
-    struct buf body;
-
-    buf_init(&body, 1 << 16);
-    reply_error(&body, fault);
-    if (fault->status == 429 || fault->status == 503) {
-        snprintf(seconds, sizeof(seconds), "%u", retry_seconds ? retry_seconds : 1);
-        server_add_header(r, "retry-after", seconds);
-    }
-    server_reply(r, fault->status, "application/json", &body);
-}
-
-void completion_unknown_model(struct openai_fault *fault, struct str name)
-{
-    *fault = (struct openai_fault){0};
-    json_fault(&fault->what, LLMOS_ENOTFOUND, "", "model",
-               "there is no model '%.*s' here; GET /v1/models lists those there are",
-               STR_ARG(name));
-    openai_fault_of(fault, LLMOS_ENOTFOUND);
-}
-
-static void job_fail(struct completion *j, const struct openai_fault *fault)
+static bool breaks_off(struct job *j, const struct openai_fault *fault)
 {
     struct buf out;
 
-    if (j->model)
-        j->model->failures++;
-    if (j->http && j->is_streaming) {
-        buf_init(&out, 1 << 16);
-        reply_event_error(&out, fault);
-        server_stream_put(j->http, buf_str(&out));
-        server_stream_end(j->http);
-        buf_fini(&out);
-    } else if (j->http) {
-        completion_refuse(j->http, fault, j->model ? supervise_retry_seconds(j->model) : 1);
-    }
-    j->http = NULL;
-    job_end(j);
-}
-
-static void job_fail_code(struct completion *j, int code, struct str text)
-{
-    struct openai_fault fault = {0};
-
-    fail(&fault.what.err, code, "%.*s", STR_ARG(text));
-    if (code == LLMOS_ECONTEXT)
-        snprintf(fault.what.param, sizeof(fault.what.param), "%s",
-                 j->request.is_chat ? "messages" : "prompt");
-    openai_fault_of(&fault, code);
-    job_fail(j, &fault);
-}
-
-static void client_gone(struct server_request *r)
-{
-    struct completion *j = r->job;
-
-    LOG_DEBUG("http", "client has gone request=%s", r->id);
-    j->http = NULL;
-    job_end(j);
+    if (!((struct completion *)j)->is_streaming)
+        return false;
+    buf_init(&out, 1 << 16);
+    reply_event_error(&out, fault);
+    server_stream_put(j->http, buf_str(&out));
+    server_stream_end(j->http);
+    buf_fini(&out);
+    return true;
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -260,23 +156,16 @@ static void reply_whole(struct completion *j)
         reply_put_choice(&out, &j->head, &a, i == 0);
     }
     reply_end(&out, &usage);
-    if (out.bad) {
-        buf_fini(&out);
-        job_fail_code(j, LLMOS_ENOMEM, STR("no memory for the answer"));
-        return;
-    }
-    server_reply(j->http, 200, "application/json", &out);
-    j->http = NULL;
-    job_end(j);
+    job_reply(&j->job, &out);
 }
 
 static void put_event(struct completion *j, struct buf *out)
 {
     if (!j->is_streaming) {
         j->is_streaming = true;
-        server_stream_start(j->http, SSE_CONTENT_TYPE);
+        server_stream_start(j->job.http, SSE_CONTENT_TYPE);
     }
-    server_stream_put(j->http, buf_str(out));
+    server_stream_put(j->job.http, buf_str(out));
 }
 
 /* One piece of one sequence: its text or a piece of a call, and its end if finish is set. */
@@ -312,11 +201,10 @@ static void stream_end(struct completion *j)
     if (j->request.include_usage)
         reply_event_usage(&out, &j->head, &usage);
     reply_event_done(&out);
-    server_stream_put(j->http, buf_str(&out));
-    server_stream_end(j->http);
+    server_stream_put(j->job.http, buf_str(&out));
+    server_stream_end(j->job.http);
     buf_fini(&out);
-    j->http = NULL;
-    job_end(j);
+    job_done(&j->job);
 }
 
 /* --- what engines say ------------------------------------------------------------------------- */
@@ -385,7 +273,7 @@ static void hear_text(struct completion *j, struct choice *c, const struct messa
 {
     if (!j->is_first_heard && t->tokens > 0) {
         j->is_first_heard = true;
-        histogram_add(&j->model->first_token, clock_seconds_since(j->start_ns));
+        histogram_add(&j->job.model->first_token, clock_seconds_since(j->job.start_ns));
     }
     if (c->generate.want_logprob)
         reply_logprobs_add(&c->logprobs, j->request.is_chat, t);
@@ -395,7 +283,7 @@ static void hear_text(struct completion *j, struct choice *c, const struct messa
         hear_found(c, TOOLCALL_TEXT, 0, t->text);
     if (c->text.bad || c->arguments.bad || reply_logprobs_bad(&c->logprobs) ||
         !toolcall_is_good(&c->parser))
-        job_fail_code(j, LLMOS_ENOMEM,
+        job_fail_code(&j->job, LLMOS_ENOMEM,
                       STR("the answer is larger than this server keeps; ask for a stream"));
 }
 
@@ -412,7 +300,7 @@ static const char *finish_of(const struct choice *c, const struct message_done *
 static void hear_done(struct completion *j, struct choice *c, const struct message_done *d)
 {
     if (d->finish == FINISH_CANCELED) {
-        job_fail_code(j, LLMOS_EINTERNAL, STR("the engine gave up this request"));
+        job_fail_code(&j->job, LLMOS_EINTERNAL, STR("the engine gave up this request"));
         return;
     }
     if (c->parser.format)
@@ -441,14 +329,13 @@ static void hear(struct ask *a, const struct message *m)
     else if (m->type == MESSAGE_DONE)
         hear_done(j, c, &m->done);
     else
-        job_fail_code(j, m->error.code < 0 ? m->error.code : LLMOS_EINTERNAL, m->error.text);
+        job_fail_heard(&j->job, m);
 }
 
 static bool lost(struct ask *a, const char *why, bool will_return)
 {
     struct choice *c = (struct choice *)a;
     struct completion *j = c->job;
-    char text[300];
 
     if (will_return && !j->is_streaming && !c->is_repeated) {
         c->is_repeated = true;
@@ -457,8 +344,7 @@ static bool lost(struct ask *a, const char *why, bool will_return)
         begin_parser(c);
         return true;
     }
-    snprintf(text, sizeof(text), "model '%s' died: %s", j->model->name, why);
-    job_fail_code(j, LLMOS_ECLOSED, str_of(text));
+    job_fail_lost(&j->job, why);
     return false;
 }
 
@@ -472,7 +358,7 @@ static int make_choices(struct completion *j, struct llmos_error *err)
 
     if (!q->has_seed && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
         return fail_errno(err, "no random numbers");
-    j->choices = arena_array(&j->arena, struct choice, count);
+    j->choices = arena_array(&j->job.arena, struct choice, count);
     if (!j->choices)
         return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", count);
     for (uint32_t i = 0; i < count; i++) {
@@ -488,17 +374,17 @@ static int make_choices(struct completion *j, struct llmos_error *err)
         c->ask = (struct ask){.generate = &c->generate,
                               .hear = hear,
                               .lost = lost,
-                              .hold = hold,
-                              .release = release,
+                              .hold = job_hold,
+                              .release = job_release,
                               .owner = j};
-        buf_init(&c->text, j->all->reply_max_bytes);
-        buf_init(&c->arguments, j->all->reply_max_bytes);
+        buf_init(&c->text, j->job.all->reply_max_bytes);
+        buf_init(&c->arguments, j->job.all->reply_max_bytes);
         toolcall_init(&c->parser);
-        reply_logprobs_init(&c->logprobs, j->all->reply_max_bytes);
+        reply_logprobs_init(&c->logprobs, j->job.all->reply_max_bytes);
     }
     j->choice_count = count;
     for (uint32_t i = 0; i < count && q->calls.format; i++) {
-        j->choices[i].calls = arena_array(&j->arena, struct call, TOOLCALL_CALLS_MAX);
+        j->choices[i].calls = arena_array(&j->job.arena, struct call, TOOLCALL_CALLS_MAX);
         if (!j->choices[i].calls)
             return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", count);
         begin_parser(&j->choices[i]);
@@ -522,14 +408,14 @@ static void make_head(struct completion *j)
 /* All asks or none: a queue with room for half of them is full. */
 static int ask_all(struct completion *j, struct llmos_error *err)
 {
-    if (j->model->asks == 0 && !supervise_has_room(j->model, j->choice_count))
+    if (j->job.model->asks == 0 && !supervise_has_room(j->job.model, j->choice_count))
         return fail(err, LLMOS_ELIMIT, "%u sequences at a time are more than model '%s' takes",
-                    j->choice_count, j->model->name);
-    if (!supervise_has_room(j->model, j->choice_count))
+                    j->choice_count, j->job.model->name);
+    if (!supervise_has_room(j->job.model, j->choice_count))
         return fail(err, LLMOS_EBUSY, "model '%s' has %u requests already; try again later",
-                    j->model->name, j->model->asks);
+                    j->job.model->name, j->job.model->asks);
     for (uint32_t i = 0; i < j->choice_count; i++) {
-        int rc = supervise_ask(j->model, &j->choices[i].ask, err);
+        int rc = supervise_ask(j->job.model, &j->choices[i].ask, err);
 
         if (rc < 0)
             return rc;
@@ -539,74 +425,56 @@ static int ask_all(struct completion *j, struct llmos_error *err)
 
 static const struct toolcall_format *tool_format(void *owner, struct str model)
 {
-    const struct completions *all = owner;
+    const struct jobs *all = owner;
     const struct served *m = supervise_find(all->supervisor, model);
 
     return m && m->was_ready ? toolcall_format_of(m->ready.tool_format) : NULL;
 }
 
-static int prepare(struct completion *j, bool is_chat, struct openai_fault *fault)
+static int parse(struct job *j, bool is_chat, struct str *model, struct openai_fault *fault)
 {
-    struct completions *all = j->all;
-    const struct openai_models models = {tool_format, all};
-    int rc;
+    const struct openai_models models = {tool_format, j->all};
+    struct completion *t = (struct completion *)j;
+    int rc =
+        openai_parse(&t->request, is_chat, j->http->body, &j->all->json, &models, &j->arena, fault);
 
-    rc = openai_parse(&j->request, is_chat, j->http->body, &all->json, &models, &j->arena, fault);
-    if (rc < 0)
-        return rc;
-    if (all->is_draining) {
-        rc = json_fault(&fault->what, LLMOS_ECLOSED, "", "", "the server is shutting down");
-        openai_fault_of(fault, rc);
-        return rc;
-    }
-    j->model = supervise_find(all->supervisor, j->request.model);
-    if (!j->model) {
-        completion_unknown_model(fault, j->request.model);
-        return LLMOS_ENOTFOUND;
-    }
-    if (j->model->options.setup.purpose == PURPOSE_ENCODE) {
-        rc = json_fault(&fault->what, LLMOS_EUNSUPPORTED, "", "model",
-                        "model '%s' is served as an encoder; /v1/embeddings makes vectors with it",
-                        j->model->name);
-        openai_fault_of(fault, rc);
-        return rc;
-    }
-    make_head(j);
-    if (j->request.ignored[0])
-        server_add_header(j->http, "x-llmos-ignored", j->request.ignored);
-    rc = make_choices(j, &fault->what.err);
-    if (rc == 0)
-        rc = ask_all(j, &fault->what.err);
-    if (rc < 0)
-        openai_fault_of(fault, rc);
+    *model = t->request.model;
     return rc;
 }
 
-void completion_start(struct completions *all, struct server_request *r, bool is_chat)
+static int parse_chat(struct job *j, struct str *model, struct openai_fault *fault)
 {
-    struct openai_fault fault = {0};
-    struct completion *j = job_new(all, r);
+    return parse(j, true, model, fault);
+}
+
+static int parse_text(struct job *j, struct str *model, struct openai_fault *fault)
+{
+    return parse(j, false, model, fault);
+}
+
+static int begin(struct job *job, struct openai_fault *fault)
+{
+    struct completion *j = (struct completion *)job;
     int rc;
 
-    if (!j) {
-        fail(&fault.what.err, LLMOS_ENOMEM, "no memory for the request");
-        openai_fault_of(&fault, LLMOS_ENOMEM);
-        completion_refuse(r, &fault, MEMORY_SECONDS);
-        return;
-    }
-    r->job = j;
-    r->gone = client_gone;
-    rc = prepare(j, is_chat, &fault);
-    if (j->model)
-        j->model->requests++;
-    if (rc == LLMOS_EBUSY && j->model)
-        j->model->refusals++;
-    if (rc < 0)
-        job_fail(j, &fault);
+    if (job->model->options.setup.purpose == PURPOSE_ENCODE)
+        return json_fault(
+            &fault->what, LLMOS_EUNSUPPORTED, "", "model",
+            "model '%s' is served as an encoder; /v1/embeddings makes vectors with it",
+            job->model->name);
+    make_head(j);
+    if (j->request.ignored[0])
+        server_add_header(job->http, "x-llmos-ignored", j->request.ignored);
+    rc = make_choices(j, &fault->what.err);
+    return rc < 0 ? rc : ask_all(j, &fault->what.err);
 }
 
-void completions_end(struct completions *all, const char *why)
-{
-    while (all->first)
-        job_fail_code(all->first, LLMOS_ECLOSED, str_of(why));
-}
+#define KIND(of_parse, of_param)                                                        \
+    {                                                                                   \
+        .bytes = sizeof(struct completion), .arena_least = ARENA_LEAST,                 \
+        .arena_factor = ARENA_FACTOR, .context_param = (of_param), .parse = (of_parse), \
+        .begin = begin, .breaks_off = breaks_off, .end = end                            \
+    }
+
+const struct job_kind completion_of_chat = KIND(parse_chat, "messages");
+const struct job_kind completion_of_text = KIND(parse_text, "prompt");

@@ -262,12 +262,9 @@ static int add_models(struct daemon *d, struct llmos_error *err)
         c->models[i].packcache = c->runs_plain[i] ? NULL : d->cache;
         rc = supervise_add(d->routes.supervisor, &runner_real, &c->models[i], err);
     }
-    d->routes.completions =
-        (struct completions){.supervisor = d->routes.supervisor,
-                             .json = {c->body_bytes, JSON_DEPTH_MAX, JSON_VALUES_MAX},
-                             .reply_max_bytes = ANSWER_MAX};
-    d->routes.embeddings =
-        (struct embeddings){.supervisor = d->routes.supervisor, .json = d->routes.completions.json};
+    d->routes.jobs = (struct jobs){.supervisor = d->routes.supervisor,
+                                   .json = {c->body_bytes, JSON_DEPTH_MAX, JSON_VALUES_MAX},
+                                   .reply_max_bytes = ANSWER_MAX};
     return rc;
 }
 
@@ -321,27 +318,21 @@ static int serve(struct daemon *d)
 
 static unsigned in_flight(const struct daemon *d)
 {
-    return d->routes.completions.count + d->routes.embeddings.count;
-}
-
-static void end_requests(struct daemon *d, const char *why)
-{
-    completions_end(&d->routes.completions, why);
-    embeddings_end(&d->routes.embeddings, why);
+    return d->routes.jobs.count;
 }
 
 static void drain(struct daemon *d)
 {
     uint64_t begun = clock_ns();
 
-    d->routes.completions.is_draining = d->routes.embeddings.is_draining = true;
+    d->routes.jobs.is_draining = true;
     log_event(LOG_INFO, "draining requests=%u seconds=%u", in_flight(d), d->config.drain_seconds);
     while (in_flight(d) > 0 && signals < 2 && clock_seconds_since(begun) < d->config.drain_seconds)
         if (!turn(d, 100))
             break;
     if (in_flight(d) > 0)
         log_event(LOG_WARN, "ending requests that are not finished requests=%u", in_flight(d));
-    end_requests(d, "the server is shutting down");
+    jobs_end(&d->routes.jobs, "the server is shutting down");
     begun = clock_ns();
     while (server_busy(d->routes.server) && clock_seconds_since(begun) < FLUSH_SECONDS)
         if (!turn(d, 20))
@@ -366,7 +357,7 @@ static int run(struct daemon *d)
     }
     if (err.text[0])
         log_event(LOG_ERROR, "%s", err.text);
-    end_requests(d, "the server ends");
+    jobs_end(&d->routes.jobs, "the server ends");
     preparer_destroy(d->preparer);
     supervise_destroy(d->routes.supervisor);
     packcache_close(d->cache);

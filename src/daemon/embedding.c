@@ -2,13 +2,8 @@
 /* embedding.c - see embedding.h */
 #include "daemon/embedding.h"
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "daemon/completion.h"
-
-#include <stdatomic.h>
-#include <stdio.h>
+#include "daemon/vectorapi.h"
 
 #define ARENA_FACTOR     4          /* strings once, lists of tokens, some air */
 #define ARENA_LEAST      (2u << 20) /* 2048 texts with what is known of each */
@@ -24,103 +19,21 @@ struct item {
 };
 
 struct embedding {
-    atomic_int refs; /* ours, and one for each letter on its way to an engine */
-    struct arena arena;
-    struct embeddings *all;
-    struct embedding *next, **link;
-    struct server_request *http; /* NULL: the client has gone, or has its answer */
+    struct job job;
     struct vectorapi_request request;
-    struct served *model;
     struct item *items;
     struct vectorapi_answer *answers;
     float *values;
     uint32_t width, asked, done;
-    uint64_t start_ns;
 };
 
-/* --- lifetime --------------------------------------------------------------------------------- */
-
-static void hold(void *owner)
+static void end(struct job *j)
 {
-    struct embedding *j = owner;
+    struct embedding *t = (struct embedding *)j; /* its first member */
 
-    atomic_fetch_add(&j->refs, 1);
-}
-
-static void release(void *owner)
-{
-    struct embedding *j = owner;
-
-    if (atomic_fetch_sub(&j->refs, 1) > 1)
-        return;
-    arena_fini(&j->arena);
-    mem_free(j);
-}
-
-static struct embedding *job_new(struct embeddings *all, struct server_request *r)
-{
-    struct embedding *j = mem_zalloc(1, sizeof(*j));
-
-    if (!j)
-        return NULL;
-    j->refs = 1;
-    arena_init(&j->arena, ARENA_LEAST + r->body.len * ARENA_FACTOR);
-    j->all = all;
-    j->http = r;
-    j->start_ns = clock_ns();
-    j->next = all->first;
-    j->link = &all->first;
-    if (j->next)
-        j->next->link = &j->next;
-    all->first = j;
-    all->count++;
-    return j;
-}
-
-/* Takes back what is asked and lets go.  The client has its answer, or is gone. */
-static void job_end(struct embedding *j)
-{
-    for (uint32_t i = 0; i < j->asked; i++)
-        supervise_cancel(&j->items[i].ask);
-    if (j->model)
-        histogram_add(&j->model->duration, clock_seconds_since(j->start_ns));
-    mem_free(j->values);
-    *j->link = j->next;
-    if (j->next)
-        j->next->link = j->link;
-    j->all->count--;
-    release(j);
-}
-
-static void job_fail(struct embedding *j, const struct openai_fault *fault)
-{
-    if (j->model)
-        j->model->failures++;
-    if (j->http)
-        completion_refuse(j->http, fault, j->model ? supervise_retry_seconds(j->model) : 1);
-    j->http = NULL;
-    job_end(j);
-}
-
-static void job_fail_code(struct embedding *j, int code, struct str text)
-{
-    struct openai_fault fault = {0};
-
-    fail(&fault.what.err, code, "%.*s", STR_ARG(text));
-    if (code == LLMOS_ECONTEXT)
-        snprintf(fault.what.param, sizeof(fault.what.param), "%s",
-                 j->request.is_rerank ? "documents" : "input");
-    openai_fault_of(&fault, code);
-    job_fail(j, &fault);
-}
-
-static void client_gone(struct server_request *r)
-{
-    struct embedding *j = r->job;
-
-    LOG_DEBUG("http", "client has gone request=%s", r->id);
-    j->http = NULL;
-    job_end(j);
+    for (uint32_t i = 0; i < t->asked; i++)
+        supervise_cancel(&t->items[i].ask);
+    mem_free(t->values);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -131,21 +44,14 @@ static void reply(struct embedding *j)
 
     buf_init(&out, REPLY_BYTES_MAX);
     vectorapi_reply(&out, &j->request, j->answers, j->width);
-    if (out.bad) {
-        buf_fini(&out);
-        job_fail_code(j, LLMOS_ENOMEM, STR("no memory for the answer"));
-        return;
-    }
-    server_reply(j->http, 200, "application/json", &out);
-    j->http = NULL;
-    job_end(j);
+    job_reply(&j->job, &out);
 }
 
 /* Further texts, as many as may be with the engine. */
 static int ask_more(struct embedding *j, struct llmos_error *err)
 {
     while (j->asked < j->request.count && j->asked - j->done < FLYING_MAX) {
-        int rc = supervise_ask(j->model, &j->items[j->asked].ask, err);
+        int rc = supervise_ask(j->job.model, &j->items[j->asked].ask, err);
 
         if (rc == LLMOS_EBUSY && j->asked > j->done)
             return 0; /* when the next answer is there, so is its place */
@@ -162,7 +68,7 @@ static void hear_vector(struct embedding *j, struct item *item, const struct mes
     struct llmos_error err;
 
     if (v->width != j->width || v->rows != 1) { /* another life of the model, of another file */
-        job_fail_code(j, LLMOS_EINTERNAL, STR("the model has changed"));
+        job_fail_code(&j->job, LLMOS_EINTERNAL, STR("the model has changed"));
         return;
     }
     memcpy(a->values, v->values, j->width * sizeof(float));
@@ -170,7 +76,7 @@ static void hear_vector(struct embedding *j, struct item *item, const struct mes
     if (++j->done == j->request.count)
         reply(j);
     else if (ask_more(j, &err) < 0)
-        job_fail_code(j, err.code, str_of(err.text));
+        job_fail_code(&j->job, err.code, str_of(err.text));
 }
 
 static void hear(struct ask *a, const struct message *m)
@@ -181,20 +87,18 @@ static void hear(struct ask *a, const struct message *m)
     if (m->type == MESSAGE_VECTOR)
         hear_vector(j, item, &m->vector);
     else
-        job_fail_code(j, m->error.code < 0 ? m->error.code : LLMOS_EINTERNAL, m->error.text);
+        job_fail_heard(&j->job, m);
 }
 
 static bool lost(struct ask *a, const char *why, bool will_return)
 {
     struct item *item = (struct item *)a;
-    char text[300];
 
     if (will_return && !item->is_repeated) {
         item->is_repeated = true;
         return true;
     }
-    snprintf(text, sizeof(text), "model '%s' died: %s", item->job->model->name, why);
-    job_fail_code(item->job, LLMOS_ECLOSED, str_of(text));
+    job_fail_lost(&item->job->job, why);
     return false;
 }
 
@@ -203,7 +107,7 @@ static bool lost(struct ask *a, const char *why, bool will_return)
 /* Is that a model that can do this?  Its READY says so, while it runs. */
 static int check_model(const struct embedding *j, struct openai_fault *fault)
 {
-    const struct served *m = j->model;
+    const struct served *m = j->job.model;
     const struct vectorapi_request *q = &j->request;
 
     if (m->options.setup.purpose != PURPOSE_ENCODE)
@@ -227,12 +131,12 @@ static int make_items(struct embedding *j, struct llmos_error *err)
 {
     uint32_t count = j->request.count;
 
-    j->width = j->request.is_rerank ? 1 : j->model->ready.vector_width;
+    j->width = j->request.is_rerank ? 1 : j->job.model->ready.vector_width;
     if ((uint64_t)count * j->width * sizeof(float) > VALUES_BYTES_MAX)
         return fail(err, LLMOS_ELIMIT, "%u vectors of %u numbers are more than a reply holds",
                     count, j->width);
-    j->items = arena_array(&j->arena, struct item, count);
-    j->answers = arena_array(&j->arena, struct vectorapi_answer, count);
+    j->items = arena_array(&j->job.arena, struct item, count);
+    j->answers = arena_array(&j->job.arena, struct vectorapi_answer, count);
     j->values = mem_zalloc((size_t)count * j->width, sizeof(float));
     if (!j->items || !j->answers || !j->values)
         return fail(err, LLMOS_ENOMEM, "no memory for %u texts", count);
@@ -242,68 +146,52 @@ static int make_items(struct embedding *j, struct llmos_error *err)
                                     .ask = {.encode = &j->request.asks[i],
                                             .hear = hear,
                                             .lost = lost,
-                                            .hold = hold,
-                                            .release = release,
+                                            .hold = job_hold,
+                                            .release = job_release,
                                             .owner = j}};
     }
     return 0;
 }
 
-static int prepare(struct embedding *j, bool is_rerank, struct openai_fault *fault)
+static int parse(struct job *j, bool is_rerank, struct str *model, struct openai_fault *fault)
 {
-    struct embeddings *all = j->all;
-    int rc;
+    struct embedding *t = (struct embedding *)j;
+    int rc =
+        vectorapi_parse(&t->request, is_rerank, j->http->body, &j->all->json, &j->arena, fault);
 
-    rc = vectorapi_parse(&j->request, is_rerank, j->http->body, &all->json, &j->arena, fault);
-    if (rc < 0)
-        return rc;
-    if (all->is_draining) {
-        rc = json_fault(&fault->what, LLMOS_ECLOSED, "", "", "the server is shutting down");
-        openai_fault_of(fault, rc);
-        return rc;
-    }
-    j->model = supervise_find(all->supervisor, j->request.model);
-    if (!j->model) {
-        completion_unknown_model(fault, j->request.model);
-        return LLMOS_ENOTFOUND;
-    }
-    if (j->request.ignored[0])
-        server_add_header(j->http, "x-llmos-ignored", j->request.ignored);
-    rc = check_model(j, fault);
-    if (rc == 0)
-        rc = make_items(j, &fault->what.err);
-    if (rc == 0)
-        rc = ask_more(j, &fault->what.err);
-    if (rc < 0)
-        openai_fault_of(fault, rc);
+    *model = t->request.model;
     return rc;
 }
 
-void embedding_start(struct embeddings *all, struct server_request *r, bool is_rerank)
+static int parse_texts(struct job *j, struct str *model, struct openai_fault *fault)
 {
-    struct openai_fault fault = {0};
-    struct embedding *j = job_new(all, r);
+    return parse(j, false, model, fault);
+}
+
+static int parse_pairs(struct job *j, struct str *model, struct openai_fault *fault)
+{
+    return parse(j, true, model, fault);
+}
+
+static int begin(struct job *job, struct openai_fault *fault)
+{
+    struct embedding *j = (struct embedding *)job;
     int rc;
 
-    if (!j) {
-        fail(&fault.what.err, LLMOS_ENOMEM, "no memory for the request");
-        openai_fault_of(&fault, LLMOS_ENOMEM);
-        completion_refuse(r, &fault, MEMORY_SECONDS);
-        return;
-    }
-    r->job = j;
-    r->gone = client_gone;
-    rc = prepare(j, is_rerank, &fault);
-    if (j->model)
-        j->model->requests++;
-    if (rc == LLMOS_EBUSY && j->model)
-        j->model->refusals++;
-    if (rc < 0)
-        job_fail(j, &fault);
+    if (j->request.ignored[0])
+        server_add_header(job->http, "x-llmos-ignored", j->request.ignored);
+    rc = check_model(j, fault);
+    if (rc == 0)
+        rc = make_items(j, &fault->what.err);
+    return rc < 0 ? rc : ask_more(j, &fault->what.err);
 }
 
-void embeddings_end(struct embeddings *all, const char *why)
-{
-    while (all->first)
-        job_fail_code(all->first, LLMOS_ECLOSED, str_of(why));
-}
+#define KIND(of_parse, of_param)                                                        \
+    {                                                                                   \
+        .bytes = sizeof(struct embedding), .arena_least = ARENA_LEAST,                  \
+        .arena_factor = ARENA_FACTOR, .context_param = (of_param), .parse = (of_parse), \
+        .begin = begin, .end = end                                                      \
+    }
+
+const struct job_kind embedding_of_texts = KIND(parse_texts, "input");
+const struct job_kind embedding_of_pairs = KIND(parse_pairs, "documents");

@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "daemon/completion.h"
+#include "daemon/embedding.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,7 +41,7 @@ void route_fail(struct server_request *r, int status, const char *code, const ch
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     fail(&fault.what.err, LLMOS_EINVAL, "%s", text);
-    completion_refuse(r, &fault, 1);
+    job_refuse(r, &fault, 1);
 }
 
 bool route_method(struct server_request *r, const char *wanted)
@@ -91,7 +93,7 @@ int route_unescape(struct str text, char *to, size_t size)
 static void get_health(struct routes *routes, struct server_request *r)
 {
     unsigned ready = 0, count = supervise_count(routes->supervisor);
-    bool draining = routes->completions.is_draining;
+    bool draining = routes->jobs.is_draining;
     const char *status;
     struct buf body;
 
@@ -151,8 +153,8 @@ static void get_model(struct routes *routes, struct server_request *r, struct st
     else
         snprintf(name, sizeof(name), "?");
     if (!m) {
-        completion_unknown_model(&fault, str_of(name));
-        completion_refuse(r, &fault, 1);
+        job_unknown_model(&fault, str_of(name));
+        job_refuse(r, &fault, 1);
         return;
     }
     buf_init(&body, BODY_MAX);
@@ -161,16 +163,10 @@ static void get_model(struct routes *routes, struct server_request *r, struct st
     route_json(r, 200, &body);
 }
 
-static void post_completion(struct routes *routes, struct server_request *r, bool is_chat)
+static void post(struct routes *routes, struct server_request *r, const struct job_kind *kind)
 {
     if (route_method(r, "POST"))
-        completion_start(&routes->completions, r, is_chat);
-}
-
-static void post_embedding(struct routes *routes, struct server_request *r, bool is_rerank)
-{
-    if (route_method(r, "POST"))
-        embedding_start(&routes->embeddings, r, is_rerank);
+        job_start(&routes->jobs, kind, r);
 }
 
 /* --- dispatch --------------------------------------------------------------------------------- */
@@ -181,13 +177,13 @@ void route_handle(struct server_request *r, void *cookie)
     struct routes *routes = cookie;
 
     if (str_is(r->path, "/v1/chat/completions"))
-        post_completion(routes, r, true);
+        post(routes, r, &completion_of_chat);
     else if (str_is(r->path, "/v1/completions"))
-        post_completion(routes, r, false);
+        post(routes, r, &completion_of_text);
     else if (str_is(r->path, "/v1/embeddings"))
-        post_embedding(routes, r, false);
+        post(routes, r, &embedding_of_texts);
     else if (str_is(r->path, "/v1/rerank"))
-        post_embedding(routes, r, true);
+        post(routes, r, &embedding_of_pairs);
     else if (str_is(r->path, MODELS_PATH))
         get_models(routes, r);
     else if (str_starts(r->path, models))

@@ -3,13 +3,11 @@
 #ifndef DAEMON_ROUTE_H
 #define DAEMON_ROUTE_H
 
-#include "daemon/completion.h"
-#include "daemon/embedding.h"
+#include "daemon/job.h"
 
 struct routes {
     struct supervisor *supervisor;
-    struct completions completions;
-    struct embeddings embeddings;
+    struct jobs jobs;
     struct server *server;
     uint64_t start_ns;
     int64_t started_at;    /* seconds since 1970 */

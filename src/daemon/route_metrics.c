@@ -150,8 +150,7 @@ static void put_daemon(struct buf *out, const struct routes *routes)
     metrics_sample(out, "llmos_http_connections", NULL, NULL, server_connections(routes->server));
     metrics_family(out, "llmos_http_requests_in_flight", "gauge",
                    "Requests for text, vectors or ranks that are not yet answered.");
-    metrics_sample(out, "llmos_http_requests_in_flight", NULL, NULL,
-                   routes->completions.count + routes->embeddings.count);
+    metrics_sample(out, "llmos_http_requests_in_flight", NULL, NULL, routes->jobs.count);
     metrics_family(out, "llmos_http_replies_total", "counter",
                    "Replies by status; 0: the client went before its reply.");
     for (int i = 0; i < 600; i++) {
