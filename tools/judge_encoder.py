@@ -39,12 +39,14 @@ class Error(C.Structure):
 
 
 class Options(C.Structure):
-    _fields_ = [("threads", C.c_uint32), ("tokens_max", C.c_uint32), ("memory_max_bytes", C.c_uint64)]
+    _fields_ = [("threads", C.c_uint32), ("tokens_max", C.c_uint32), ("memory_max_bytes", C.c_uint64),
+                ("batch_tokens", C.c_uint32)]
 
 
 class Info(C.Structure):
     _fields_ = [("backend", C.c_char_p), ("pooling", C.c_int), ("classifier", C.c_int), ("threads", C.c_uint32),
-                ("width", C.c_uint32), ("labels", C.c_uint32), ("tokens_max", C.c_uint32), ("scratch_bytes", C.c_uint64)]
+                ("width", C.c_uint32), ("labels", C.c_uint32), ("tokens_max", C.c_uint32), ("scratch_bytes", C.c_uint64),
+                ("batch_tokens", C.c_uint32)]
 
 
 class Encoder:
@@ -56,7 +58,7 @@ class Encoder:
         self.lib.llmos_tokenize.restype = C.c_long
         self.error, self.model, self.encoder, self.info = Error(), C.c_void_p(), C.c_void_p(), Info()
         self.check(self.lib.llmos_model_open(C.byref(self.model), path.encode(), C.byref(self.error)))
-        self.check(self.lib.llmos_encoder_create(C.byref(self.encoder), self.model, C.byref(Options(threads, 0, 0)),
+        self.check(self.lib.llmos_encoder_create(C.byref(self.encoder), self.model, C.byref(Options(threads, 0, 0, 0)),
                                                  C.byref(self.error)))
         self.lib.llmos_encoder_info(self.encoder, C.byref(self.info))
         self.tokenizer = C.c_void_p(self.lib.llmos_model_tokenizer(self.model))

@@ -7,7 +7,8 @@
  * their tokens look back only, and the file says how they are pooled (llama.cpp's key
  * pooling_type), else the last token stands for the text.
  *
- * The result of a text depends on its tokens alone, not on threads nor on the texts before it.
+ * The result of a text depends on its tokens alone: not on threads, nor on the texts before it or
+ * beside it.
  *
  * One thread at a time uses an encoder. */
 #ifndef LLMOS_ENCODER_H
@@ -25,10 +26,12 @@ struct llmos_encoder_options {
     uint32_t threads;          /* 0: 1 */
     uint32_t tokens_max;       /* of a text; 0: what the model was trained with, at most 8192 */
     uint64_t memory_max_bytes; /* everything the encoder may allocate; 0: no limit */
+    uint32_t batch_tokens;     /* most tokens computed in one step, but for a text that must be
+                                  computed as a whole and has more; 0: 512 */
 };
 #define LLMOS_ENCODER_OPTIONS_INIT \
     {                              \
-        0, 0, 0                    \
+        0, 0, 0, 0                 \
     }
 
 /* All memory is reserved here and reported before the fact, as that of a context.  The model must
@@ -62,6 +65,7 @@ struct llmos_encoder_info {
     uint32_t labels;     /* scores in a row; 0: no classifier */
     uint32_t tokens_max; /* of a text, special tokens included */
     uint64_t scratch_bytes;
+    uint32_t batch_tokens; /* most of a step */
 };
 LLMOS_API void llmos_encoder_info(const llmos_encoder *encoder, struct llmos_encoder_info *info);
 
@@ -81,6 +85,27 @@ LLMOS_API int llmos_encoder_embed(llmos_encoder *encoder, const int32_t *tokens,
  * LLMOS_EUNSUPPORTED: the model has no classifier. */
 LLMOS_API int llmos_encoder_classify(llmos_encoder *encoder, const int32_t *tokens, size_t count,
                                      size_t segment_b, float *scores, struct llmos_error *err);
+
+/* A text of a step, and what is wanted of it. */
+struct llmos_encoder_text {
+    const int32_t *tokens;
+    size_t count;
+    size_t segment_b; /* as above */
+    bool classifies;  /* scores, instead of a vector */
+    bool normalizes;  /* of a vector */
+    float *out;       /* as much as above */
+};
+#define LLMOS_ENCODER_TEXTS_MAX 256 /* of a step */
+
+/* Computes the first of these texts together, which takes less time than one after the other: as
+ * many as fit into batch_tokens, at least one.  Returns how many.  One that cannot be read (see
+ * above) ends the step before it; if it is the first, that is the error.
+ *
+ * goes_on, if it is not NULL, is asked before each layer, by the thread that called: false ends the
+ * step with LLMOS_ECANCELED. */
+LLMOS_API long llmos_encoder_step(llmos_encoder *encoder, const struct llmos_encoder_text *texts,
+                                  size_t count, bool (*goes_on)(void *arg), void *arg,
+                                  struct llmos_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* encoder.c - see llmos/encoder.h
  *
- * An encoder is one block of memory, cut at creation.  Models whose tokens see the whole text
- * compute it in one run; others read it in pieces, by way of a cache that is written anew for each
- * text. */
+ * An encoder is one block of memory, cut at creation.  The texts of a step are the rows of one run,
+ * one behind the other.  Models whose tokens see the whole text compute it in one run whatever its
+ * length; others read long ones in pieces, by way of a cache that is written anew in each step. */
 #include "llmos/encoder.h"
 
 #include "base/mem.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define TOKENS_DEFAULT_MAX 8192
-#define PIECE              256 /* tokens that models with a cache compute together */
+#define BATCH_DEFAULT      512 /* as sessions have it */
 #define THREADS_MAX        1024
 #define LABEL_BYTES        128 /* longer names are cut */
 
@@ -32,7 +32,7 @@ struct llmos_encoder {
     struct kv kv;
     struct pool *pool;
     void *block;
-    uint32_t *pages;
+    uint32_t *pages; /* enough for the longest text; the texts of a step share them */
     struct forward_row *rows;
     double *sums; /* of vectors, to be their mean */
     struct label *labels;
@@ -46,7 +46,13 @@ static bool sees_text(const struct llmos_encoder *e)
 /* Tokens of one run. */
 static uint32_t rows_max(const struct llmos_encoder *e)
 {
-    return sees_text(e) || e->info.tokens_max < PIECE ? e->info.tokens_max : PIECE;
+    return sees_text(e) && e->info.tokens_max > e->info.batch_tokens ? e->info.tokens_max
+                                                                     : e->info.batch_tokens;
+}
+
+static uint32_t texts_max(const struct llmos_encoder *e)
+{
+    return rows_max(e) < LLMOS_ENCODER_TEXTS_MAX ? rows_max(e) : LLMOS_ENCODER_TEXTS_MAX;
 }
 
 /* Everything in the block. */
@@ -56,7 +62,7 @@ static void cut(struct llmos_encoder *e, struct carve *c)
     struct forward_limits limits = {
         .threads = e->info.threads,
         .rows_max = rows_max(e),
-        .logits_max = e->info.classifier == LLMOS_CLASSIFIER_TOKEN ? e->info.tokens_max : 1,
+        .logits_max = e->info.classifier == LLMOS_CLASSIFIER_TOKEN ? rows_max(e) : texts_max(e),
         .context_tokens = e->info.tokens_max,
         .head = arch_head(arch_by_name(h->architecture), &e->model->weights),
     };
@@ -86,6 +92,9 @@ static int check_options(const struct llmos_encoder *e, struct llmos_error *err)
     if (e->info.tokens_max > HPARAMS_CONTEXT_MAX)
         return fail(err, LLMOS_EINVAL, "texts of %u tokens, at most %d are possible",
                     e->info.tokens_max, HPARAMS_CONTEXT_MAX);
+    if (e->info.batch_tokens > HPARAMS_CONTEXT_MAX)
+        return fail(err, LLMOS_EINVAL, "steps of %u tokens, at most %d are possible",
+                    e->info.batch_tokens, HPARAMS_CONTEXT_MAX);
     if (weights_get(&e->model->weights, 0, WEIGHT_POSITIONS) && e->info.tokens_max > h->n_ctx_train)
         return fail(err, LLMOS_EINVAL, "texts of %u tokens, but the model has learned %u positions",
                     e->info.tokens_max, h->n_ctx_train);
@@ -129,6 +138,7 @@ static void settle(struct llmos_encoder *e, const struct llmos_encoder_options *
         .width = h->n_embd,
         .labels = h->n_labels,
         .tokens_max = o->tokens_max ? o->tokens_max : usual,
+        .batch_tokens = o->batch_tokens ? o->batch_tokens : BATCH_DEFAULT,
     };
 }
 
@@ -241,16 +251,14 @@ const char *llmos_encoder_label(const llmos_encoder *e, uint32_t label)
 
 /* --- texts --- */
 
-struct text {
-    const int32_t *tokens;
-    size_t count, segment_b;
-};
-
-static int check_text(const struct llmos_encoder *e, const struct text *text,
+static int check_text(const struct llmos_encoder *e, const struct llmos_encoder_text *text,
                       struct llmos_error *err)
 {
     uint32_t n_vocab = e->model->hparams.n_vocab;
 
+    if (text->classifies && e->info.classifier == LLMOS_CLASSIFIER_NONE)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "the model has no classifier: it makes vectors of texts");
     if (text->count == 0)
         return fail(err, LLMOS_EINVAL, "the text has no tokens");
     if (text->count > e->info.tokens_max)
@@ -263,111 +271,234 @@ static int check_text(const struct llmos_encoder *e, const struct text *text,
     return 0;
 }
 
+/* A row of scores for each token? */
+static bool scores_tokens(const struct llmos_encoder *e, const struct llmos_encoder_text *text)
+{
+    return text->classifies && e->info.classifier == LLMOS_CLASSIFIER_TOKEN;
+}
+
+static enum llmos_pooling pooling_for(const struct llmos_encoder *e,
+                                      const struct llmos_encoder_text *text)
+{
+    if (!text->classifies)
+        return e->info.pooling;
+    if (scores_tokens(e, text) || e->model->hparams.label_pooling == POOLING_MEAN)
+        return LLMOS_POOLING_MEAN;
+    return LLMOS_POOLING_CLS;
+}
+
 /* Does what is pooled need the vector of token i? */
-static bool counts(enum llmos_pooling pooling, const struct text *text, size_t i)
+static bool counts(enum llmos_pooling pooling, const struct llmos_encoder_text *text, size_t i)
 {
     return pooling == LLMOS_POOLING_MEAN || (pooling == LLMOS_POOLING_CLS && i == 0) ||
            (pooling == LLMOS_POOLING_LAST && i + 1 == text->count);
 }
 
-/* Computes the tokens [begin, begin + n); the vectors of those that count are those of the run. */
-static size_t compute(struct llmos_encoder *e, const struct text *text, size_t begin, size_t n,
-                      enum llmos_pooling pooling)
+/* The tokens [begin, begin + n) of a text into the rows from `rows` on; how many vectors of them
+ * count. */
+static size_t fill_rows(const struct llmos_encoder *e, const struct llmos_encoder_text *text,
+                        size_t begin, size_t n, const uint32_t *pages, struct forward_row *rows)
 {
+    enum llmos_pooling pooling = pooling_for(e, text);
     uint32_t segments = e->model->hparams.n_segments;
     size_t wanted = 0;
 
     for (size_t i = 0; i < n; i++) {
         bool is_second = begin + i >= text->segment_b && segments > 1;
 
-        e->rows[i] = (struct forward_row){.token = text->tokens[begin + i],
-                                          .position = (uint32_t)(begin + i),
-                                          .pages = e->pages,
-                                          .segment = is_second,
-                                          .wants_logits = counts(pooling, text, begin + i)};
-        wanted += e->rows[i].wants_logits;
+        rows[i] = (struct forward_row){.token = text->tokens[begin + i],
+                                       .position = (uint32_t)(begin + i),
+                                       .pages = pages,
+                                       .segment = is_second,
+                                       .wants_logits = counts(pooling, text, begin + i)};
+        wanted += rows[i].wants_logits;
     }
-    forward_run(&e->forward, e->rows, n);
     return wanted;
 }
 
-/* One vector of the text, in e->sums. */
-static void pool_text(struct llmos_encoder *e, const struct text *text, enum llmos_pooling pooling)
+static int run_rows(struct llmos_encoder *e, size_t n, struct llmos_error *err)
 {
-    uint32_t width = e->info.width;
-    size_t n, total = 0;
+    return forward_run(&e->forward, e->rows, n) ? 0 : fail(err, LLMOS_ECANCELED, "interrupted");
+}
 
-    memset(e->sums, 0, width * sizeof(*e->sums));
+/* Vectors [first, first + n) of the last run. */
+static void add_vectors(struct llmos_encoder *e, size_t first, size_t n)
+{
+    for (size_t i = first; i < first + n; i++) {
+        const float *v = forward_vector(&e->forward, i);
+
+        for (uint32_t k = 0; k < e->info.width; k++)
+            e->sums[k] += (double)v[k];
+    }
+}
+
+static void clear_sums(struct llmos_encoder *e)
+{
+    memset(e->sums, 0, e->info.width * sizeof(*e->sums));
+}
+
+/* The mean of n vectors: the one of an embedding, or what a classifier looks at. */
+static void put_mean(struct llmos_encoder *e, const struct llmos_encoder_text *text, size_t n,
+                     float *out)
+{
+    double squares = 0, scale;
+
+    for (uint32_t k = 0; k < e->info.width; k++) {
+        e->sums[k] /= (double)n;
+        squares += e->sums[k] * e->sums[k];
+    }
+    scale = !text->classifies && text->normalizes && squares > 0 ? 1 / sqrt(squares) : 1;
+    for (uint32_t k = 0; k < e->info.width; k++)
+        out[k] = (float)(e->sums[k] * scale);
+}
+
+/* --- steps --- */
+
+/* The first texts, as many as one run holds.  A longer one is alone. */
+static long pick(const struct llmos_encoder *e, const struct llmos_encoder_text *texts,
+                 size_t count, struct llmos_error *err)
+{
+    size_t tokens = 0, pages = 0, n = 0;
+
+    for (; n < count && n < texts_max(e); n++) {
+        struct llmos_error why;
+        int rc = check_text(e, &texts[n], &why);
+
+        if (rc < 0 && n == 0)
+            return fail(err, rc, "%s", why.text);
+        if (rc < 0)
+            break;
+        tokens += texts[n].count;
+        pages += kv_pages_for(texts[n].count);
+        if (n > 0 && (tokens > e->info.batch_tokens ||
+                      (!sees_text(e) && pages > kv_pages_for(e->info.tokens_max))))
+            break;
+    }
+    return (long)n;
+}
+
+/* Of the run that is done: the vectors of `text` are those from `first` on.  Vectors go out, and
+ * what the classifier looks at into its rows from `head` on; how many rows. */
+static size_t take_vectors(struct llmos_encoder *e, const struct llmos_encoder_text *text,
+                           size_t first, size_t wanted, size_t head)
+{
+    if (scores_tokens(e, text)) {
+        for (size_t i = 0; i < wanted; i++)
+            memcpy(forward_head_row(&e->forward, head + i), forward_vector(&e->forward, first + i),
+                   e->info.width * sizeof(float));
+        return wanted;
+    }
+    clear_sums(e);
+    add_vectors(e, first, wanted);
+    put_mean(e, text, wanted, text->classifies ? forward_head_row(&e->forward, head) : text->out);
+    return text->classifies;
+}
+
+/* Rows of scores from `head` on. */
+static void put_scores(const struct llmos_encoder *e, size_t head, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(out + i * e->info.labels, forward_logits(&e->forward, head + i),
+               e->info.labels * sizeof(float));
+}
+
+/* One text that is longer than a run, by way of the cache. */
+static int compute_pieces(struct llmos_encoder *e, const struct llmos_encoder_text *text,
+                          struct llmos_error *err)
+{
+    size_t n, total = 0, wanted;
+    bool is_pooled = !scores_tokens(e, text);
+
+    clear_sums(e);
     for (size_t begin = 0; begin < text->count; begin += n) {
-        size_t wanted;
+        int rc;
 
         n = text->count - begin < rows_max(e) ? text->count - begin : rows_max(e);
-        wanted = compute(e, text, begin, n, pooling);
-        for (size_t i = 0; i < wanted; i++)
-            for (uint32_t k = 0; k < width; k++)
-                e->sums[k] += (double)forward_vector(&e->forward, i)[k];
+        wanted = fill_rows(e, text, begin, n, e->pages, e->rows);
+        rc = run_rows(e, n, err);
+        if (rc < 0)
+            return rc;
         total += wanted;
+        if (is_pooled) {
+            add_vectors(e, 0, wanted);
+            continue;
+        }
+        forward_head(&e->forward, take_vectors(e, text, 0, wanted, 0));
+        put_scores(e, 0, wanted, text->out + begin * e->info.labels);
     }
-    for (uint32_t k = 0; k < width; k++)
-        e->sums[k] /= (double)total;
+    if (!is_pooled)
+        return 0;
+    put_mean(e, text, total, text->classifies ? forward_head_row(&e->forward, 0) : text->out);
+    if (text->classifies) {
+        forward_head(&e->forward, 1);
+        put_scores(e, 0, 1, text->out);
+    }
+    return 0;
+}
+
+/* Texts that are one run. */
+static int compute_together(struct llmos_encoder *e, const struct llmos_encoder_text *texts,
+                            size_t n, struct llmos_error *err)
+{
+    const uint32_t *pages = e->pages;
+    size_t rows = 0, first = 0, head = 0;
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        fill_rows(e, &texts[i], 0, texts[i].count, pages, e->rows + rows);
+        rows += texts[i].count;
+        pages += sees_text(e) ? 0 : kv_pages_for(texts[i].count);
+    }
+    rc = run_rows(e, rows, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        size_t wanted = pooling_for(e, &texts[i]) == LLMOS_POOLING_MEAN ? texts[i].count : 1;
+
+        head += take_vectors(e, &texts[i], first, wanted, head);
+        first += wanted;
+    }
+    if (head > 0)
+        forward_head(&e->forward, head);
+    head = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t count = scores_tokens(e, &texts[i]) ? texts[i].count : texts[i].classifies;
+
+        put_scores(e, head, count, texts[i].out);
+        head += count;
+    }
+    return 0;
+}
+
+long llmos_encoder_step(llmos_encoder *e, const struct llmos_encoder_text *texts, size_t count,
+                        bool (*goes_on)(void *arg), void *arg, struct llmos_error *err)
+{
+    long n = pick(e, texts, count, err);
+    int rc;
+
+    if (n <= 0)
+        return n;
+    e->forward.goes_on = goes_on;
+    e->forward.goes_on_arg = arg;
+    rc = texts->count > rows_max(e) ? compute_pieces(e, texts, err)
+                                    : compute_together(e, texts, (size_t)n, err);
+    return rc < 0 ? rc : n;
 }
 
 int llmos_encoder_embed(llmos_encoder *e, const int32_t *tokens, size_t count, bool normalize,
                         float *vector, struct llmos_error *err)
 {
-    struct text text = {tokens, count, count};
-    double squares = 0, scale;
-    int rc = check_text(e, &text, err);
+    const struct llmos_encoder_text text = {tokens, count, count, false, normalize, vector};
+    long rc = llmos_encoder_step(e, &text, 1, NULL, NULL, err);
 
-    if (rc < 0)
-        return rc;
-    pool_text(e, &text, e->info.pooling);
-    for (uint32_t k = 0; k < e->info.width; k++)
-        squares += e->sums[k] * e->sums[k];
-    scale = normalize && squares > 0 ? 1 / sqrt(squares) : 1;
-    for (uint32_t k = 0; k < e->info.width; k++)
-        vector[k] = (float)(e->sums[k] * scale);
-    return 0;
-}
-
-/* What the classifier looks at, into its rows; how many there are. */
-static size_t fill_head(struct llmos_encoder *e, const struct text *text)
-{
-    uint32_t width = e->info.width;
-
-    if (e->info.classifier == LLMOS_CLASSIFIER_TOKEN) {
-        size_t n = compute(e, text, 0, text->count, LLMOS_POOLING_MEAN);
-
-        for (size_t i = 0; i < n; i++)
-            memcpy(forward_head_row(&e->forward, i), forward_vector(&e->forward, i),
-                   width * sizeof(float));
-        return n;
-    }
-    pool_text(e, text,
-              e->model->hparams.label_pooling == POOLING_MEAN ? LLMOS_POOLING_MEAN
-                                                              : LLMOS_POOLING_CLS);
-    for (uint32_t k = 0; k < width; k++)
-        forward_head_row(&e->forward, 0)[k] = (float)e->sums[k];
-    return 1;
+    return rc < 0 ? (int)rc : 0;
 }
 
 int llmos_encoder_classify(llmos_encoder *e, const int32_t *tokens, size_t count, size_t segment_b,
                            float *scores, struct llmos_error *err)
 {
-    struct text text = {tokens, count, segment_b};
-    int rc;
-    size_t n;
+    const struct llmos_encoder_text text = {tokens, count, segment_b, true, false, scores};
+    long rc = llmos_encoder_step(e, &text, 1, NULL, NULL, err);
 
-    if (e->info.classifier == LLMOS_CLASSIFIER_NONE)
-        return fail(err, LLMOS_EUNSUPPORTED,
-                    "the model has no classifier: it makes vectors of texts");
-    rc = check_text(e, &text, err);
-    if (rc < 0)
-        return rc;
-    n = fill_head(e, &text);
-    forward_head(&e->forward, n);
-    for (size_t i = 0; i < n; i++)
-        memcpy(scores + i * e->info.labels, forward_logits(&e->forward, i),
-               e->info.labels * sizeof(*scores));
-    return 0;
+    return rc < 0 ? (int)rc : 0;
 }

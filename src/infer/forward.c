@@ -383,14 +383,20 @@ static void normalise(const struct forward *f, const struct arch_op *op, const f
     else if (op->kind == OP_NORM)
         f->backend->rmsnorm(x, w->data, w->shape[0], f->h->rms_eps, out);
     else
-        plain_layernorm(x, w->data, bias ? bias->data : NULL, w->shape[0], f->h->rms_eps, out);
+        f->backend->layernorm(x, w->data, bias ? bias->data : NULL, w->shape[0], f->h->rms_eps,
+                              out);
 }
 
-static void (*const activations[ACTIVATIONS])(float *x, size_t n) = {
-    [ACTIVATION_SILU] = plain_silu,
-    [ACTIVATION_GELU] = plain_gelu,
-    [ACTIVATION_GELU_TANH] = plain_gelu_tanh,
-};
+static void activate(const struct forward *f, float *x, size_t n)
+{
+    void (*const activations[ACTIVATIONS])(float *, size_t) = {
+        [ACTIVATION_SILU] = plain_silu,
+        [ACTIVATION_GELU] = f->backend->gelu,
+        [ACTIVATION_GELU_TANH] = f->backend->gelu_tanh,
+    };
+
+    activations[f->h->activation](x, n);
+}
 
 static void glu(const struct forward *f, float *gate, const float *up, size_t n)
 {
@@ -398,7 +404,7 @@ static void glu(const struct forward *f, float *gate, const float *up, size_t n)
         f->backend->swiglu(gate, up, n);
         return;
     }
-    activations[f->h->activation](gate, n);
+    activate(f, gate, n);
     plain_mul(gate, up, n);
 }
 
@@ -419,7 +425,7 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
         glu(f, out, a, n);
         break;
     case OP_ACTIVATE:
-        activations[f->h->activation](out, n);
+        activate(f, out, n);
         break;
     case OP_TANH:
         plain_tanh(out, n);
@@ -876,7 +882,6 @@ static void text_part(void *arg, unsigned part, unsigned parts)
         .k_stride = f->slot_stride[op->a],
         .v_stride = f->slot_stride[op->b],
         .out_stride = f->slot_stride[op->out],
-        .n = f->n,
         .reach = hparams_has_window(f->h, f->layer_now) ? f->h->window / 2 : TEXTATTEND_ALL,
     };
 
@@ -972,18 +977,42 @@ static void run_stages(struct forward *f, const struct stages *stages, uint32_t 
     }
 }
 
-void forward_run(struct forward *f, struct forward_row *rows, size_t n)
+/* Which rows are a text. */
+static void plan_texts(struct forward *f)
+{
+    size_t end;
+
+    textattend_begin(&f->textattend);
+    for (size_t t = 0; t < f->n; t = end) {
+        for (end = t + 1; end < f->n && f->rows[end].position > 0; end++)
+            ;
+        textattend_add(&f->textattend, end - t);
+    }
+}
+
+static bool goes_on(const struct forward *f)
+{
+    return !f->goes_on || f->goes_on(f->goes_on_arg);
+}
+
+bool forward_run(struct forward *f, struct forward_row *rows, size_t n)
 {
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
-    if (!f->sees_text)
+    if (f->sees_text)
+        plan_texts(f);
+    else
         plan_attention(f);
     run_stages(f, &f->before, 0, false);
-    for (uint32_t l = 0; l < f->h->n_layer; l++)
+    for (uint32_t l = 0; l < f->h->n_layer; l++) {
+        if (!goes_on(f))
+            return false;
         run_stages(f, &f->layer, l, l + 1 == f->h->n_layer);
+    }
     assert(f->limits.head || f->n <= f->limits.logits_max);
     run_stages(f, &f->after, 0, false);
+    return true;
 }
 
 const float *forward_logits(const struct forward *f, size_t i)

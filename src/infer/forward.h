@@ -3,7 +3,7 @@
  * sequences.
  *
  * A run ends with logits; or with vectors, to which a head (arch.h) may then be applied.  Where
- * tokens see the whole text, the rows of a run are one text, and nothing is stored.
+ * tokens see the whole text, the rows of a run are whole texts, and nothing is stored.
  *
  * Operations are grouped into stages in which every thread needs only its own part of what the
  * stage made, so that threads meet about five times a layer.  Everything is allocated beforehand;
@@ -28,7 +28,8 @@
 
 struct forward_row {
     int32_t token;
-    uint32_t position;     /* the positions before it are stored or are rows before it */
+    uint32_t position;     /* the positions before it are stored or are rows before it; a whole text
+                            * begins with 0 */
     const uint32_t *pages; /* of its sequence; rows of one sequence stand together */
     uint32_t segment;      /* which text of a pair it is of, in models that ask */
     bool wants_logits;     /* or its vector, where that is the end */
@@ -113,6 +114,9 @@ struct forward {
      * drives the run. */
     void (*observer)(void *arg, const struct tensor *w, const float *x);
     void *observer_arg;
+    /* Asked between layers, if it is set, by the same thread: shall the run go on? */
+    bool (*goes_on)(void *arg);
+    void *goes_on_arg;
 
     /* the run in progress */
     struct forward_row *rows;
@@ -131,8 +135,8 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv);
 
 /* Computes n rows, at most rows_max, and the logits of those that want them, in order, at most
- * logits_max.  rows is scratch of the run: it comes back changed. */
-void forward_run(struct forward *f, struct forward_row *rows, size_t n);
+ * logits_max.  rows is scratch of the run: it comes back changed.  False: it did not go on. */
+bool forward_run(struct forward *f, struct forward_row *rows, size_t n);
 
 /* Logits of the i-th row that wanted them in the last run. */
 const float *forward_logits(const struct forward *f, size_t i);

@@ -2,129 +2,134 @@
 /* textattend.c - see textattend.h */
 #include "infer/textattend.h"
 
-#include "base/pool.h"
-
 #include <math.h>
 
-#define TILE 32 /* rows: enough to read keys and values seldom */
+/* Rows of a job: enough to read keys and values seldom, few enough to share a text. */
+#define JOB_ROWS (8 * TEXT_ROWS)
+/* What a job costs besides its pairs of rows and keys, in these: keys are turned, scores summed. */
+#define JOB_OVERHEAD 64
 
-/* The scratch of one thread, and the head whose values it holds. */
+/* The scratch of one thread, and the head whose keys it holds. */
 struct bench {
     const struct textattend *t;
     const struct textattend_run *run;
-    char *prepared;
-    float *scores, *values;
+    float *scores, *keys;
+    const struct textattend_text *text;
     size_t kv_head;
-};
-
-struct range {
-    size_t begin, end;
 };
 
 void textattend_carve(struct textattend *t, const struct hparams *h, const struct backend *backend,
                       unsigned threads, size_t rows_max, struct carve *c)
 {
-    size_t of_query = backend->prepared_bytes(DTYPE_F32, h->head_dim);
-    size_t of_weights = backend->prepared_bytes(DTYPE_F32, rows_max);
-
     *t = (struct textattend){
         .backend = backend,
-        .rows_max = rows_max,
         .head_dim = h->head_dim,
         .n_head = h->n_head,
         .n_head_kv = h->n_head_kv,
         .scale = h->attn_scale != 0 ? h->attn_scale : 1 / sqrtf((float)h->head_dim),
-        .stride = (rows_max + 15) / 16 * 16,
-        .prepared_bytes = of_query > of_weights ? of_query : of_weights,
+        .stride = (rows_max + TEXT_STEP - 1) / TEXT_STEP * TEXT_STEP,
     };
-    t->prepared = carve_bytes(c, (size_t)threads * TILE, t->prepared_bytes);
-    t->scores = carve_bytes(c, (size_t)threads * TILE, t->stride * sizeof(float));
-    t->values = carve_bytes(c, threads * t->head_dim, t->stride * sizeof(float));
+    t->scores = carve_bytes(c, (size_t)threads * TEXT_ROWS, t->stride * sizeof(float));
+    t->keys = carve_bytes(c, threads * t->head_dim, t->stride * sizeof(float));
+    t->texts = carve_array(c, struct textattend_text, rows_max + 1);
 }
 
-/* Values stand by rows; the product wants those of a dimension side by side. */
-static void turn_values(struct bench *b, size_t kv_head)
+void textattend_begin(struct textattend *t)
 {
-    size_t head_dim = b->t->head_dim;
+    t->count = 0;
+    t->texts[0] = (struct textattend_text){.row = 0};
+}
 
-    for (size_t i = 0; i < b->run->n; i++) {
-        const float *v = b->run->v + i * b->run->v_stride + kv_head * head_dim;
+static size_t jobs_of(const struct textattend *t, const struct textattend_text *text)
+{
+    return (text->count + JOB_ROWS - 1) / JOB_ROWS * t->n_head;
+}
+
+static uint64_t work_of_job(const struct textattend_text *text)
+{
+    size_t rows = text->count < JOB_ROWS ? text->count : JOB_ROWS;
+
+    return rows * ((uint64_t)text->count + JOB_OVERHEAD);
+}
+
+void textattend_add(struct textattend *t, size_t count)
+{
+    struct textattend_text *text = &t->texts[t->count++];
+
+    text->count = count;
+    text[1] = (struct textattend_text){.row = text->row + count,
+                                       .work = text->work + jobs_of(t, text) * work_of_job(text)};
+}
+
+/* Keys stand by rows; scores want those of a dimension side by side.  In blocks, so that what is
+ * read and what is written stay in the level-1 cache. */
+static void turn_keys(struct bench *b, const struct textattend_text *text, size_t kv_head)
+{
+    size_t head_dim = b->t->head_dim, stride = b->t->stride, row = b->run->k_stride;
+    const float *k = b->run->k + text->row * row + kv_head * head_dim;
+
+    for (size_t i = 0; i < text->count; i += TEXT_STEP) {
+        size_t n = text->count - i < TEXT_STEP ? text->count - i : TEXT_STEP;
 
         for (size_t d = 0; d < head_dim; d++)
-            b->values[d * b->t->stride + i] = v[d];
+            for (size_t l = 0; l < n; l++)
+                b->keys[d * stride + i + l] = k[(i + l) * row + d];
     }
+    b->text = text;
     b->kv_head = kv_head;
 }
 
-static struct range seen_by(const struct textattend_run *run, size_t row)
-{
-    struct range r = {0, run->n};
-
-    if (row > run->reach)
-        r.begin = row - run->reach;
-    if (run->reach < run->n - 1 - row)
-        r.end = row + run->reach + 1;
-    return r;
-}
-
-/* Scores in `seen` become weights, which add up to 1; the others, up to `end`, count for nothing.
- */
-static void soften(float *scores, struct range seen, size_t end, float scale)
-{
-    float most = -INFINITY;
-    double sum = 0;
-
-    for (size_t i = seen.begin; i < seen.end; i++)
-        most = scores[i] > most ? scores[i] : most;
-    for (size_t i = seen.begin; i < seen.end; i++) {
-        scores[i] = expf((scores[i] - most) * scale);
-        sum += (double)scores[i];
-    }
-    for (size_t i = seen.begin; i < seen.end; i++)
-        scores[i] = (float)((double)scores[i] / sum);
-    for (size_t i = 0; i < seen.begin; i++)
-        scores[i] = 0;
-    for (size_t i = seen.end; i < end; i++)
-        scores[i] = 0;
-}
-
-static struct tensor matrix(const float *at, size_t inner, size_t rows, size_t stride)
-{
-    return (struct tensor){.type = DTYPE_F32,
-                           .n_dims = 2,
-                           .shape = {inner, rows, 1, 1},
-                           .row_bytes = stride * sizeof(float),
-                           .data = at};
-}
-
-/* The rows of a tile of one head: prepared queries times keys, softmax, weights times values. */
-static void attend_tile(struct bench *b, size_t head, struct range rows)
+static void attend_job(struct bench *b, const struct textattend_text *text, size_t job)
 {
     const struct textattend *t = b->t;
     const struct textattend_run *run = b->run;
-    size_t head_dim = t->head_dim, count = rows.end - rows.begin;
-    size_t from = seen_by(run, rows.begin).begin, keys = seen_by(run, rows.end - 1).end - from;
-    size_t query_bytes = t->backend->prepared_bytes(DTYPE_F32, head_dim);
-    size_t weight_bytes = t->backend->prepared_bytes(DTYPE_F32, keys);
-    struct tensor k = matrix(run->k + from * run->k_stride + b->kv_head * head_dim, head_dim, keys,
-                             run->k_stride);
-    struct tensor v = matrix(b->values + from, keys, head_dim, t->stride);
+    size_t parts = jobs_of(t, text) / t->n_head, head = job / parts;
+    size_t kv_head = head / (t->n_head / t->n_head_kv), first = job % parts * JOB_ROWS;
+    size_t left = text->count - first, row = text->row + first;
 
-    for (size_t i = 0; i < count; i++)
-        t->backend->prepare(DTYPE_F32, run->q + (rows.begin + i) * run->q_stride + head * head_dim,
-                            head_dim, b->prepared + i * query_bytes);
-    t->backend->matmul(&k, 0, keys, b->prepared, count, b->scores, t->stride);
-    for (size_t i = 0; i < count; i++) {
-        struct range seen = seen_by(run, rows.begin + i);
+    if (text != b->text || kv_head != b->kv_head)
+        turn_keys(b, text, kv_head);
+    t->backend->attend_text(&(struct text_attention){
+        .q = run->q + row * run->q_stride + head * t->head_dim,
+        .k = b->keys,
+        .v = run->v + text->row * run->v_stride + kv_head * t->head_dim,
+        .out = run->out + row * run->out_stride + head * t->head_dim,
+        .scores = b->scores,
+        .q_stride = run->q_stride,
+        .k_stride = t->stride,
+        .v_stride = run->v_stride,
+        .out_stride = run->out_stride,
+        .first = first,
+        .rows = left < JOB_ROWS ? left : JOB_ROWS,
+        .count = text->count,
+        .head_dim = t->head_dim,
+        .reach = run->reach,
+        .scale = t->scale,
+    });
+}
 
-        seen.begin -= from;
-        seen.end -= from;
-        soften(b->scores + i * t->stride, seen, keys, t->scale);
-        t->backend->prepare(DTYPE_F32, b->scores + i * t->stride, keys,
-                            b->prepared + i * weight_bytes);
+struct point {
+    size_t text, job;
+};
+
+/* The first job at or behind an even share of the work. */
+static struct point begin_of(const struct textattend *t, unsigned part, unsigned parts)
+{
+    uint64_t work = t->texts[t->count].work * part / parts, size;
+    size_t low = 0, high = t->count;
+
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (t->texts[middle].work <= work)
+            low = middle;
+        else
+            high = middle;
     }
-    t->backend->matmul(&v, 0, head_dim, b->prepared, count,
-                       run->out + rows.begin * run->out_stride + head * head_dim, run->out_stride);
+    if (work >= t->texts[t->count].work)
+        return (struct point){t->count, 0};
+    size = work_of_job(&t->texts[low]);
+    return (struct point){low, (size_t)((work - t->texts[low].work + size - 1) / size)};
 }
 
 void textattend_compute(const struct textattend *t, const struct textattend_run *run, unsigned part,
@@ -132,21 +137,15 @@ void textattend_compute(const struct textattend *t, const struct textattend_run 
 {
     struct bench b = {.t = t,
                       .run = run,
-                      .prepared = t->prepared + part * TILE * t->prepared_bytes,
-                      .scores = t->scores + part * TILE * t->stride,
-                      .values = t->values + part * t->head_dim * t->stride,
-                      .kv_head = SIZE_MAX};
-    size_t tiles = (run->n + TILE - 1) / TILE, begin, end;
+                      .scores = t->scores + part * TEXT_ROWS * t->stride,
+                      .keys = t->keys + part * t->head_dim * t->stride};
+    struct point p = begin_of(t, part, parts), end = begin_of(t, part + 1, parts);
 
-    pool_share(t->n_head * tiles, 1, part, parts, &begin, &end);
-    for (size_t i = begin; i < end; i++) {
-        size_t head = i / tiles, kv_head = head / (t->n_head / t->n_head_kv);
-        struct range rows = {i % tiles * TILE, (i % tiles + 1) * TILE};
+    for (; p.text <= end.text && p.text < t->count; p.text++, p.job = 0) {
+        const struct textattend_text *text = &t->texts[p.text];
+        size_t jobs = p.text == end.text ? end.job : jobs_of(t, text);
 
-        if (kv_head != b.kv_head)
-            turn_values(&b, kv_head);
-        if (rows.end > run->n)
-            rows.end = run->n;
-        attend_tile(&b, head, rows);
+        for (; p.job < jobs; p.job++)
+            attend_job(&b, text, p.job);
     }
 }

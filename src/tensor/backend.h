@@ -113,6 +113,34 @@ static inline size_t attention_floats(const struct attention *a)
     return attention_rows(a) * (a->head_dim + 2);
 }
 
+/* One head of a text that is there as a whole: rows [first, first + rows) of `count` tokens, each
+ * over the keys at most `reach` away from it. */
+#define TEXT_ROWS 6  /* of scratch */
+#define TEXT_STEP 16 /* floats that keys are filled up to */
+
+struct text_attention {
+    const float *q;      /* [row][head_dim], rows q_stride apart; out likewise */
+    const float *k;      /* turned: [head_dim][count], k_stride apart, a multiple of TEXT_STEP */
+    const float *v;      /* [count][head_dim] */
+    float *out, *scores; /* scores: scratch [TEXT_ROWS][k_stride] */
+    size_t q_stride, k_stride, v_stride, out_stride;
+    size_t first, rows, count, head_dim, reach;
+    float scale;
+};
+
+/* The keys that a row of the job sees: [first, end). */
+static inline size_t text_first_key(const struct text_attention *a, size_t row)
+{
+    return a->first + row > a->reach ? a->first + row - a->reach : 0;
+}
+
+static inline size_t text_end_key(const struct text_attention *a, size_t row)
+{
+    size_t behind = a->count - a->first - row; /* itself among them */
+
+    return a->reach < behind ? a->first + row + a->reach + 1 : a->count;
+}
+
 struct backend {
     const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512bf16", ... */
     bool (*usable)(
@@ -158,6 +186,15 @@ struct backend {
                        void *run, size_t at);
     void (*store_values)(enum dtype type, const float *x, size_t stride, size_t n, size_t head_dim,
                          void *run, size_t at);
+
+    /* Of models that read whole texts; the first three are those of plain.h. */
+    void (*gelu)(float *x, size_t n);
+    void (*gelu_tanh)(float *x, size_t n);
+    void (*layernorm)(const float *x, const float *w, const float *bias, size_t n, float eps,
+                      float *out);
+    /* out = softmax(scale * q k^T) v for every row of the job.  A row's bits depend on its text,
+     * and on where in it the job begins. */
+    void (*attend_text)(const struct text_attention *a);
 
     void (*row_to_f32)(enum dtype type, const void *row, float *out,
                        size_t n); /* embedding lookup */

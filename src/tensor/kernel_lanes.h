@@ -1325,12 +1325,15 @@ static void store_values(enum dtype type, const float *x, size_t stride, size_t 
     }
 }
 
+#include "tensor/kernel_text.h"
+
 #define BACKEND_LANES            BACKEND_LANES_WITH(prepare)
 #define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_bytes, prep, matmul)
-#define BACKEND_LANES_OF(bytes, prep, product)                                                   \
-    .prepared_form = prepared_form, .prepared_bytes = bytes, .prepare = prep, .matmul = product, \
-    .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,            \
-    .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,          \
-    .store_values = store_values, .row_to_f32 = row_to_f32
+#define BACKEND_LANES_OF(bytes, prep, product)                                                    \
+    .prepared_form = prepared_form, .prepared_bytes = bytes, .prepare = prep, .matmul = product,  \
+    .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,             \
+    .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,           \
+    .store_values = store_values, .row_to_f32 = row_to_f32, .gelu = gelu, .gelu_tanh = gelu_tanh, \
+    .layernorm = layernorm, .attend_text = attend_text
 
 #endif

@@ -2,6 +2,7 @@
 /* kernel_ref.c - every kernel in plain C: the specification the fast ones are tested against. */
 #include "tensor/backend.h"
 #include "tensor/kquant.h"
+#include "tensor/plain.h"
 #include "tensor/step.h"
 
 #include <float.h>
@@ -585,6 +586,42 @@ static void store_values(enum dtype type, const float *x, size_t stride, size_t 
         store(type, x + i * stride, head_dim, true, run, at + i);
 }
 
+static void weigh_text(const struct text_attention *a, size_t row)
+{
+    size_t begin = text_first_key(a, row), end = text_end_key(a, row);
+    float most = -FLT_MAX;
+    double total = 0;
+
+    for (size_t j = begin; j < end; j++) {
+        double sum = 0;
+
+        for (size_t i = 0; i < a->head_dim; i++)
+            sum += (double)a->q[row * a->q_stride + i] * (double)a->k[i * a->k_stride + j];
+        a->scores[j] = (float)sum * a->scale;
+        most = fmaxf(most, a->scores[j]);
+    }
+    for (size_t j = begin; j < end; j++) {
+        a->scores[j] = expf(a->scores[j] - most);
+        total += (double)a->scores[j];
+    }
+    for (size_t j = begin; j < end; j++)
+        a->scores[j] = (float)((double)a->scores[j] / total);
+}
+
+static void attend_text(const struct text_attention *a)
+{
+    for (size_t row = 0; row < a->rows; row++) {
+        weigh_text(a, row);
+        for (size_t i = 0; i < a->head_dim; i++) {
+            double sum = 0;
+
+            for (size_t j = text_first_key(a, row); j < text_end_key(a, row); j++)
+                sum += (double)a->scores[j] * (double)a->v[j * a->v_stride + i];
+            a->out[row * a->out_stride + i] = (float)sum;
+        }
+    }
+}
+
 static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
 {
     dtype_info(type)->to_f32(row, out, n);
@@ -607,4 +644,8 @@ const struct backend backend_ref = {
     .store_keys = store_keys,
     .store_values = store_values,
     .row_to_f32 = row_to_f32,
+    .gelu = plain_gelu,
+    .gelu_tanh = plain_gelu_tanh,
+    .layernorm = plain_layernorm,
+    .attend_text = attend_text,
 };

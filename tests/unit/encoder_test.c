@@ -176,6 +176,138 @@ TEST(vectors_and_scores_depend_on_nothing_but_the_text)
     }
 }
 
+/* --- steps of several texts --- */
+
+#define STEP_TEXTS 9
+
+static const char *const kinds[] = {
+    "bert_mean",   "bert_first",      "bert_rank",     "bert_q8_0",  "bert_classify",
+    "bert_tokens", "modern_classify", "modern_tokens", "qwen3_last", "qwen3_mean"};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* Pieces of one text, of one token up to nearly all. */
+struct several {
+    struct llmos_encoder_text texts[STEP_TEXTS];
+    struct answer out[STEP_TEXTS];
+};
+
+static void several_fill(struct several *s, const struct asked *a)
+{
+    memset(s->out, 0, sizeof(s->out));
+    for (size_t i = 0; i < STEP_TEXTS; i++) {
+        size_t begin = i * 3 % a->n, left = a->n - begin;
+        size_t count = 1 + i * i * 5 % left;
+        bool classifies = a->scores && i % 3;
+
+        s->texts[i] =
+            (struct llmos_encoder_text){.tokens = a->tokens + begin,
+                                        .count = count,
+                                        .segment_b = i % 2 ? count / 2 : count,
+                                        .classifies = classifies,
+                                        .normalizes = i % 2,
+                                        .out = classifies ? s->out[i].scores : s->out[i].vector};
+    }
+}
+
+/* All of them, in as many steps as it takes; how many. */
+static size_t several_run(struct several *s, const struct asked *a, uint32_t threads,
+                          uint32_t batch_tokens)
+{
+    struct llmos_encoder_options o = {.threads = threads, .batch_tokens = batch_tokens};
+    size_t steps = 0;
+    llmos_encoder *e = NULL;
+
+    several_fill(s, a);
+    CHECK_INT(llmos_encoder_create(&e, &a->model, &o, NULL), 0);
+    for (size_t done = 0; done < STEP_TEXTS; steps++) {
+        long n;
+
+        mem_fail_at(1); /* a step allocates nothing */
+        n = llmos_encoder_step(e, s->texts + done, STEP_TEXTS - done, NULL, NULL, NULL);
+        CHECK(!mem_failed());
+        mem_fail_at(0);
+        CHECK(n > 0 && (size_t)n <= STEP_TEXTS - done);
+        done += (size_t)n;
+    }
+    llmos_encoder_destroy(e);
+    return steps;
+}
+
+TEST(texts_of_one_step_get_the_bytes_of_each_alone)
+{
+    for (size_t i = 0; i < KINDS; i++) {
+        struct several alone, other;
+        struct asked a;
+
+        asked_open(&a, kinds[i]);
+        CHECK_INT(several_run(&alone, &a, 1, 1), STEP_TEXTS);
+        for (uint32_t threads = 1; threads <= 3; threads++) {
+            for (uint32_t batch = 7; batch < 2000; batch *= 3) {
+                size_t steps = several_run(&other, &a, threads, batch);
+
+                CHECK(batch < 500 || steps < STEP_TEXTS);
+                if (memcmp(alone.out, other.out, sizeof(alone.out)) != 0)
+                    TEST_FAIL("%s: other bytes with %u threads in steps of %u tokens", kinds[i],
+                              threads, batch);
+            }
+        }
+        asked_close(&a);
+    }
+}
+
+static bool count_down(void *left)
+{
+    return (*(unsigned *)left)-- > 0;
+}
+
+TEST(a_step_ends_between_layers_when_nobody_wants_it)
+{
+    for (size_t i = 0; i < KINDS; i++) {
+        struct llmos_error err;
+        struct several s, again;
+        struct asked a;
+        llmos_encoder *e;
+
+        asked_open(&a, kinds[i]);
+        e = encoder_of(&a, 2);
+        several_fill(&s, &a);
+        for (unsigned layers = 0; layers < a.model.hparams.n_layer; layers++) {
+            unsigned left = layers;
+
+            CHECK_INT(llmos_encoder_step(e, s.texts, STEP_TEXTS, count_down, &left, &err),
+                      LLMOS_ECANCELED);
+            CHECK_STR(err.text, "interrupted");
+        }
+        /* and leaves nothing behind */
+        CHECK(llmos_encoder_step(e, s.texts, 1, NULL, NULL, NULL) == 1);
+        several_run(&again, &a, 1, 1);
+        CHECK(memcmp(&s.out[0], &again.out[0], sizeof(s.out[0])) == 0);
+        llmos_encoder_destroy(e);
+        asked_close(&a);
+    }
+}
+
+TEST(a_step_ends_before_a_text_that_cannot_be_read)
+{
+    int32_t wrong[] = {1, 64};
+    struct llmos_error err;
+    struct several s;
+    struct asked a;
+    llmos_encoder *e;
+
+    asked_open(&a, "bert_mean");
+    e = encoder_of(&a, 1);
+    several_fill(&s, &a);
+    s.texts[2].tokens = wrong;
+    s.texts[2].count = 2;
+    CHECK_INT(llmos_encoder_step(e, s.texts, STEP_TEXTS, NULL, NULL, &err), 2);
+    CHECK_INT(llmos_encoder_step(e, s.texts + 2, STEP_TEXTS - 2, NULL, NULL, &err), LLMOS_EINVAL);
+    CHECK_STR(err.text, "token 64 is outside the vocabulary of 64");
+    CHECK_INT(llmos_encoder_step(e, s.texts, 0, NULL, NULL, &err), 0);
+    llmos_encoder_destroy(e);
+    asked_close(&a);
+}
+
 TEST(normalised_vectors_have_length_1)
 {
     float vector[WIDTH_MAX];

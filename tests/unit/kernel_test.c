@@ -648,6 +648,155 @@ TEST(swiglu_agrees_with_the_reference_over_the_whole_range)
     }
 }
 
+/* Every size up to a few registers, so that all kinds of ends are met; then the whole range. */
+static void check_activation(const struct backend *b, const char *what, void (*of)(float *, size_t),
+                             void (*expected_of)(float *, size_t))
+{
+    enum { N = 4001 };
+    static float x[N], expected[N], first[N];
+
+    for (int i = 0; i < N; i++)
+        x[i] = expected[i] = (float)(i - N / 2) * 0.006f;
+    x[0] = expected[0] = NAN;
+    x[1] = expected[1] = INFINITY;
+    x[2] = expected[2] = 3e38f;
+    x[3] = expected[3] = -3e38f;
+    x[4] = expected[4] = -0.0f;
+    x[5] = expected[5] = 1e-30f;
+    memcpy(first, x, sizeof(x));
+    of(x, N);
+    expected_of(expected, N);
+    for (int i = 0; i < N; i++)
+        if (!same_number(x[i], expected[i], 3e-7f * fmaxf(1, fabsf(expected[i]))))
+            TEST_FAIL("%s: %s of %.9g is %.9g, expected %.9g", b->name, what, (double)first[i],
+                      (double)x[i], (double)expected[i]);
+    for (size_t n = 0; n <= 70; n++) {
+        float some[71];
+
+        memcpy(some, first + 100, sizeof(some));
+        of(some, n);
+        CHECK(memcmp(some, x + 100, n * sizeof(float)) == 0);
+        CHECK(memcmp(some + n, first + 100 + n, (71 - n) * sizeof(float)) == 0);
+    }
+}
+
+TEST(gelu_agrees_with_the_reference_over_the_whole_range)
+{
+    FOR_EACH_BACKEND(b)
+    {
+        check_activation(b, "gelu", b->gelu, backend_ref.gelu);
+        check_activation(b, "gelu_tanh", b->gelu_tanh, backend_ref.gelu_tanh);
+    }
+}
+
+TEST(layernorm_agrees_with_the_reference)
+{
+    static const size_t sizes[] = {1, 3, 8, 17, 64, 384, 2049};
+    static float x[2049], w[2049], bias[2049], expected[2049], out[2049];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t i = 0; i < 4 * COUNT(sizes); i++) {
+            size_t n = sizes[i / 4];
+            const float *scales = i % 4 < 2 ? w : NULL, *offsets = i % 2 ? bias : NULL;
+
+            fill(x, n, i / 4 == 3 ? 1e30f : 3); /* whose squares f32 could not hold */
+            fill(w, n, 1);
+            fill(bias, n, 1);
+            for (size_t k = 0; k < n; k++)
+                x[k] += i / 4 == 5 ? 1000 : 0; /* far from what it varies by */
+            backend_ref.layernorm(x, scales, offsets, n, 1e-5f, expected);
+            b->layernorm(x, scales, offsets, n, 1e-5f, out);
+            for (size_t k = 0; k < n; k++)
+                CHECK_NEAR((double)out[k], (double)expected[k], 1e-6);
+            b->layernorm(x, scales, offsets, n, 1e-5f, x);
+            CHECK(memcmp(x, out, n * sizeof(float)) == 0);
+        }
+    }
+}
+
+/* --- attention within a text --- */
+
+#define TEXT_MOST 200
+#define TEXT_WIDE 100
+
+static struct text_attention text_make(size_t count, size_t head_dim, size_t reach)
+{
+    static float q[TEXT_MOST * TEXT_WIDE], k[TEXT_WIDE * 208], v[TEXT_MOST * TEXT_WIDE];
+    struct text_attention a = {.q = q,
+                               .k = k,
+                               .v = v,
+                               .q_stride = head_dim + 3,
+                               .k_stride = (count + TEXT_STEP - 1) / TEXT_STEP * TEXT_STEP,
+                               .v_stride = head_dim + 1,
+                               .out_stride = head_dim + 2,
+                               .rows = count,
+                               .count = count,
+                               .head_dim = head_dim,
+                               .reach = reach,
+                               .scale = 1 / sqrtf((float)head_dim)};
+
+    fill(q, TEXT_MOST * TEXT_WIDE, 2);
+    fill(k, TEXT_WIDE * 208, 2);
+    fill(v, TEXT_MOST * TEXT_WIDE, 2);
+    for (size_t d = 0; d < head_dim; d++) /* is read, counts for nothing */
+        for (size_t i = count; i < a.k_stride; i++)
+            k[d * a.k_stride + i] = NAN;
+    return a;
+}
+
+static void attend_text(const struct backend *b, struct text_attention a, float *out)
+{
+    float *scores = malloc(TEXT_ROWS * a.k_stride * sizeof(float));
+
+    CHECK(scores);
+    for (size_t i = 0; i < TEXT_MOST * TEXT_WIDE; i++)
+        out[i] = 7;
+    a.scores = scores;
+    a.out = out;
+    b->attend_text(&a);
+    free(scores);
+}
+
+TEST(attention_within_a_text_agrees_with_its_definition)
+{
+    static const size_t counts[] = {1, 2, 5, 6, 7, 15, 16, 17, 63, 64, 65, 130, 190};
+    static const size_t dims[] = {1, 8, 16, 20, 32, 48, 64, 90};
+    static float out[TEXT_MOST * TEXT_WIDE], expected[TEXT_MOST * TEXT_WIDE];
+
+    FOR_EACH_BACKEND(b)
+    {
+        for (size_t i = 0; i < COUNT(counts) * COUNT(dims); i++) {
+            size_t count = counts[i / COUNT(dims)], reach = i % 3 ? SIZE_MAX : i % 40;
+            struct text_attention a = text_make(count, dims[i % COUNT(dims)], reach);
+
+            attend_text(b, a, out);
+            attend_text(&backend_ref, a, expected);
+            for (size_t k = 0; k < TEXT_MOST * TEXT_WIDE; k++)
+                if (!same_number(out[k], expected[k], 3e-6f))
+                    TEST_FAIL("%s: %zu rows of %zu, reach %zu: element %zu is %.9g, expected %.9g",
+                              b->name, count, a.head_dim, reach, k, (double)out[k],
+                              (double)expected[k]);
+        }
+    }
+}
+
+TEST(attention_within_a_text_survives_scores_that_overflow_a_naive_softmax)
+{
+    static float out[TEXT_MOST * TEXT_WIDE], expected[TEXT_MOST * TEXT_WIDE];
+
+    FOR_EACH_BACKEND(b)
+    {
+        struct text_attention a = text_make(70, 32, SIZE_MAX);
+
+        a.scale = -1000;
+        attend_text(b, a, out);
+        attend_text(&backend_ref, a, expected);
+        for (size_t k = 0; k < TEXT_MOST * TEXT_WIDE; k++)
+            CHECK(same_number(out[k], expected[k], 2e-2f)); /* the scores have errors of 1e-3 */
+    }
+}
+
 TEST(rope_agrees_with_the_reference_and_leaves_the_rest)
 {
     float head[96], expected[96], table[96];
