@@ -184,25 +184,30 @@ static bool all_finite(const float *v, size_t n)
     return true;
 }
 
-struct answer {
+/* A text in the line. */
+struct encoding {
+    struct encoding *next;
     uint64_t id;
-    const struct text *text;
-    float *values;
+    struct text text;
+    struct llmos_error why; /* it is answered with; code 0: with what is computed */
+    bool classifies, normalizes;
+    bool are_tokens; /* the rows */
+    bool is_canceled;
+    float *values; /* of the step that runs */
     size_t rows;
     uint32_t width;
-    bool are_tokens; /* the rows */
 };
 
 /* What a token says, of the unknown one its name; empty where a row is for the whole text. */
-static struct str piece_of(const struct serve *s, const struct answer *a, size_t row)
+static struct str piece_of(const struct serve *s, const struct encoding *e, size_t row)
 {
     const llmos_tokenizer *k = llmos_model_tokenizer(s->model);
     struct str piece = {"", 0};
     int32_t token;
 
-    if (!a->are_tokens)
+    if (!e->are_tokens)
         return piece;
-    token = a->text->tokens[row];
+    token = e->text.tokens[row];
     if (llmos_token_is_control(k, token))
         return piece;
     piece.len = llmos_token_piece(k, token, true, &piece.at);
@@ -211,85 +216,83 @@ static struct str piece_of(const struct serve *s, const struct answer *a, size_t
     return piece;
 }
 
-static int say(struct serve *s, const struct answer *a, struct llmos_error *err)
+/* Fails if the host is gone, or there is no memory, of which the error says which. */
+static int say_rows(struct serve *s, const struct encoding *e, struct llmos_error *err)
 {
-    struct str *pieces = mem_zalloc(a->rows, sizeof(*pieces));
+    struct str *pieces = mem_zalloc(e->rows, sizeof(*pieces));
     size_t at = 0;
-    int rc = pieces ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %zu rows", a->rows);
+    int rc = pieces ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %zu rows", e->rows);
 
-    while (rc == 0 && at < a->rows) {
+    while (rc == 0 && at < e->rows) {
         size_t n = 0, bytes = 0;
 
-        for (; at + n < a->rows && bytes < FRAME_BYTES; n++) {
-            pieces[n] = piece_of(s, a, at + n);
-            bytes += pieces[n].len + 4 + 4 * (size_t)a->width;
+        for (; at + n < e->rows && bytes < FRAME_BYTES; n++) {
+            pieces[n] = piece_of(s, e, at + n);
+            bytes += pieces[n].len + 4 + 4 * (size_t)e->width;
         }
         wire_put(s->wire, &(struct message){.type = MESSAGE_VECTOR,
-                                            .id = a->id,
-                                            .vector = {.last = at + n == a->rows,
-                                                       .tokens = (uint32_t)a->text->count,
-                                                       .cut = (uint32_t)a->text->cut,
-                                                       .width = a->width,
+                                            .id = e->id,
+                                            .vector = {.last = at + n == e->rows,
+                                                       .tokens = (uint32_t)e->text.count,
+                                                       .cut = (uint32_t)e->text.cut,
+                                                       .width = e->width,
                                                        .rows = (uint32_t)n,
                                                        .pieces = pieces,
-                                                       .values = a->values + at * a->width}});
+                                                       .values = e->values + at * e->width}});
         at += n;
-        rc = wire_drain(s->wire, false, err);
+        if (!wire_is_calm(s->wire))
+            rc = wire_drain(s->wire, false, err);
     }
     mem_free(pieces);
     return rc;
 }
 
-static int compute(struct serve *s, struct answer *a, const struct message_encode *want,
-                   struct llmos_error *err)
+/* LLMOS_ECLOSED only. */
+static int say(struct serve *s, struct encoding *e, struct llmos_error *err)
 {
-    const struct text *t = a->text;
-    int rc;
+    int rc = 0;
 
-    if ((uint64_t)a->rows * a->width * sizeof(float) > ANSWER_BYTES_MAX)
-        return fail(err, LLMOS_ELIMIT,
-                    "%zu tokens with %u scores each are more than an answer holds; try a shorter "
-                    "text",
-                    a->rows, a->width);
-    a->values = mem_zalloc(a->rows * a->width, sizeof(float));
-    if (!a->values)
-        return fail(err, LLMOS_ENOMEM, "no memory for %zu rows", a->rows);
-    rc =
-        want->kind == ENCODE_EMBED
-            ? llmos_encoder_embed(s->encoder, t->tokens, t->count, want->normalizes, a->values, err)
-            : llmos_encoder_classify(s->encoder, t->tokens, t->count, t->second, a->values, err);
-    if (rc == 0 && !all_finite(a->values, a->rows * a->width))
-        rc = fail(err, LLMOS_EFORMAT,
-                  "the model computed something that is no number: its weights are damaged, or too "
-                  "large for their type");
-    return rc;
+    if (e->is_canceled)
+        return 0; /* it was told */
+    if (!e->why.code && !all_finite(e->values, e->rows * e->width))
+        fail(&e->why, LLMOS_EFORMAT,
+             "the model computed something that is no number: its weights are damaged, or too "
+             "large for their type");
+    if (!e->why.code)
+        rc = say_rows(s, e, &e->why);
+    if (rc == LLMOS_ECLOSED)
+        return fail(err, rc, "%s", e->why.text);
+    if (e->why.code)
+        wire_put_error(s->wire, e->id, e->why.code, e->why.text);
+    return 0;
 }
 
-static int answer(struct serve *s, uint64_t id, const struct text *t,
-                  const struct message_encode *want, struct llmos_error *err)
-{
-    struct answer a = {.id = id, .text = t, .rows = 1};
-    struct llmos_encoder_info info;
-    int rc;
+/* ---- the line ---- */
 
-    llmos_encoder_info(s->encoder, &info);
-    a.width = want->kind == ENCODE_EMBED ? info.width : info.labels;
-    a.are_tokens = want->kind == ENCODE_CLASSIFY && info.classifier == LLMOS_CLASSIFIER_TOKEN;
-    if (a.are_tokens)
-        a.rows = t->count;
-    rc = compute(s, &a, want, err);
-    if (rc == 0)
-        rc = say(s, &a, err);
-    mem_free(a.values);
-    return rc;
+static size_t bytes_of(const struct encoding *e)
+{
+    return sizeof(*e) + e->text.count * sizeof(*e->text.tokens);
+}
+
+/* Takes *at, which is s->encodings or the `next` of one, out of the line. */
+static void leave(struct serve *s, struct encoding **at)
+{
+    struct encoding *e = *at;
+
+    *at = e->next;
+    if (!e->next)
+        s->encodings_end = at;
+    s->encodings_count--;
+    s->encodings_bytes -= bytes_of(e);
+    mem_free(e->values);
+    mem_free(e->text.tokens);
+    mem_free(e);
 }
 
 static int check(const struct serve *s, const struct message_encode *want, struct llmos_error *err)
 {
     struct llmos_encoder_info info;
 
-    if (!s->encoder)
-        return fail(err, LLMOS_EINVAL, "this engine was not started to encode");
     llmos_encoder_info(s->encoder, &info);
     if (want->kind == ENCODE_CLASSIFY && info.classifier == LLMOS_CLASSIFIER_NONE)
         return fail(err, LLMOS_EUNSUPPORTED, "the model has no classifier");
@@ -298,20 +301,158 @@ static int check(const struct serve *s, const struct message_encode *want, struc
     return 0;
 }
 
-int encoding_run(struct serve *s, uint64_t id, const struct message_encode *want,
-                 struct llmos_error *err)
+/* The tokens, and what the answer will be. */
+static int prepare(const struct serve *s, struct encoding *e, const struct message_encode *want,
+                   struct llmos_error *err)
 {
-    struct text t = {NULL, 0, 0, 0};
+    struct llmos_encoder_info info;
     int rc = check(s, want, err);
 
     if (rc == 0)
-        rc = tokenize(s, &t, want, err);
-    if (rc == 0)
-        rc = answer(s, id, &t, want, err);
-    mem_free(t.tokens);
-    /* Who waits for this answer need not wait until those behind it are computed.  What else goes
-     * wrong there is no matter of this request, and will again. */
-    if (rc == 0 && wire_turn(s->wire, 0, err) == LLMOS_ECLOSED)
-        rc = LLMOS_ECLOSED;
+        rc = tokenize(s, &e->text, want, err);
+    if (rc < 0)
+        return rc;
+    llmos_encoder_info(s->encoder, &info);
+    e->classifies = want->kind == ENCODE_CLASSIFY;
+    e->normalizes = want->normalizes;
+    e->are_tokens = e->classifies && info.classifier == LLMOS_CLASSIFIER_TOKEN;
+    e->rows = e->are_tokens ? e->text.count : 1;
+    e->width = e->classifies ? info.labels : info.width;
+    if ((uint64_t)e->rows * e->width * sizeof(float) > ANSWER_BYTES_MAX)
+        return fail(err, LLMOS_ELIMIT,
+                    "%zu tokens with %u scores each are more than an answer holds; try a shorter "
+                    "text",
+                    e->rows, e->width);
+    return 0;
+}
+
+int encoding_ask(struct serve *s, uint64_t id, const struct message_encode *want,
+                 struct llmos_error *err)
+{
+    struct encoding *e;
+
+    if (!s->encoder)
+        return fail(err, LLMOS_EINVAL, "this engine was not started to encode");
+    if (s->encodings_count >= SERVE_WAITING_MAX || s->encodings_bytes >= SERVE_WAITING_BYTES_MAX)
+        return fail(err, LLMOS_EBUSY, "%u texts wait already; try again later", s->encodings_count);
+    e = mem_zalloc(1, sizeof(*e));
+    if (!e)
+        return fail(err, LLMOS_ENOMEM, "no memory for a text");
+    e->id = id;
+    if (prepare(s, e, want, &e->why) < 0) {
+        mem_free(e->text.tokens);
+        e->text = (struct text){NULL, 0, 0, 0};
+    }
+    *s->encodings_end = e;
+    s->encodings_end = &e->next;
+    s->encodings_count++;
+    s->encodings_bytes += bytes_of(e);
+    return 0;
+}
+
+void encoding_cancel(struct serve *s, uint64_t id)
+{
+    struct encoding **at = &s->encodings;
+    uint32_t i = 0;
+
+    for (; *at && (*at)->id != id; at = &(*at)->next)
+        i++;
+    if (!*at || (*at)->is_canceled)
+        return;
+    wire_put_error(s->wire, id, LLMOS_ECANCELED, "the text was canceled");
+    if (i < s->encodings_running)
+        (*at)->is_canceled = true;
+    else
+        leave(s, at);
+}
+
+void encoding_fini(struct serve *s)
+{
+    while (s->encodings)
+        leave(s, &s->encodings);
+}
+
+/* ---- a step ---- */
+
+struct hearing {
+    struct serve *s;
+    int rc;
+    struct llmos_error err;
+};
+
+/* Does somebody still want what is computed?  Hears what is new. */
+static bool goes_on(void *arg)
+{
+    struct hearing *h = arg;
+    const struct encoding *e = h->s->encodings;
+
+    h->rc = serve_hear(h->s, 0, &h->err);
+    if (h->rc < 0)
+        return false;
+    for (uint32_t i = 0; i < h->s->encodings_running; i++, e = e->next)
+        if (!e->is_canceled)
+            return true;
+    return false;
+}
+
+/* The first texts, up to one that is refused, with room for their values; as many as a step may
+ * take.  If there is no memory for the first, it is refused. */
+static size_t gather(struct serve *s, struct llmos_encoder_text texts[LLMOS_ENCODER_TEXTS_MAX])
+{
+    struct llmos_encoder_info info;
+    size_t n = 0, tokens = 0;
+
+    llmos_encoder_info(s->encoder, &info);
+    for (struct encoding *e = s->encodings; e && n < LLMOS_ENCODER_TEXTS_MAX; e = e->next) {
+        tokens += e->text.count;
+        if (e->why.code || (n > 0 && tokens > info.batch_tokens))
+            break;
+        if (!e->values)
+            e->values = mem_zalloc(e->rows * e->width, sizeof(float));
+        if (!e->values && n == 0)
+            fail(&e->why, LLMOS_ENOMEM, "no memory for %zu rows", e->rows);
+        if (!e->values)
+            break;
+        texts[n++] = (struct llmos_encoder_text){.tokens = e->text.tokens,
+                                                 .count = e->text.count,
+                                                 .segment_b = e->text.second,
+                                                 .classifies = e->classifies,
+                                                 .normalizes = e->normalizes,
+                                                 .out = e->values};
+    }
+    return n;
+}
+
+/* Computes; how many of the first texts can be answered now, with what is in them. */
+static int compute(struct serve *s, struct llmos_error *err)
+{
+    struct llmos_encoder_text texts[LLMOS_ENCODER_TEXTS_MAX];
+    struct hearing h = {.s = s};
+    struct llmos_error why;
+    size_t n = gather(s, texts);
+    long done;
+
+    if (n == 0)
+        return 1; /* is refused */
+    s->encodings_running = (uint32_t)n;
+    done = llmos_encoder_step(s->encoder, texts, n, goes_on, &h, &why);
+    s->encodings_running = 0;
+    if (h.rc < 0)
+        return fail(err, h.rc, "%s", h.err.text);
+    if (done == LLMOS_ECANCELED)
+        return (int)n;
+    if (done < 0)
+        s->encodings->why = why;
+    return done < 0 ? 1 : (int)done;
+}
+
+int encoding_step(struct serve *s, struct llmos_error *err)
+{
+    int n = compute(s, err), rc = n < 0 ? n : 0;
+
+    for (; rc == 0 && n > 0; n--) {
+        rc = say(s, s->encodings, err);
+        leave(s, &s->encodings);
+    }
     return rc;
 }

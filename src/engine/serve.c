@@ -596,6 +596,7 @@ static void cancel(struct serve *s, uint64_t id)
 {
     if (id == s->alone_id)
         s->alone_is_canceled = true;
+    encoding_cancel(s, id);
     for (uint32_t i = 0; i < s->running_count; i++) {
         struct request *r = s->running[i];
 
@@ -838,7 +839,7 @@ static int dispatch(struct serve *s, const struct message *m, struct llmos_error
     case MESSAGE_CONVERT:
         return convert(s, m, err);
     case MESSAGE_ENCODE:
-        return encoding_run(s, m->id, &m->encode, err);
+        return encoding_ask(s, m->id, &m->encode, err);
     default:
         return fail(err, LLMOS_EFORMAT, "SETUP came a second time");
     }
@@ -1018,7 +1019,8 @@ static int create_encoder(struct serve *s, const struct message_setup *setup,
 {
     const struct llmos_encoder_options options = {.threads = s->threads,
                                                   .tokens_max = setup->context_tokens,
-                                                  .memory_max_bytes = setup->memory_max_bytes};
+                                                  .memory_max_bytes = setup->memory_max_bytes,
+                                                  .batch_tokens = setup->batch_tokens};
     int rc = llmos_encoder_create(&s->encoder, s->model, &options, err);
 
     return rc < 0 ? rc : encoding_check(s, err);
@@ -1084,6 +1086,7 @@ int serve_init(struct serve *s, struct wire *wire, const struct serve_files *fil
                         .threads = setup->threads ? setup->threads : 1,
                         .memory_left_bytes = setup->memory_max_bytes};
     s->waiting_end = &s->waiting;
+    s->encodings_end = &s->encodings;
     list_parts(&s->model_files, files->model, files->folder, setup->model_parts);
     list_parts(&s->draft_files, files->draft, files->folder + (int)s->model_files.count - 1,
                setup->draft_parts);
@@ -1100,6 +1103,7 @@ void serve_fini(struct serve *s)
         request_destroy(s->running[i]);
     while (s->waiting)
         request_destroy(wait_no_more(s, &s->waiting));
+    encoding_fini(s);
     llmos_context_destroy(s->context);
     llmos_encoder_destroy(s->encoder);
     llmos_model_close(s->draft);
@@ -1116,8 +1120,11 @@ int serve_run(struct serve *s, struct llmos_error *err)
 
     say_ready(s);
     for (;;) {
-        bool can_step = s->running_count > 0 && wire_is_calm(s->wire);
-        int rc = serve_hear(s, can_step ? 0 : -1, err);
+        bool has_work = s->running_count > 0 || s->encodings_count > 0;
+        int rc = serve_hear(s, has_work && wire_is_calm(s->wire) ? 0 : -1, err);
+
+        if (rc == 0 && s->encodings_count > 0 && wire_is_calm(s->wire))
+            rc = encoding_step(s, err);
 
         if (rc == LLMOS_ECLOSED)
             return 0;

@@ -18,7 +18,8 @@
     (32u << 20) /* their prompts: memory that no context accounts for \
                  */
 
-struct request; /* private to serve.c */
+struct request;  /* private to serve.c */
+struct encoding; /* private to encoding.c */
 
 struct serve {
     struct wire *wire;
@@ -46,6 +47,11 @@ struct serve {
     llmos_session **sessions; /* of one step, with what came of it */
     struct llmos_step_out *outs;
     int32_t *tokens; /* scratch: context_tokens + 1 */
+    /* Texts in the order they came; the first `encodings_running` are in the step that runs. */
+    struct encoding *encodings, **encodings_end;
+    uint32_t encodings_count, encodings_running;
+    size_t encodings_bytes;
+
     struct message_stats stats;
     uint64_t stats_sent_ns;
     uint64_t alone_id; /* of the request that has the engine for itself; 0: none */

@@ -36,8 +36,8 @@ enum message_type {
     MESSAGE_GENERATE,
     MESSAGE_CANCEL,   /* no payload; the engine answers DONE (canceled) if the answer was alive, and
                          ERROR (LLMOS_ECANCELED) if it was one of those that need the engine for
-                         themselves (BENCH, PACK, QUANTIZE, EVALUATE, CONVERT); nothing if
-                         it was over */
+                         themselves (BENCH, PACK, QUANTIZE, EVALUATE, CONVERT), or an ENCODE;
+                         nothing if it was over */
     MESSAGE_TOKENIZE, /* answered by TOKENS frames */
     MESSAGE_INSPECT,  /* answered by DATA frames: JSON */
     MESSAGE_BENCH,    /* answered by PROGRESS and DATA frames: JSON */

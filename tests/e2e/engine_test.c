@@ -1298,6 +1298,73 @@ TEST(engine_takes_tokens_as_they_are)
     worker_destroy(w);
 }
 
+/* Texts of many lengths, some of which are refused, sent before an answer is read. */
+#define MANY 300
+
+static struct str many_text(uint64_t id)
+{
+    static const char letters[] = "the quick brown fox jumps over it"; /* 35 tokens, if all */
+
+    return (struct str){letters + id % 3, 1 + id * 7 % 31};
+}
+
+TEST(engine_gives_many_texts_at_once_the_bytes_of_each_alone)
+{
+    static struct rows alone[MANY], many[MANY];
+    struct message_encode want = {.kind = ENCODE_EMBED};
+    struct worker *w = start_encoder("embed");
+    struct llmos_error err[MANY];
+    struct message m;
+
+    for (uint64_t i = 0; i < MANY; i++) {
+        want.text = many_text(i);
+        alone[i] = encode(w, i + 1, &want, &err[i]);
+    }
+    for (uint64_t i = 0; i < MANY; i++) {
+        want.text = many_text(i);
+        m = (struct message){.type = MESSAGE_ENCODE, .id = MANY + i, .encode = want};
+        send_ok(w, &m);
+    }
+    for (uint64_t i = 0; i < MANY; i++) { /* in this order, errors as well */
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        CHECK_INT(m.id, MANY + i);
+        CHECK_INT(m.type, err[i].code ? MESSAGE_ERROR : MESSAGE_VECTOR);
+        if (err[i].code)
+            continue;
+        many[i] = (struct rows){.tokens = m.vector.tokens, .width = m.vector.width, .count = 1};
+        memcpy(many[i].values, m.vector.values, many[i].width * sizeof(float));
+        CHECK(memcmp(&alone[i], &many[i], sizeof(alone[i])) == 0);
+    }
+    worker_destroy(w);
+}
+
+TEST(engine_drops_texts_that_nobody_wants)
+{
+    struct message_encode want = {.kind = ENCODE_EMBED, .text = STR("where am i?")};
+    struct worker *w = start_encoder("embed");
+    unsigned vectors = 0, canceled = 0;
+    struct message m;
+
+    for (uint64_t id = 1; id <= 200; id++) {
+        m = (struct message){.type = MESSAGE_ENCODE, .id = id, .encode = want};
+        send_ok(w, &m);
+    }
+    for (uint64_t id = 200; id >= 2; id--) {
+        m = (struct message){.type = MESSAGE_CANCEL, .id = id};
+        send_ok(w, &m);
+    }
+    m = (struct message){.type = MESSAGE_ENCODE, .id = 201, .encode = want};
+    send_ok(w, &m);
+    do { /* each is answered once, whatever came first */
+        CHECK_INT(worker_receive(w, &m, 60000, NULL), 1);
+        vectors += m.type == MESSAGE_VECTOR;
+        canceled += m.type == MESSAGE_ERROR && m.error.code == LLMOS_ECANCELED;
+    } while (m.id != 201);
+    CHECK_INT(vectors + canceled, 201);
+    CHECK(canceled > 0);
+    worker_destroy(w);
+}
+
 TEST(engine_embeds_with_a_model_that_generates)
 {
     const struct message_setup setup = {.purpose = PURPOSE_ENCODE};
