@@ -10,9 +10,10 @@
 #include <math.h>
 #include <unistd.h>
 
-/* In flight at once: enough that the engine always has a next text, and few enough that all of them
- * fit the socket's buffer, for an engine that computes does not read. */
-#define FLYING_MAX       16
+/* In flight at once: enough that short texts fill the engine's steps and further ones wait, and few
+ * enough that all of them fit the socket's buffer, with what the kernel keeps of each: an engine
+ * that hands out answers does not read. */
+#define FLYING_MAX       128
 #define FLYING_BYTES_MAX 65536
 
 struct flying { /* a text that was sent */

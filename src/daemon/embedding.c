@@ -5,9 +5,14 @@
 #include "base/mem.h"
 #include "daemon/vectorapi.h"
 
-#define ARENA_FACTOR     4          /* strings once, lists of tokens, some air */
-#define ARENA_LEAST      (2u << 20) /* 2048 texts with what is known of each */
-#define FLYING_MAX       8          /* texts of one request that are with the engine */
+#define ARENA_FACTOR 4          /* strings once, lists of tokens, some air */
+#define ARENA_LEAST  (2u << 20) /* 2048 texts with what is known of each */
+/* Texts of one request that are with the engine: as many as fill its steps if they are short, and
+ * no more than a few when others would wait behind them or find no place. */
+#define FLYING_LEAST     8
+#define FLYING_MAX       128
+#define FLYING_BYTES     8192
+#define OTHERS_ROOM      64
 #define VALUES_BYTES_MAX (64u << 20)
 #define REPLY_BYTES_MAX  (4 * (size_t)VALUES_BYTES_MAX) /* 14 letters for a float of 4 bytes */
 #define MEMORY_SECONDS   5                              /* after which a client may try again */
@@ -25,6 +30,7 @@ struct embedding {
     struct vectorapi_answer *answers;
     float *values;
     uint32_t width, asked, done;
+    size_t flying_bytes;
 };
 
 static void end(struct job *j)
@@ -47,17 +53,32 @@ static void reply(struct embedding *j)
     job_reply(&j->job, &out);
 }
 
+static size_t bytes_of(const struct item *item)
+{
+    const struct message_encode *e = item->ask.encode;
+
+    return e->text.len + e->second.len + e->count * sizeof(*e->tokens);
+}
+
+static bool may_ask(const struct embedding *j)
+{
+    uint32_t flying = j->asked - j->done;
+
+    return flying < FLYING_LEAST || (flying < FLYING_MAX && j->flying_bytes < FLYING_BYTES &&
+                                     supervise_has_room(j->job.model, OTHERS_ROOM));
+}
+
 /* Further texts, as many as may be with the engine. */
 static int ask_more(struct embedding *j, struct llmos_error *err)
 {
-    while (j->asked < j->request.count && j->asked - j->done < FLYING_MAX) {
+    while (j->asked < j->request.count && may_ask(j)) {
         int rc = supervise_ask(j->job.model, &j->items[j->asked].ask, err);
 
         if (rc == LLMOS_EBUSY && j->asked > j->done)
             return 0; /* when the next answer is there, so is its place */
         if (rc < 0)
             return rc;
-        j->asked++;
+        j->flying_bytes += bytes_of(&j->items[j->asked++]);
     }
     return 0;
 }
@@ -73,6 +94,7 @@ static void hear_vector(struct embedding *j, struct item *item, const struct mes
     }
     memcpy(a->values, v->values, j->width * sizeof(float));
     a->tokens = v->tokens;
+    j->flying_bytes -= bytes_of(item);
     if (++j->done == j->request.count)
         reply(j);
     else if (ask_more(j, &err) < 0)

@@ -303,8 +303,11 @@ static void put_vector(struct buf *out, const float *values, uint32_t width, boo
         return;
     }
     buf_putc(out, '[');
-    for (uint32_t i = 0; i < width; i++)
-        buf_printf(out, i ? ",%.9g" : "%.9g", (double)values[i]);
+    for (uint32_t i = 0; i < width; i++) {
+        if (i)
+            buf_putc(out, ',');
+        json_put_float(out, values[i]);
+    }
     buf_putc(out, ']');
 }
 
