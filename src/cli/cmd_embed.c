@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_embed.c - llmos embed: a vector for each line */
+#include "base/jsontext.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/encode.h"
@@ -60,8 +61,11 @@ static int put_vector(void *cookie, const struct encoded *e, struct llmos_error 
     buf_printf(&o->line, "{\"index\":%llu,\"tokens\":%u", (unsigned long long)e->index, e->tokens);
     encode_put_cut(&o->line, &o->options->encode, e->cut);
     buf_puts(&o->line, ",\"embedding\":[");
-    for (uint32_t i = 0; i < e->width; i++)
-        buf_printf(&o->line, i ? ",%.9g" : "%.9g", (double)e->values[i]);
+    for (uint32_t i = 0; i < e->width; i++) {
+        if (i)
+            buf_putc(&o->line, ',');
+        json_put_float(&o->line, e->values[i]);
+    }
     buf_puts(&o->line, "]}\n");
     return encode_print(&o->line, &o->code, err);
 }

@@ -164,6 +164,33 @@ TEST(json_writes_values_as_python_does)
     json_decref(v);
 }
 
+/* Whether the text is printf's, for each float that is a multiple of a large prime apart. */
+TEST(json_floats_come_back_and_read_as_printf_writes_them)
+{
+    struct buf out;
+
+    buf_init(&out, 64);
+    for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += 40009) {
+        uint32_t b = (uint32_t)bits;
+        char text[32];
+        float v;
+
+        memcpy(&v, &b, sizeof(v));
+        if (!isfinite(v))
+            continue;
+        buf_clear(&out);
+        json_put_float(&out, v);
+        buf_putc(&out, '\0');
+        snprintf(text, sizeof(text), "%.9g", (double)v);
+        CHECK_STR(buf_str(&out).at, text);
+        CHECK(strtof(buf_str(&out).at, NULL) == v);
+    }
+    buf_clear(&out);
+    json_put_float(&out, -INFINITY);
+    CHECK(str_is(buf_str(&out), "-9999"));
+    buf_fini(&out);
+}
+
 TEST(json_reads_back_every_byte_it_wrote)
 {
     struct buf out;
