@@ -41,7 +41,7 @@ static const char *tiny(const char *kind)
 /* What the last reply has at a path: "data", 0, "embedding".  For json_decref. */
 static json_t *reply_json(void)
 {
-    static const struct json_limits limits = {1 << 20, 8, 1 << 16};
+    static const struct json_limits limits = {4 << 20, 8, 1 << 18};
     json_t *v = NULL;
 
     if (got.status != 200)
@@ -76,13 +76,13 @@ TEST(embedding_of_one_text_and_of_many)
                       (json_t *)(uintptr_t)vector_of(two, 0)));
     buf_init(&body, 1 << 20);
     buf_puts(&body, "{\"model\":\"embed\",\"input\":[");
-    for (int i = 0; i < 300; i++)
+    for (int i = 0; i < 2048; i++)
         buf_puts(&body, i % 3 ? ",\"you\"" : i ? ",\"hello there\"" : "\"hello there\"");
     buf_puts(&body, "]}");
     post(EMBEDDINGS, body.at);
     many = reply_json();
-    CHECK_INT(json_array_size(json_object_get(many, "data")), 300);
-    for (size_t i = 0; i < 300; i++)
+    CHECK_INT(json_array_size(json_object_get(many, "data")), 2048);
+    for (size_t i = 0; i < 2048; i++)
         CHECK(json_equal((json_t *)(uintptr_t)vector_of(many, i),
                          (json_t *)(uintptr_t)vector_of(i % 3 ? two : one, 0)));
     json_decref(one);
@@ -90,7 +90,7 @@ TEST(embedding_of_one_text_and_of_many)
     json_decref(many);
     buf_fini(&body);
     CHECK_INT((int)figure("llmos_sequences_in_flight{model=\"embed\"}"), 0);
-    CHECK(figure("llmos_prompt_tokens_total{model=\"embed\"}") > 300 * 5);
+    CHECK(figure("llmos_prompt_tokens_total{model=\"embed\"}") > 2048 * 5);
     host_stop();
 }
 

@@ -184,7 +184,7 @@ static void host_send(int fd, const char *method, const char *path, struct str b
 
 struct answered {
     int status;
-    char text[1 << 18]; /* head and body, chunks still framed */
+    char text[1 << 20]; /* head and body, chunks still framed */
     const char *body;
 };
 static struct answered got;
