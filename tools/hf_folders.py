@@ -277,4 +277,5 @@ def main():
             print("NOT made", name, type(why).__name__, why)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -94,18 +94,11 @@ int hffolder_shards(struct str index, struct arena *arena, struct str *shards,
 
 /* ---- tensors ---- */
 
-static bool name_before(struct str a, struct str b)
-{
-    int c = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);
-
-    return c != 0 ? c < 0 : a.len < b.len;
-}
-
 static bool tensor_before(const void *table, uint32_t a, uint32_t b)
 {
     struct safetensors_tensor *const *t = table;
 
-    return name_before(t[a]->name, t[b]->name);
+    return str_before(t[a]->name, t[b]->name);
 }
 
 static int sort_tensors(struct hffolder *f, struct safetensors_tensor **unsorted,
@@ -145,7 +138,7 @@ static int gather(struct hffolder *f, const struct safetensors *shards, unsigned
     return sort_tensors(f, unsorted, err);
 }
 
-const struct safetensors_tensor *hffolder_tensor(const struct hffolder *f, const char *name)
+uint32_t hffolder_find(const struct hffolder *f, const char *name)
 {
     struct str wanted = str_of(name);
     uint32_t low = 0, high = f->tensor_count;
@@ -153,12 +146,12 @@ const struct safetensors_tensor *hffolder_tensor(const struct hffolder *f, const
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (name_before(f->tensors[middle]->name, wanted))
+        if (str_before(f->tensors[middle]->name, wanted))
             low = middle + 1;
         else
             high = middle;
     }
-    return low < f->tensor_count && str_eq(f->tensors[low]->name, wanted) ? f->tensors[low] : NULL;
+    return low < f->tensor_count && str_eq(f->tensors[low]->name, wanted) ? low : UINT32_MAX;
 }
 
 /* Every tensor of the index must be in a shard, so that a shard that was left out is noticed. */
@@ -179,7 +172,7 @@ static int check_index(struct hffolder *f, struct llmos_error *err)
         char name[512];
 
         if (snprintf(name, sizeof(name), "%.*s", STR_ARG(key)) < (int)sizeof(name) &&
-            hffolder_tensor(f, name))
+            hffolder_find(f, name) != UINT32_MAX)
             continue;
         return fail(err, LLMOS_EFORMAT,
                     "tensor '%.*s' should be in '%.*s', as '%s' says, but no file has it",
@@ -274,21 +267,12 @@ static int list_known(struct str given, struct llmos_error *err)
 static int find_arch(struct hffolder *f, struct llmos_error *err)
 {
     struct jdoc_ref list = hffolder_config(f, "architectures");
-    struct jdoc_ref quantised = hffolder_config(f, "quantization_config.quant_method");
-    struct str name = jdoc_text(jdoc_first(list, NULL)), method = jdoc_text(quantised);
-    bool is_read = !method.at || str_is(method, "mxfp4") || str_is(method, "fp8");
+    struct str name = jdoc_text(jdoc_first(list, NULL));
 
     if (!name.at)
         return fail(err, LLMOS_EFORMAT, "'%s' has no 'architectures' with a name", HFFOLDER_CONFIG);
     f->arch = hfarch_find(name);
-    if (!f->arch)
-        return list_known(name, err);
-    if (!is_read)
-        return fail(err, LLMOS_EUNSUPPORTED,
-                    "the tensors are quantised by '%.*s', this version reads mxfp4 and fp8; take "
-                    "the folder of the model that it was made from",
-                    (int)(method.len < 40 ? method.len : 40), method.at);
-    return 0;
+    return f->arch ? 0 : list_known(name, err);
 }
 
 static int read_all(struct hffolder *f, struct llmos_error *err)

@@ -50,8 +50,8 @@ void hffolder_fini(struct hffolder *f);
 
 /* The bytes; `at` NULL: there is no such file. */
 struct str hffolder_file(const struct hffolder *f, const char *name);
-/* NULL if absent. */
-const struct safetensors_tensor *hffolder_tensor(const struct hffolder *f, const char *name);
+/* The number of a tensor, UINT32_MAX: absent. */
+uint32_t hffolder_find(const struct hffolder *f, const char *name);
 /* A value of config.json by paths divided by '|': "rope_theta|rope_parameters.rope_theta". */
 struct jdoc_ref hffolder_config(const struct hffolder *f, const char *paths);
 /* A number of config.json: absent 0, present 1, not a whole number within [min, max]:

@@ -5,6 +5,7 @@
  * goes on in steps of `step` values.  A part is an expert; what has none has one part. */
 #include "model/hftensors.h"
 
+#include "model/hfsource.h"
 #include "model/hparams.h"
 #include "model/sortindex.h"
 
@@ -17,12 +18,12 @@
 
 struct hftensors_item {
     char name[NAME_MAX_BYTES];
-    const struct safetensors_tensor **sources; /* one, or one for each expert */
+    const struct hfsource **sources; /* one, or one for each expert */
     uint32_t source_count;
-    const struct safetensors_tensor **scales; /* of each source; NULL: they need none */
     const float *factors; /* instead of sources: values that stood in config.json */
     enum hftensor_how how;
     enum dtype type;
+    int blocks; /* the type whose blocks say what the sources say, or -1 */
     bool adds_one;
     uint64_t parts, rows, columns;
     uint64_t skipped; /* rows in front */
@@ -32,6 +33,7 @@ struct hftensors_item {
 
 struct planning {
     struct hftensors *t;
+    struct hfsources sources;
     int type;
     uint32_t room;
     uint64_t most; /* bytes of the largest matrix, whose type the file is called by */
@@ -119,139 +121,15 @@ static bool ends_with(const char *text, const char *ending)
     return n >= m && strcmp(text + n - m, ending) == 0;
 }
 
-static int misfit(struct planning *p, const struct safetensors_tensor *s, const char *why)
+static int misfit(struct planning *p, const struct hfsource *s, const char *why)
 {
     return fail(p->err, LLMOS_EFORMAT, "tensor '%.*s' %s", STR_ARG(s->name), why);
-}
-
-/* ---- scales ---- */
-
-#define MXFP4_VALUES 32
-#define MXFP4_BYTES  (MXFP4_VALUES / 2)
-#define FP8_BLOCK    128 /* where config.json does not say */
-
-static bool is_mxfp4(const struct hftensors_item *it)
-{
-    return it->how == HFTENSOR_MXFP4 || it->how == HFTENSOR_MXFP4_EVEN ||
-           it->how == HFTENSOR_MXFP4_ODD;
-}
-
-/* Rows and columns of a matrix in FP8 that share a scale. */
-struct grid {
-    uint64_t rows, columns, across; /* across: scales side by side */
-};
-
-static uint64_t blocks_in(uint64_t n, uint64_t block)
-{
-    return (n + block - 1) / block;
-}
-
-/* One scale for all, one for each row, or one for each block; false: none of these. */
-static bool grid_of(const struct hftensors *t, const struct safetensors_tensor *w,
-                    const struct safetensors_tensor *scale, struct grid *g)
-{
-    bool is_column = scale->n_dims == 1 || (scale->n_dims == 2 && scale->shape[1] == 1);
-
-    if (w->n_dims != 2 || w->values == 0)
-        return false;
-    *g = (struct grid){w->shape[0], w->shape[1], 1};
-    if (scale->values == 1)
-        return true;
-    g->rows = 1;
-    if (is_column && scale->values == w->shape[0])
-        return true;
-    *g = (struct grid){t->fp8_rows, t->fp8_columns, blocks_in(w->shape[1], t->fp8_columns)};
-    return scale->n_dims == 2 && scale->shape[0] == blocks_in(w->shape[0], g->rows) &&
-           scale->shape[1] == g->across;
-}
-
-/* The tensor whose name has another end. */
-static const struct safetensors_tensor *beside(const struct hffolder *f, struct str name,
-                                               const char *end, const char *other)
-{
-    char whole[256];
-    size_t n = name.len - strlen(end);
-
-    if (snprintf(whole, sizeof(whole), "%.*s%s", (int)n, name.at, other) >= (int)sizeof(whole))
-        return NULL;
-    return hffolder_tensor(f, whole);
-}
-
-static const struct safetensors_tensor *scale_of(const struct hffolder *f, struct str name,
-                                                 bool is_packed)
-{
-    const struct safetensors_tensor *s;
-
-    if (is_packed)
-        return beside(f, name, "_blocks", "_scales");
-    s = beside(f, name, "", "_scale_inv");
-    return s ? s : beside(f, name, "", "_scale");
-}
-
-static int check_scale(struct planning *p, const struct hftensors_item *it,
-                       const struct safetensors_tensor *s, const struct safetensors_tensor *scale)
-{
-    struct grid g;
-
-    if (!is_mxfp4(it)) {
-        if (s->type != SAFETENSORS_F8_E4M3 || !grid_of(p->t, s, scale, &g))
-            return misfit(p, scale, "does not fit the matrix that it scales");
-        if (scale->type != SAFETENSORS_F32 && scale->type != SAFETENSORS_BF16 &&
-            scale->type != SAFETENSORS_F16)
-            return misfit(p, scale, "scales and is no floating-point number");
-        return 0;
-    }
-    if (s->type != SAFETENSORS_U8 || s->n_dims != 4 || s->shape[3] != MXFP4_BYTES)
-        return misfit(p, s, "is not of blocks of 16 bytes");
-    if (scale->type != SAFETENSORS_U8 || scale->n_dims != 3 ||
-        memcmp(scale->shape, s->shape, 3 * sizeof(s->shape[0])) != 0)
-        return misfit(p, scale, "has not one byte for each block");
-    return 0;
-}
-
-static int find_scales(struct planning *p, struct hftensors_item *it)
-{
-    int rc = 0;
-
-    if (!is_mxfp4(it) && it->sources[0]->type != SAFETENSORS_F8_E4M3)
-        return 0;
-    it->scales = arena_array(&p->t->arena, const struct safetensors_tensor *, it->source_count);
-    if (!it->scales)
-        return fail(p->err, LLMOS_ENOMEM, "no memory for the plan of the tensors");
-    for (uint32_t i = 0; rc == 0 && i < it->source_count; i++) {
-        it->scales[i] = scale_of(p->t->folder, it->sources[i]->name, is_mxfp4(it));
-        rc = it->scales[i] ? check_scale(p, it, it->sources[i], it->scales[i])
-                           : misfit(p, it->sources[i],
-                                    is_mxfp4(it) ? "lacks its '_scales'"
-                                                 : "is FP8 and lacks its '_scale_inv' or '_scale'");
-    }
-    return rc;
-}
-
-/* 1: it belongs to a matrix in FP8, with which it is read (or to what it is multiplied by, which
- * stays as it is). */
-static int use_scale(struct planning *p, const struct safetensors_tensor *s)
-{
-    static const char *const ends[] = {"weight_scale_inv", "weight_scale", "input_scale"};
-
-    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        size_t n = strlen(ends[i]);
-        const struct safetensors_tensor *w;
-
-        if (s->name.len <= n || memcmp(s->name.at + s->name.len - n, ends[i], n) != 0)
-            continue;
-        w = beside(p->t->folder, s->name, ends[i], "weight");
-        if (!w || w->type != SAFETENSORS_F8_E4M3)
-            return misfit(p, s, "scales a matrix that is not there or not FP8");
-        return 1;
-    }
-    return 0;
 }
 
 /* ---- shapes ---- */
 
 /* The dimensions of the source without those of 1, which say nothing. */
-static unsigned squeeze(const struct safetensors_tensor *s, uint64_t shape[SAFETENSORS_DIMS_MAX])
+static unsigned squeeze(const struct hfsource *s, uint64_t shape[SAFETENSORS_DIMS_MAX])
 {
     unsigned n = 0;
 
@@ -264,8 +142,8 @@ static unsigned squeeze(const struct safetensors_tensor *s, uint64_t shape[SAFET
 }
 
 /* Parts, rows and columns as they are written, and from them the shape. */
-static int shape_plain(struct planning *p, struct hftensors_item *it,
-                       const struct safetensors_tensor *s, const uint64_t *shape, unsigned n)
+static int shape_plain(struct planning *p, struct hftensors_item *it, const struct hfsource *s,
+                       const uint64_t *shape, unsigned n)
 {
     it->parts = 1;
     it->columns = shape[n - 1];
@@ -289,8 +167,8 @@ static void shape_matrix(struct hftensors_item *it, uint64_t parts, uint64_t row
     it->shape[2] = parts;
 }
 
-static int shape_permuted(struct planning *p, struct hftensors_item *it,
-                          const struct safetensors_tensor *s, const uint64_t *shape, unsigned n)
+static int shape_permuted(struct planning *p, struct hftensors_item *it, const struct hfsource *s,
+                          const uint64_t *shape, unsigned n)
 {
     uint64_t heads = it->how == HFTENSOR_PERMUTE_Q ? p->t->meta->heads : p->t->meta->heads_kv;
 
@@ -305,8 +183,7 @@ static int shape_permuted(struct planning *p, struct hftensors_item *it,
     return 0;
 }
 
-static int shape_halved(struct planning *p, struct hftensors_item *it,
-                        const struct safetensors_tensor *s)
+static int shape_halved(struct planning *p, struct hftensors_item *it, const struct hfsource *s)
 {
     uint64_t last = s->n_dims ? s->shape[s->n_dims - 1] : 0;
 
@@ -320,26 +197,42 @@ static int shape_halved(struct planning *p, struct hftensors_item *it,
     return 0;
 }
 
-static int shape_packed(struct planning *p, struct hftensors_item *it,
-                        const struct safetensors_tensor *s)
+static int shape_packed(struct planning *p, struct hftensors_item *it, const struct hfsource *s)
 {
     bool is_half = it->how != HFTENSOR_MXFP4;
 
+    if (!s->quant)
+        return misfit(p, s, "is not of blocks of 16 bytes");
     if (is_half && s->shape[1] % 2 != 0)
         return misfit(p, s, "is no gate and up of experts: its rows are odd");
-    shape_matrix(it, s->shape[0], s->shape[1] >> is_half, s->shape[2] * MXFP4_VALUES);
+    shape_matrix(it, s->shape[0], s->shape[1] >> is_half, s->shape[2]);
     it->n_dims = 3;
+    return 0;
+}
+
+/* A quantised matrix is one of rows, as its layer multiplies with it: Conv1D, too. */
+static int check_quantised(struct planning *p, struct hftensors_item *it, const struct hfsource *s)
+{
+    if (it->how == HFTENSOR_TRANSPOSE)
+        it->how = HFTENSOR_AS_IS;
+    if (it->how == HFTENSOR_EACH_TRANSPOSE || it->how == HFTENSOR_EVEN_ROWS ||
+        it->how == HFTENSOR_ODD_ROWS)
+        return misfit(p, s, "is quantised, and experts that lie together are not read so");
+    if (s->quant->is_transposed && ends_with(it->name, "_embd.weight"))
+        return misfit(p, s, "is a quantised table of tokens, which lies as no matrix does");
     return 0;
 }
 
 static int shape_item(struct planning *p, struct hftensors_item *it)
 {
-    const struct safetensors_tensor *s = it->sources[0];
+    const struct hfsource *s = it->sources[0];
     uint64_t shape[SAFETENSORS_DIMS_MAX];
     unsigned n = squeeze(s, shape);
 
     if (s->values == 0)
         return misfit(p, s, "has no values");
+    if (s->quant && check_quantised(p, it, s) < 0)
+        return p->err->code;
     switch (it->how) {
     case HFTENSOR_PERMUTE_Q:
     case HFTENSOR_PERMUTE_K:
@@ -383,23 +276,48 @@ static int shape_item(struct planning *p, struct hftensors_item *it)
 
 /* ---- types ---- */
 
-static int source_dtype(struct planning *p, const struct safetensors_tensor *s)
+/* Of all experts, if they have one in common. */
+static int block_dtype(const struct hftensors_item *it)
 {
-    switch (s->type) {
+    int type = hfquant_block_type(it->sources[0]->quant);
+
+    for (uint32_t i = 1; i < it->source_count; i++) {
+        int other = hfquant_block_type(it->sources[i]->quant);
+
+        if (other != type)
+            type = (other == DTYPE_Q4_0 || other == DTYPE_Q4_1) &&
+                           (type == DTYPE_Q4_0 || type == DTYPE_Q4_1)
+                       ? DTYPE_Q4_1
+                       : -1;
+    }
+    return type;
+}
+
+static int source_dtype(struct planning *p, const struct hftensors_item *it)
+{
+    const struct hfsource *s = it->sources[0];
+    int type = it->blocks;
+
+    if (type >= 0)
+        return type;
+    switch (s->tensor->type) {
     case SAFETENSORS_F64:
     case SAFETENSORS_F32:
         return DTYPE_F32;
     case SAFETENSORS_F16:
         return DTYPE_F16;
     case SAFETENSORS_BF16:
-    case SAFETENSORS_F8_E4M3: /* its scales were found */
+        return DTYPE_BF16;
+    case SAFETENSORS_F8_E4M3: /* its scales may leave the range of f16 */
         return DTYPE_BF16;
     default:
+        if (s->quant)
+            return DTYPE_F16;
         return fail(p->err, LLMOS_EUNSUPPORTED,
                     "tensor '%.*s' has type %s, which holds no weights without a scale beside it; "
                     "this version converts F64 F32 F16 BF16: take the folder of the model before "
                     "it was quantised",
-                    STR_ARG(s->name), safetensors_type_name(s->type));
+                    STR_ARG(s->name), safetensors_type_name(s->tensor->type));
     }
 }
 
@@ -412,17 +330,33 @@ static bool is_always_f32(const struct hftensors_item *it)
            strcmp(it->name, "token_types.weight") == 0;
 }
 
+/* Experts of one stack are all of one kind. */
+static int check_alike(struct planning *p, const struct hftensors_item *it)
+{
+    const struct hfsource *a = it->sources[0];
+
+    for (uint32_t i = 1; i < it->source_count; i++) {
+        const struct hfsource *b = it->sources[i];
+
+        if (b->tensor->type != a->tensor->type || !b->quant != !a->quant ||
+            b->n_dims != a->n_dims ||
+            memcmp(b->shape, a->shape, a->n_dims * sizeof(a->shape[0])) != 0)
+            return misfit(p, b, "differs in type or size from that of expert 0");
+    }
+    return 0;
+}
+
 static int type_item(struct planning *p, struct hftensors_item *it)
 {
-    int own = is_mxfp4(it) ? DTYPE_MXFP4 : source_dtype(p, it->sources[0]);
-    int type = p->type == HFTENSORS_AUTO ? own : p->type;
+    int rc = check_alike(p, it), own, type;
 
+    if (rc < 0)
+        return rc;
+    it->blocks = it->sources[0]->quant ? block_dtype(it) : -1;
+    own = source_dtype(p, it);
     if (own < 0)
         return own;
-    for (uint32_t i = 1; i < it->source_count; i++)
-        if (it->sources[i]->type != it->sources[0]->type ||
-            it->sources[i]->values != it->sources[0]->values)
-            return misfit(p, it->sources[i], "differs in type or size from that of expert 0");
+    type = p->type == HFTENSORS_AUTO ? own : p->type;
     if (is_always_f32(it))
         type = DTYPE_F32;
     else if (it->shape[0] % dtype_info((enum dtype)type)->block != 0)
@@ -444,6 +378,8 @@ static uint32_t file_type_of(enum dtype type)
 {
     return type == DTYPE_F16     ? 1
            : type == DTYPE_BF16  ? 32
+           : type == DTYPE_Q4_0  ? 2
+           : type == DTYPE_Q4_1  ? 3
            : type == DTYPE_Q8_0  ? 7
            : type == DTYPE_MXFP4 ? 38
                                  : 0;
@@ -457,7 +393,7 @@ static struct hftensors_item *new_item(struct planning *p, uint32_t sources)
         fail(p->err, LLMOS_ELIMIT, "more tensors come of the folder than it has");
         return NULL;
     }
-    it->sources = arena_array(&p->t->arena, const struct safetensors_tensor *, sources);
+    it->sources = arena_array(&p->t->arena, const struct hfsource *, sources);
     if (!it->sources) {
         fail(p->err, LLMOS_ENOMEM, "no memory for the plan of the tensors");
         return NULL;
@@ -468,10 +404,8 @@ static struct hftensors_item *new_item(struct planning *p, uint32_t sources)
 
 static int keep_item(struct planning *p, struct hftensors_item *it)
 {
-    int rc = find_scales(p, it);
+    int rc = shape_item(p, it);
 
-    if (rc == 0)
-        rc = shape_item(p, it);
     if (rc == 0)
         rc = type_item(p, it);
     if (rc < 0)
@@ -494,7 +428,7 @@ static int keep_item(struct planning *p, struct hftensors_item *it)
 static int stack(struct planning *p, const struct hftensor *rule, struct match m,
                  const char *prefix, const char *suffix, const char *to)
 {
-    const struct safetensors_tensor *found[EXPERTS_MAX];
+    const struct hfsource *found[EXPERTS_MAX];
     struct hftensors_item *it;
     uint32_t n = 0;
     char name[256], from[256];
@@ -503,7 +437,7 @@ static int stack(struct planning *p, const struct hftensor *rule, struct match m
         write_name(from, sizeof(from), rule->from, m, suffix);
         if (snprintf(name, sizeof(name), "%s%s", prefix, from) >= (int)sizeof(name))
             break;
-        found[n] = hffolder_tensor(p->t->folder, name);
+        found[n] = hfsources_find(&p->sources, name);
         if (!found[n])
             break;
         n++;
@@ -518,7 +452,7 @@ static int stack(struct planning *p, const struct hftensor *rule, struct match m
 }
 
 static int use_rule(struct planning *p, const struct hftensor *rule, struct match m,
-                    const struct safetensors_tensor *s, const char *prefix, const char *suffix)
+                    const struct hfsource *s, const char *prefix, const char *suffix)
 {
     const char *ending = rule->to && ends_with(rule->to, ".bias") ? ""
                          : *suffix                                ? suffix
@@ -542,7 +476,7 @@ static int use_rule(struct planning *p, const struct hftensor *rule, struct matc
 
 /* All rules of the first set that knows the name.  1: there was one. */
 static int use_set(struct planning *p, const struct hftensor *set, struct str name,
-                   const struct safetensors_tensor *s, const char *prefix, const char *suffix)
+                   const struct hfsource *s, const char *prefix, const char *suffix)
 {
     bool is_known = false;
 
@@ -565,15 +499,13 @@ static int use_set(struct planning *p, const struct hftensor *set, struct str na
     return is_known;
 }
 
-static int plan_tensor(struct planning *p, const struct safetensors_tensor *s)
+static int plan_tensor(struct planning *p, const struct hfsource *s)
 {
     const struct hfarch *a = p->t->folder->arch;
     struct str name = s->name;
     const char *prefix = "", *suffix;
-    int rc = use_scale(p, s);
+    int rc;
 
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
     if (str_starts(name, str_of(a->prefix))) {
         prefix = a->prefix;
         name = (struct str){name.at + strlen(prefix), name.len - strlen(prefix)};
@@ -654,12 +586,13 @@ static int check_experts(struct planning *p, uint64_t stacked)
                                   stacked, used);
 }
 
-static uint64_t count_experts(const struct hffolder *f)
+static uint64_t count_experts(const struct planning *p)
 {
+    const struct hffolder *f = p->t->folder;
     uint64_t n = 0;
 
-    for (uint32_t i = 0; i < f->tensor_count; i++) {
-        struct str name = f->tensors[i]->name;
+    for (uint32_t i = 0; i < p->sources.count; i++) {
+        struct str name = p->sources.at[i].name;
         struct match m;
         bool is_expert = false;
 
@@ -674,35 +607,16 @@ static uint64_t count_experts(const struct hffolder *f)
     return n;
 }
 
-static int read_fp8_blocks(struct planning *p)
-{
-    struct jdoc_ref size = hffolder_config(p->t->folder, "quantization_config.weight_block_size");
-    struct jdoc_ref rows = jdoc_first(size, NULL);
-    int64_t r = FP8_BLOCK, c = FP8_BLOCK;
-
-    if (jdoc_is(size, JDOC_ARRAY) && (jdoc_count(size) != 2 || !jdoc_integer(rows, &r) ||
-                                      !jdoc_integer(jdoc_next(size, rows, NULL), &c) || r < 1 ||
-                                      r > 65536 || c < 1 || c > 65536))
-        return fail(p->err, LLMOS_EFORMAT,
-                    "'quantization_config.weight_block_size' in '%s' is not two numbers from 1 to "
-                    "65536",
-                    HFFOLDER_CONFIG);
-    p->t->fp8_rows = (uint32_t)r;
-    p->t->fp8_columns = (uint32_t)c;
-    return 0;
-}
-
 static int plan_all(struct planning *p)
 {
-    const struct hffolder *f = p->t->folder;
-    int rc = read_fp8_blocks(p);
+    int rc = hfsources_read(&p->sources, p->t->folder, &p->t->arena, p->err);
 
     if (rc == 0)
         rc = plan_factors(p);
-    for (uint32_t i = 0; i < f->tensor_count && rc == 0; i++)
-        rc = plan_tensor(p, f->tensors[i]);
+    for (uint32_t i = 0; i < p->sources.count && rc == 0; i++)
+        rc = plan_tensor(p, &p->sources.at[i]);
     if (rc == 0)
-        rc = check_experts(p, count_experts(f));
+        rc = check_experts(p, count_experts(p));
     if (rc == 0)
         rc = check_twice(p);
     if (rc == 0 && p->t->vocab == 0)
@@ -720,7 +634,8 @@ int hftensors_plan(struct hftensors *t, const struct hffolder *f, const struct h
     *t = (struct hftensors){.folder = f, .meta = m};
     p.err->code = 0;
     p.room = 2 * f->tensor_count + HFMETA_FACTORS;
-    arena_init(&t->arena, (size_t)p.room * (sizeof(struct hftensors_item) + 64) + (1u << 20));
+    arena_init(&t->arena,
+               (size_t)p.room * (sizeof(struct hftensors_item) + HFSOURCE_BYTES_MAX) + (1u << 20));
     t->items = arena_array(&t->arena, struct hftensors_item, p.room);
     rc = t->items ? plan_all(&p) : fail(err, LLMOS_ENOMEM, "no memory for the plan of the tensors");
     if (rc < 0)
@@ -746,10 +661,8 @@ void hftensors_declare(const struct hftensors *t, struct ggufwrite *w)
 
 /* Where a row begins, in values of its source, and how far its values lie apart. */
 struct view {
-    const struct safetensors_tensor *source;
+    const struct hfsource *source;
     uint64_t at, step;
-    const struct safetensors_tensor *scale; /* NULL: none */
-    struct grid grid;
 };
 
 static struct view view_of(const struct hftensors *t, const struct hftensors_item *it,
@@ -790,93 +703,52 @@ static struct view view_of(const struct hftensors *t, const struct hftensors_ite
             v = (struct view){.source = v.source, .at = row * 2 * it->columns, .step = 2};
         v.at += it->how == HFTENSOR_ODD_ROWS;
         break;
+    case HFTENSOR_MXFP4:
+        v.at = (part * it->rows + row) * it->columns;
+        break;
+    case HFTENSOR_MXFP4_EVEN:
+    case HFTENSOR_MXFP4_ODD:
+        v.at = ((part * it->rows + row) * 2 + (it->how == HFTENSOR_MXFP4_ODD)) * it->columns;
+        break;
     default:
         break;
-    }
-    if (it->scales) {
-        v.scale = it->scales[it->how == HFTENSOR_STACK ? part : 0];
-        grid_of(t, v.source, v.scale, &v.grid); /* as it was planned */
     }
     return v;
 }
 
-/* E4M3: 1 sign, 4 bits of exponent less 7, 3 of mantissa; no infinity, one NaN. */
-static float e4m3_to_f32(uint8_t b)
+static void read_values(const struct view *v, uint64_t columns, uint64_t from, float *out, size_t n)
 {
-    uint32_t magnitude = b & 0x7f, bits = (uint32_t)(b & 0x80) << 24;
-    float f;
-
-    if (magnitude < 8) /* a multiple of 2^-9 */
-        return (b & 0x80 ? -0x1p-9f : 0x1p-9f) * (float)magnitude;
-    bits |= magnitude == 0x7f ? 0x7fc00000 : ((magnitude << 20) + (120u << 23));
-    memcpy(&f, &bits, sizeof(f));
-    return f;
-}
-
-/* n values as f32; the source is not aligned. */
-static void read_plain(const struct view *v, uint64_t from, float *out, size_t n)
-{
-    unsigned width = safetensors_type_bytes(v->source->type);
-    const unsigned char *at = v->source->data + (v->at + from * v->step) * width;
-    uint64_t step = v->step * width;
-    uint16_t half;
-    double d;
-
-    for (size_t i = 0; i < n; i++, at += step) {
-        switch (v->source->type) {
-        case SAFETENSORS_F32:
-            memcpy(&out[i], at, sizeof(out[i]));
-            break;
-        case SAFETENSORS_F64:
-            memcpy(&d, at, sizeof(d));
-            out[i] = (float)d;
-            break;
-        default:
-            memcpy(&half, at, sizeof(half));
-            out[i] = v->source->type == SAFETENSORS_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-            break;
-        }
-    }
-}
-
-/* In runs of values under one scale. */
-static void read_scaled(const struct view *v, uint64_t from, float *out, size_t n)
-{
-    const struct view scales = {.source = v->scale, .step = 1};
-    const struct grid *g = &v->grid;
-    uint64_t columns = v->source->shape[1];
-
-    for (size_t i = 0; i < n;) {
-        uint64_t at = v->at + (from + i) * v->step, row = at / columns, column = at % columns;
-        uint64_t left = g->columns - column % g->columns, run = 1;
-        float scale;
-
-        if (v->step == 1)
-            run = left < columns - column ? left : columns - column;
-        if (run > n - i)
-            run = n - i;
-        read_plain(&scales, row / g->rows * g->across + column / g->columns, &scale, 1);
-        for (uint64_t k = 0; k < run; k++)
-            out[i + k] = e4m3_to_f32(v->source->data[at + k]) * scale;
-        i += run;
-    }
-}
-
-static void read_values(const struct view *v, uint64_t from, float *out, size_t n)
-{
-    if (v->scale)
-        read_scaled(v, from, out, n);
+    if (v->source->quant)
+        hfquant_read(v->source->quant, v->at / columns, from, out, n);
     else
-        read_plain(v, from, out, n);
+        safetensors_read(v->source->tensor, v->at + from * v->step, v->step, out, n);
 }
 
 static bool has_same_type(const struct hftensors_item *it)
 {
-    enum safetensors_type own = it->sources[0]->type;
+    enum safetensors_type own = it->sources[0]->tensor->type;
 
-    return !it->adds_one && ((own == SAFETENSORS_F32 && it->type == DTYPE_F32) ||
-                             (own == SAFETENSORS_F16 && it->type == DTYPE_F16) ||
-                             (own == SAFETENSORS_BF16 && it->type == DTYPE_BF16));
+    return !it->adds_one && !it->sources[0]->quant &&
+           ((own == SAFETENSORS_F32 && it->type == DTYPE_F32) ||
+            (own == SAFETENSORS_F16 && it->type == DTYPE_F16) ||
+            (own == SAFETENSORS_BF16 && it->type == DTYPE_BF16));
+}
+
+/* Codes that need not be numbers in between. */
+static int write_blocks(const struct view *v, const struct hftensors_item *it, struct ggufwrite *w,
+                        struct llmos_error *err)
+{
+    const struct dtype_info *type = dtype_info(it->type);
+    unsigned char blocks[CHUNK / Q_BLOCK * sizeof(struct block_q8_0)];
+    int rc = 0;
+
+    for (uint64_t at = 0; at < it->columns && rc == 0; at += CHUNK) {
+        size_t n = it->columns - at < CHUNK ? (size_t)(it->columns - at) : CHUNK;
+
+        hfquant_blocks(v->source->quant, it->type, v->at / it->columns, at, blocks, n);
+        rc = ggufwrite_blocks(w, blocks, n / type->block * type->block_bytes, err);
+    }
+    return rc;
 }
 
 static int write_row(const struct hftensors *t, const struct hftensors_item *it, uint64_t part,
@@ -886,56 +758,20 @@ static int write_row(const struct hftensors *t, const struct hftensors_item *it,
     float values[CHUNK];
     int rc = 0;
 
+    if (it->blocks == (int)it->type)
+        return write_blocks(&v, it, w, err);
     if (v.step == 1 && has_same_type(it)) {
-        unsigned width = safetensors_type_bytes(v.source->type);
+        unsigned width = safetensors_type_bytes(v.source->tensor->type);
 
-        return ggufwrite_blocks(w, v.source->data + v.at * width, it->columns * width, err);
+        return ggufwrite_blocks(w, v.source->tensor->data + v.at * width, it->columns * width, err);
     }
     for (uint64_t at = 0; at < it->columns && rc == 0; at += CHUNK) {
         size_t n = it->columns - at < CHUNK ? (size_t)(it->columns - at) : CHUNK;
 
-        read_values(&v, at, values, n);
+        read_values(&v, it->columns, at, values, n);
         for (size_t i = 0; it->adds_one && i < n; i++)
             values[i] += 1.0f;
         rc = ggufwrite_values(w, values, n, err);
-    }
-    return rc;
-}
-
-/* A folder's block has value 2k in the low half of byte k and 2k + 1 in the high one, GGUF's k and
- * k + 16. */
-static void pack_block(const unsigned char *from, unsigned char exponent, unsigned char *to)
-{
-    *to++ = exponent;
-    for (unsigned k = 0; k < MXFP4_BYTES; k++) {
-        unsigned shift = k % 2 * 4;
-
-        to[k] = (unsigned char)((from[k / 2] >> shift & 15) |
-                                (from[k / 2 + MXFP4_BYTES / 2] >> shift & 15) << 4);
-    }
-}
-
-static int write_packed_row(const struct hftensors_item *it, uint64_t part, uint64_t row,
-                            struct ggufwrite *w, struct llmos_error *err)
-{
-    unsigned char blocks[CHUNK / MXFP4_VALUES * (1 + MXFP4_BYTES)];
-    uint64_t step = it->how == HFTENSOR_MXFP4 ? 1 : 2, count = it->columns / MXFP4_VALUES;
-    uint64_t first = ((part * it->rows + row) * step + (it->how == HFTENSOR_MXFP4_ODD)) * count;
-    float values[CHUNK];
-    int rc = 0;
-
-    for (uint64_t at = 0; rc == 0 && at < count; at += CHUNK / MXFP4_VALUES) {
-        size_t n = count - at < CHUNK / MXFP4_VALUES ? (size_t)(count - at) : CHUNK / MXFP4_VALUES;
-
-        for (size_t i = 0; i < n; i++)
-            pack_block(it->sources[0]->data + (first + at + i) * MXFP4_BYTES,
-                       it->scales[0]->data[first + at + i], blocks + i * (1 + MXFP4_BYTES));
-        if (it->type == DTYPE_MXFP4)
-            rc = ggufwrite_blocks(w, blocks, n * (1 + MXFP4_BYTES), err);
-        else {
-            dtype_info(DTYPE_MXFP4)->to_f32(blocks, values, n * MXFP4_VALUES);
-            rc = ggufwrite_values(w, values, n * MXFP4_VALUES, err);
-        }
     }
     return rc;
 }
@@ -970,8 +806,7 @@ static int write_item(struct writing *p, const struct hftensors_item *it)
         return ggufwrite_values(p->w, it->factors, (size_t)it->columns, p->err);
     for (uint64_t part = 0; part < it->parts; part++)
         for (uint64_t row = 0; row < it->rows && rc == 0; row++) {
-            rc = is_mxfp4(it) ? write_packed_row(it, part, row, p->w, p->err)
-                              : write_row(p->t, it, part, row, p->w, p->err);
+            rc = write_row(p->t, it, part, row, p->w, p->err);
             if (rc == 0)
                 rc = tell(p, row_bytes);
         }

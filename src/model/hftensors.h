@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hftensors.h - the tensors of a folder as those of a GGUF file, by the tables of hfarch.h.
  *
- * Quantised folders of two kinds: MXFP4 (OCP Microscaling Formats 1.0: blocks of 32 E2M1 numbers
- * under one E8M0 exponent) keeps its blocks; FP8 (E4M3, OCP 8-bit Floating Point 1.0), whose
- * weights have scales beside them, becomes bf16 or the type that is asked for.
+ * What is quantised (hfsource.h) keeps its codes where GGUF has blocks that say the same, else it
+ * becomes f16 (FP8: bf16) or the type that is asked for.
  *
  * First a plan: which tensors come of which, with what shape and type; all of it is checked.  Then
  * the values, row after row, so that memory does not depend on the model. */
@@ -24,10 +23,9 @@ struct hftensors {
     const struct hfmeta *meta;
     struct hftensors_item *items;
     uint32_t count;
-    uint32_t file_type;             /* as llama.cpp numbers it */
-    uint32_t vocab;                 /* rows of the embedding */
-    uint64_t bytes;                 /* of all values */
-    uint32_t fp8_rows, fp8_columns; /* of the blocks that share a scale */
+    uint32_t file_type; /* as llama.cpp numbers it */
+    uint32_t vocab;     /* rows of the embedding */
+    uint64_t bytes;     /* of all values */
     struct arena arena;
 };
 

@@ -5,8 +5,10 @@
 #include "base/reader.h"
 #include "model/jsondoc.h"
 #include "model/sortindex.h"
+#include "tensor/dtype.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #define NAME_BYTES_MAX 512
 
@@ -211,4 +213,57 @@ int safetensors_parse(struct safetensors *s, struct arena *arena, struct str fil
     if (rc == 0)
         *s = made;
     return rc;
+}
+
+/* ---- values ---- */
+
+/* 1 sign, 4 bits of exponent less 7, 3 of mantissa; no infinity, one NaN. */
+static float e4m3_to_f32(uint8_t b)
+{
+    uint32_t magnitude = b & 0x7f, bits = (uint32_t)(b & 0x80) << 24;
+    float f;
+
+    if (magnitude < 8) /* a multiple of 2^-9 */
+        return (b & 0x80 ? -0x1p-9f : 0x1p-9f) * (float)magnitude;
+    bits |= magnitude == 0x7f ? 0x7fc00000 : ((magnitude << 20) + (120u << 23));
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+static float value_at(enum safetensors_type type, const unsigned char *at)
+{
+    uint16_t half;
+    double d;
+    float f;
+
+    switch (type) {
+    case SAFETENSORS_F32:
+        memcpy(&f, at, sizeof(f));
+        return f;
+    case SAFETENSORS_F64:
+        memcpy(&d, at, sizeof(d));
+        return (float)d;
+    case SAFETENSORS_F16:
+        memcpy(&half, at, sizeof(half));
+        return f16_to_f32(half);
+    case SAFETENSORS_BF16:
+        memcpy(&half, at, sizeof(half));
+        return bf16_to_f32(half);
+    case SAFETENSORS_F8_E4M3:
+        return e4m3_to_f32(*at);
+    case SAFETENSORS_F8_E8M0:
+        return 2 * mxfp4_scale(*at);
+    default:
+        return NAN;
+    }
+}
+
+void safetensors_read(const struct safetensors_tensor *t, uint64_t at, uint64_t step, float *out,
+                      size_t n)
+{
+    uint64_t width = safetensors_type_bytes(t->type);
+    const unsigned char *from = t->data + at * width;
+
+    for (size_t i = 0; i < n; i++, from += step * width)
+        out[i] = value_at(t->type, from);
 }

@@ -61,4 +61,9 @@ int safetensors_parse(struct safetensors *s, struct arena *arena, struct str fil
 const char *safetensors_type_name(enum safetensors_type type); /* "BF16" */
 unsigned safetensors_type_bytes(enum safetensors_type type);
 
+/* Values at, at + step ... as f32: of F64, F32, F16, BF16, F8_E4M3 (OCP 8-bit Floating Point 1.0)
+ * and F8_E8M0 (OCP Microscaling Formats 1.0); NaN of other types. */
+void safetensors_read(const struct safetensors_tensor *t, uint64_t at, uint64_t step, float *out,
+                      size_t n);
+
 #endif
