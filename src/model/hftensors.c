@@ -8,6 +8,7 @@
 #include "model/hfsource.h"
 #include "model/hparams.h"
 #include "model/sortindex.h"
+#include "model/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -402,10 +403,27 @@ static struct hftensors_item *new_item(struct planning *p, uint32_t sources)
     return it;
 }
 
+/* Programs that quantise give every matrix a bias, of zeros where the model has none. */
+static bool is_idle(const struct planning *p, const struct hftensors_item *it)
+{
+    const struct hfsource *s = it->sources[0];
+    const struct family *f = family_by_name(str_of(p->t->folder->arch->gguf));
+
+    if (!ends_with(it->name, ".bias") || s->quant || !f || weights_know(f, str_of(it->name)))
+        return false;
+    for (uint64_t i = 0; i < s->tensor->bytes; i++)
+        if (s->tensor->data[i])
+            return false;
+    return true;
+}
+
 static int keep_item(struct planning *p, struct hftensors_item *it)
 {
-    int rc = shape_item(p, it);
+    int rc;
 
+    if (is_idle(p, it))
+        return 0;
+    rc = shape_item(p, it);
     if (rc == 0)
         rc = type_item(p, it);
     if (rc < 0)

@@ -236,9 +236,14 @@ static int bind_views(const struct weights *w, const struct binder *b, uint32_t 
     return 0;
 }
 
+static bool is_among(uint64_t layer_roles, enum weight_role role)
+{
+    return layer_roles >> (role - WEIGHT_MODEL_COUNT) & 1;
+}
+
 static bool has_role(const struct binder *b, enum weight_role role)
 {
-    return (b->needs.layer | b->may.layer) >> (role - WEIGHT_MODEL_COUNT) & 1;
+    return is_among(b->needs.layer | b->may.layer, role);
 }
 
 /* Where the file lacks the first part under its own name and has the whole. */
@@ -303,16 +308,22 @@ static struct str name_in_layer(struct str name)
     return (struct str){name.at + i, name.len - i};
 }
 
-static bool is_known_in_layer(const struct binder *b, struct str name)
+static bool is_known_in_layer(uint64_t known, struct str name)
 {
     for (int role = WEIGHT_MODEL_COUNT; role < WEIGHT_ROLE_COUNT; role++)
-        if (has_role(b, role) && str_is(name, roles[role].name))
+        if (is_among(known, role) && str_is(name, roles[role].name))
             return true;
     for (size_t i = 0; i < FUSED_COUNT; i++)
-        if (has_role(b, fused[i].parts[0]) && str_is(name, fused[i].name))
+        if (is_among(known, fused[i].parts[0]) && str_is(name, fused[i].name))
             return true;
     /* Old files repeat the rotary frequencies that follow from the header */
     return str_is(name, "attn_rot_embd.weight") || str_is(name, "rope_freqs.weight");
+}
+
+bool weights_know(const struct family *f, struct str name)
+{
+    return !str_starts(name, STR("blk.")) ||
+           is_known_in_layer(f->needs.layer | f->may.layer | f->expert_needs, name_in_layer(name));
 }
 
 /* Outside layers: a name that other families have. */
@@ -330,11 +341,13 @@ static bool is_of_others(const struct binder *b, struct str name)
  * silently would be worse than refusing. */
 static int refuse_strangers(const struct binder *b)
 {
+    uint64_t known = b->needs.layer | b->may.layer;
+
     for (size_t i = 0; i < b->g->tensor_count; i++) {
         struct str name = b->g->tensors[i].name;
         bool is_in_layer = str_starts(name, STR("blk."));
 
-        if (is_in_layer ? !is_known_in_layer(b, name_in_layer(name)) : is_of_others(b, name))
+        if (is_in_layer ? !is_known_in_layer(known, name_in_layer(name)) : is_of_others(b, name))
             return fail(b->err, LLMOS_EUNSUPPORTED,
                         "tensor '%.*s' has no place in architecture '%s' as this version "
                         "computes it",

@@ -109,4 +109,8 @@ static inline const struct tensor *weights_get(const struct weights *w, uint32_t
 int weights_bind(struct weights *w, const struct gguf *g, const struct hparams *h,
                  struct arena *arena, struct llmos_error *err);
 
+/* Whether files of the family have a place for that tensor in a layer ("blk.0.attn_q.bias"); true
+ * of what is in none. */
+bool weights_know(const struct family *f, struct str name);
+
 #endif

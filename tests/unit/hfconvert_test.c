@@ -512,6 +512,29 @@ TEST(hfconvert_refuses_tensors_without_a_place)
     refuses_tensor("model.layers.0.mlp.up_proj.bias", "[0]", 0, "has no values");
 }
 
+/* As some programs give every matrix that they quantise: Qwen 3 may have some of q, k and v. */
+TEST(hfconvert_leaves_out_biases_that_are_zeros_and_have_no_place)
+{
+    static const char *const qwen =
+        "{\"architectures\": [\"Qwen3ForCausalLM\"], \"hidden_size\": 8, "
+        "\"intermediate_size\": 16, \"num_hidden_layers\": 1, \"num_attention_heads\": 2, "
+        "\"num_key_value_heads\": 1, \"max_position_embeddings\": 32, \"rms_norm_eps\": 1e-5}";
+    static const unsigned char zeros[16], one[16] = {[1] = 0x3c};
+
+    hffixture_init(&folder);
+    hffixture_bytes(&folder, "model.layers.0.self_attn.o_proj.bias", "F16", "[8]", zeros, 16);
+    hffixture_bytes(&folder, "model.layers.0.self_attn.q_proj.bias", "F16", "[8]", zeros, 16);
+    hffixture_bytes(&folder, "model.layers.0.mlp.down_proj.bias", "F16", "[8]", one, 16);
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json", str_of(qwen));
+    CHECK_INT(convert(HFTENSORS_AUTO), 0);
+    CHECK(!gguf_find_tensor(&file, "blk.0.attn_output.bias"));
+    CHECK(gguf_find_tensor(&file, "blk.0.attn_q.bias"));
+    CHECK(gguf_find_tensor(&file, "blk.0.ffn_down.bias")); /* who runs it refuses it by name */
+    gguf_fini(&file);
+    hffixture_fini(&folder);
+}
+
 static void survives(const char *name, struct str text)
 {
     unsigned long n = 0;
