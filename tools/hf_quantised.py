@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""hf_quantised.py vectors OUT | folders OUT [NAME ...] - matrices and tiny folders in every layout that we read.
+"""hf_quantised.py vectors|seeds|folders|references OUT [NAME ...] - matrices and tiny folders in every layout that we read.
 
 vectors: tests/data/quant/NAME.safetensors, one matrix each, with what its maker's program reads from it
-("expected").  folders: for each layout a folder NAME with a llama of two layers, and NAME-plain, the same with what
-the maker's program reads as f32: `llmos run` must say the same of both.
+("expected").  seeds: the same for the fuzzer of folders (tests/data/corpus/hfjson).  folders: for each layout a folder NAME with a llama of two layers, and NAME-plain, the same with what
+the maker's program reads as f32: `llmos run` must say the same of both.  references: folders hf-NAME of
+tests/data, with what transformers computes of what the maker's program reads.
 
 GPTQ and AWQ are packed here and unpacked by GPTQModel and AutoAWQ; compressed-tensors and bitsandbytes pack and
 unpack by themselves.  Needs torch, transformers, gptqmodel, compressed-tensors and bitsandbytes, and the file
@@ -204,7 +205,14 @@ def bnb4(w, kind, nested):
     tensors.update({"weight." + k: v for k, v in state.as_dict(packed=True).items()})
     config = dict(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type=kind,
                   bnb_4bit_use_double_quant=nested)
-    return tensors, config, F.dequantize_4bit(codes, state).float()
+    if w.shape[1] % 64 == 0:
+        return tensors, config, F.dequantize_4bit(codes, state).float()
+    # Blocks go on from row to row, which its kernel for CPUs (0.50) takes for an end of the row.
+    absmax = state.absmax
+    if nested:
+        absmax = F.dequantize_blockwise(absmax, state.state2) + state.offset
+    codes = torch.stack([codes.flatten() >> 4, codes.flatten() & 15], -1).flatten().long()
+    return tensors, config, (state.code[codes].reshape(-1, 64) * absmax[:, None]).reshape(w.shape)
 
 
 def bnb8(w):
@@ -264,31 +272,49 @@ def write_vector(out, name):
     print("%-16s %s" % (name, json.dumps(config)))
 
 
-def write_folder(out, name):
+def write_seed(out, name):
+    """As tests/fuzz/hfjson_fuzz.c divides it: config.json, three files that are not there, header, values."""
+    torch.manual_seed(3)
+    tensors, config, _ = LAYOUTS[name](torch.randn(16, 64) * 0.3 if name != "gptq-3" else torch.randn(32, 32))
+    config = dict(architectures=["LlamaForCausalLM"], hidden_size=8, intermediate_size=16, num_hidden_layers=1,
+                  num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=32, vocab_size=8,
+                  rms_norm_eps=1e-5, num_local_experts=1, num_experts_per_tok=1, quantization_config=config)
+    expert = "model.layers.0.block_sparse_moe.experts.0.w1."
+    shard = safetensors.torch.save({expert + k: v.contiguous() for k, v in tensors.items()})
+    header = 8 + int.from_bytes(shard[:8], "little")
+    with open(os.path.join(out, name), "wb") as f:
+        f.write(b"\xff".join([json.dumps(config).encode(), b"", b"", b"", shard[8:header], shard[header:]]))
+
+
+def write_reference(out, name):
+    write_folder(out, name, ["hf-" + name])
+
+
+def write_folder(out, name, folders=None):
     import transformers
 
     import hf_folders
-    torch.manual_seed(7)
+    torch.manual_seed(8)  # no two tokens nearly equal: products of 8 bits would confuse them
     t, special = hf_folders.pieces()
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
-        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        hidden_size=32 if folders else 64, intermediate_size=64 if folders else 96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         max_position_embeddings=64, vocab_size=t.get_vocab_size(), bos_token_id=1, eos_token_id=2)).eval()
     made = {}
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape) * (0.1 if "norm" in key else 0.3))
+            parameter.copy_(torch.randn(parameter.shape) * (0.1 if "norm" in key or "_proj" in key else 0.3))
             if "norm" in key:
                 parameter.add_(1)
             if key.endswith("_proj.weight"):
                 tensors, config, plain = LAYOUTS[name](parameter.clone())
                 parameter.copy_(plain)
                 made[key] = {key[:-len("weight")] + k: v.contiguous() for k, v in tensors.items()}
-    for folder in (name, name + "-plain"):
+    for folder in folders or [name, name + "-plain"]:
         folder = os.path.join(out, folder)
         model.save_pretrained(folder)
         transformers.PreTrainedTokenizerFast(tokenizer_object=t, **special).save_pretrained(folder)
         hf_folders.write_expected(folder, model, t)
-    hf_folders.rewrite(os.path.join(out, name), made, config)
+    hf_folders.rewrite(os.path.join(out, folders[0] if folders else name), made, config)
 
 
 def main():
@@ -296,7 +322,8 @@ def main():
     os.makedirs(out, exist_ok=True)
     for name in sys.argv[3:] or LAYOUTS:
         try:
-            {"vectors": write_vector, "folders": write_folder}[what](out, name)
+            {"vectors": write_vector, "seeds": write_seed, "folders": write_folder,
+             "references": write_reference}[what](out, name)
         except ImportError as why:
             print("NOT made", name, why)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hfrun_test.c - folders that transformers wrote, converted and run: the same tokens, and the same
- * probabilities that transformers computed (tools/hf_folders.py, "references").
+ * probabilities that transformers computed (tools/hf_folders.py and hf_quantised.py, "references").
  *
  * For the quantised folders it computed with the numbers that the formulas of their formats give.
  */
@@ -14,17 +14,17 @@
 
 #define STEPS 12
 
-/* What is converted without a loss: FP8 times its scales is no bf16.  What MXFP4 is multiplied with
- * is rounded to 8 bits, as with all types of blocks. */
+/* What is converted without a loss, or nearly so: FP8 times its scales is no bf16.  What blocks are
+ * multiplied with is rounded to 8 bits, keys and values to f16. */
 static const struct folder {
     const char *name;
     int type;
     double tolerance; /* of a log-probability */
 } folders[] = {
-    {"hf-llama", HFTENSORS_AUTO, 1e-4},
-    {"hf-mxfp4", HFTENSORS_AUTO, 4e-2},
-    {"hf-mxfp4", DTYPE_F32, 1e-4},
-    {"hf-fp8", DTYPE_F32, 1e-4},
+    {"hf-llama", HFTENSORS_AUTO, 1e-4},  {"hf-mxfp4", HFTENSORS_AUTO, 4e-2},
+    {"hf-mxfp4", DTYPE_F32, 1e-4},       {"hf-fp8", DTYPE_F32, 1e-4},
+    {"hf-gptq-4", HFTENSORS_AUTO, 6e-2}, {"hf-gptq-4", DTYPE_F32, 5e-4},
+    {"hf-awq", DTYPE_F32, 5e-4},
 };
 #define FOLDERS (sizeof(folders) / sizeof(folders[0]))
 
