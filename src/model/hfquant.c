@@ -95,9 +95,15 @@ static float zero_at(const struct hfquant *q, uint64_t row, uint64_t group)
 static void codes_at(const struct hfquant *q, uint64_t row, uint64_t from, uint8_t *out, size_t n)
 {
     uint64_t at = q->is_flat ? row * q->columns + from : from;
+    const struct hfquant_pack *p = &q->codes;
 
+    if (p->bits == 8 && p->width == 8) { /* nothing to unpack */
+        for (size_t i = 0; i < n; i++)
+            out[i] = (uint8_t)(p->at[row * p->line_step + at + i] ^ p->flip);
+        return;
+    }
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)hfquant_packed(&q->codes, q->is_flat ? 0 : row, at + i);
+        out[i] = (uint8_t)hfquant_packed(p, q->is_flat ? 0 : row, at + i);
 }
 
 void hfquant_read(const struct hfquant *q, uint64_t row, uint64_t from, float *out, size_t n)
@@ -111,11 +117,10 @@ void hfquant_read(const struct hfquant *q, uint64_t row, uint64_t from, float *o
 
         count = run < count ? (size_t)run : count;
         codes_at(q, row, from + done, codes, count);
-        for (size_t i = 0; i < count; i++) {
-            float level = q->levels ? q->levels[codes[i]] : (float)codes[i];
-
-            out[done + i] = (level - zero) * scale;
-        }
+        for (size_t i = 0; q->levels && i < count; i++)
+            out[done + i] = (q->levels[codes[i]] - zero) * scale;
+        for (size_t i = 0; !q->levels && i < count; i++)
+            out[done + i] = ((float)codes[i] - zero) * scale;
         done += count;
     }
 }

@@ -359,6 +359,70 @@ TEST(hfconvert_refuses_fp8_whose_scales_do_not_fit)
                 "lacks its '_scale_inv'");
 }
 
+#define INT8                                                                           \
+    CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, \"quantization_config\": " \
+           "{\"quant_method\": \"compressed-tensors\", \"format\": \"int-quantized\"}, ")
+
+/* 4 x 32 numbers from -64, by a scale for each row. */
+static void put_int8(const char *module, const float scales[4])
+{
+    signed char codes[4 * 32];
+    char name[128];
+
+    for (int i = 0; i < 4 * 32; i++)
+        codes[i] = (signed char)(i - 64);
+    snprintf(name, sizeof(name), "%s.weight", module);
+    hffixture_bytes(&folder, name, "I8", "[4, 32]", codes, sizeof(codes));
+    snprintf(name, sizeof(name), "%s.weight_scale", module);
+    hffixture_bytes(&folder, name, "F32", "[4, 1]", scales, 4 * sizeof(*scales));
+}
+
+TEST(hfconvert_stacks_quantised_experts)
+{
+    static const float scales[2][4] = {{1, 2, 0.5f, 1}, {0.25f, 1, 3, 4}};
+    const struct gguf_tensor *t;
+    float got[2 * 4 * 32];
+
+    hffixture_init(&folder);
+    put_int8("model.layers.0.block_sparse_moe.experts.0.w1", scales[0]);
+    put_int8("model.layers.0.block_sparse_moe.experts.1.w1", scales[1]);
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json", STR(INT8));
+    CHECK_INT(convert(HFTENSORS_AUTO), 0);
+    t = gguf_find_tensor(&file, "blk.0.ffn_gate_exps.weight");
+    CHECK(t && t->dtype == DTYPE_Q8_0 && t->t.shape[1] == 4 && t->t.shape[2] == 2);
+    dtype_info(DTYPE_Q8_0)->to_f32(t->t.data, got, 2 * 4 * 32);
+    for (int i = 0; i < 2 * 4 * 32; i++)
+        CHECK_NEAR((double)got[i], (double)scales[i / 128][i / 32 % 4] * (i % 128 - 64), 0);
+    gguf_fini(&file);
+    hffixture_fini(&folder);
+}
+
+/* What GPT-2 keeps the other way round is a matrix like others once it is quantised. */
+TEST(hfconvert_does_not_turn_quantised_matrices)
+{
+    static const float scales[4] = {1, 1, 1, 1};
+    const struct gguf_tensor *t;
+
+    hffixture_init(&folder);
+    buf_clear(&folder.header);
+    buf_clear(&folder.values);
+    buf_puts(&folder.header, "{");
+    hffixture_tensor(&folder, "wte.weight", "[8, 8]", 64);
+    put_int8("h.0.mlp.c_proj", scales);
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(&folder, "config.json",
+                  STR("{\"architectures\": [\"GPT2LMHeadModel\"], \"n_embd\": 8, \"n_head\": 2, "
+                      "\"n_layer\": 1, \"n_positions\": 9, \"quantization_config\": "
+                      "{\"quant_method\": \"compressed-tensors\"}}"));
+    CHECK_INT(convert(DTYPE_F32), 0);
+    t = gguf_find_tensor(&file, "blk.0.ffn_down.weight");
+    CHECK(t && t->t.shape[0] == 32 && t->t.shape[1] == 4);
+    CHECK(value("blk.0.ffn_down.weight", 33) == 33 - 64);
+    gguf_fini(&file);
+    hffixture_fini(&folder);
+}
+
 TEST(hfconvert_says_how_queries_are_scaled_where_it_is_not_by_the_head)
 {
     float scale = 0;
