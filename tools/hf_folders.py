@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""hf_folders.py OUT [NAME ...|references] - one tiny random Hugging Face folder for each architecture, by transformers.
+"""hf_folders.py OUT [NAME ...|references [NAME ...]] - one tiny random Hugging Face folder for each architecture, by transformers.
 
 What they are for: tools/hf_compare.py compares what `llmos convert` makes of them with what the
 converter of llama.cpp makes.  Needs torch, transformers and tokenizers.
@@ -218,6 +218,10 @@ REFERENCES = {
         hidden_size=32, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
         num_local_experts=3, num_experts_per_tok=2, sliding_window=4, rope_parameters=dict(YARN, truncate=False),
         max_position_embeddings=128)),
+    # The text outgrows the 12 tokens for which the short factors are.
+    "hf-longrope": ("Phi3ForCausalLM", "Phi3Config", pieces, None, dict(
+        hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=1, pad_token_id=0,
+        original_max_position_embeddings=12, rope_parameters=dict(LONG, original_max_position_embeddings=12))),
     "hf-fp8": ("Qwen3ForCausalLM", "Qwen3Config", byte_level, quantise_fp8, dict(
         hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1, head_dim=16)),
 }
@@ -265,8 +269,8 @@ def rewrite(folder, made, method):
 
 def main():
     out = sys.argv[1]
-    if sys.argv[2:] == ["references"]:
-        for name in REFERENCES:
+    if sys.argv[2:3] == ["references"]:
+        for name in sys.argv[3:] or REFERENCES:
             make_reference(out, name)
         return
     for name in sys.argv[2:] or FOLDERS:

@@ -298,14 +298,14 @@ def phi3(folder, name):
     make(folder, name, "phi3", small("Phi3", sliding_window=9), 30, keys={"attention.sliding_window": 9})
 
 
-def phi3_long(folder, name, n=40, context=64):
+def phi3_long(folder, name, n=40):
     short = [1.0, 1.1, 1.3, 1.6]
     long = [1.0, 2.0, 3.5, 7.0]
     scale = math.sqrt(1 + math.log(64 / 16) / math.log(16))
     model = small("Phi3", original_max_position_embeddings=16,
                   rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": short,
                                    "long_factor": long, "original_max_position_embeddings": 16})
-    make(folder, name, "phi3", model, n, context=context,
+    make(folder, name, "phi3", model, n,
          keys={"rope.scaling.attn_factor": scale, "rope.scaling.original_context_length": 16},
          extra=lambda m: {"rope_factors_long.weight": np.array(long, np.float32),
                           "rope_factors_short.weight": np.array(short, np.float32)})
@@ -316,7 +316,7 @@ def phi3_q8_0(folder, name):
 
 
 def phi3_short(folder, name):
-    phi3_long(folder, name, 12, 16)
+    phi3_long(folder, name, 12)
 
 
 def granite(folder, name):

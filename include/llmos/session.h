@@ -128,7 +128,7 @@ llmos_session_destroy(llmos_session *session); /* gives its pages back; NULL is 
  * LLMOS_DOMAIN_PRIVATE, the default, shares with nobody: how soon an answer comes tells whether
  * somebody has asked something that begins like it, and a library cannot know who may learn that of
  * whom.  A program that works for one person, or for people who may know, gives all its sessions
- * LLMOS_DOMAIN_COMMON; one that works for several gives each a number of its own.
+ * LLMOS_DOMAIN_COMMON; one that works for several gives each a number of its own, below 2^63.
  *
  * Only before the first token is queued, else LLMOS_EINVAL. */
 #define LLMOS_DOMAIN_PRIVATE 0
@@ -187,7 +187,12 @@ struct llmos_step_out {
  * LLMOS_EFORMAT: for one of them, which the text names by its place, the model computes no
  * number; LLMOS_ENOTFOUND: its grammar (with its bias) leaves no token; LLMOS_ENOMEM, LLMOS_ELIMIT:
  * following its grammar takes too much memory.  No session has changed, and the others can be
- * stepped without it. */
+ * stepped without it.
+ *
+ * A model with longrope (Phi-3 of 128k, Phi-4-mini) rotates short sequences by other factors than
+ * long ones.  One that outgrows the length up to which they are short is computed again from its
+ * first token on, once, as transformers does: so its tokens alone decide what it says, but the next
+ * token comes as late as behind a prompt of that length. */
 LLMOS_API int llmos_context_step(llmos_context *context, llmos_session *const *sessions,
                                  size_t count, struct llmos_step_out *out, struct llmos_error *err);
 

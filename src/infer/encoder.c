@@ -310,6 +310,7 @@ static size_t fill_rows(const struct llmos_encoder *e, const struct llmos_encode
                                        .position = (uint32_t)(begin + i),
                                        .pages = pages,
                                        .segment = is_second,
+                                       .is_long = hparams_is_long(&e->model->hparams, text->count),
                                        .wants_logits = counts(pooling, text, begin + i)};
         wanted += rows[i].wants_logits;
     }

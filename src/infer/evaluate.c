@@ -122,10 +122,12 @@ static int32_t token_at(const struct evaluator *e, size_t position)
 static void run(struct evaluator *e, size_t n, bool is_scored)
 {
     for (size_t i = 0; i < n; i++)
-        e->rows[i] = (struct forward_row){.token = token_at(e, e->done + i),
-                                          .position = (uint32_t)(e->done + i),
-                                          .pages = e->pages,
-                                          .wants_logits = is_scored};
+        e->rows[i] =
+            (struct forward_row){.token = token_at(e, e->done + i),
+                                 .position = (uint32_t)(e->done + i),
+                                 .pages = e->pages,
+                                 .is_long = hparams_is_long(&e->model->hparams, e->chunk_tokens),
+                                 .wants_logits = is_scored};
     forward_run(&e->forward, e->rows, n);
     e->done += n;
 }

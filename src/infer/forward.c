@@ -330,6 +330,8 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
         rope_carve(&f->ropes[i], h, c);
         f->rope_rows[i] = carve_bytes(c, rows, h->rope_dims * sizeof(float));
     }
+    if (h->rope_scaling == ROPE_LONGROPE)
+        rope_carve(&f->rope_long, h, c);
     experts_carve(&f->experts, h, w, backend, rows, c);
     f->private_rows = rows < PRIVATE_ROWS ? rows : PRIVATE_ROWS;
     f->prepared = carve_bytes(c, rows * f->forms_max, f->prepared_bytes);
@@ -345,18 +347,18 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
 
 static void init_ropes(struct forward *f)
 {
+    bool is_longrope = f->h->rope_scaling == ROPE_LONGROPE;
+    enum weight_role factors = is_longrope ? WEIGHT_ROPE_SHORT : WEIGHT_ROPE_FREQS;
     struct hparams windowed = *f->h;
-    enum weight_role factors = WEIGHT_ROPE_FREQS;
 
-    if (f->h->rope_scaling == ROPE_LONGROPE)
-        factors =
-            f->limits.context_tokens > f->h->rope_ctx_orig ? WEIGHT_ROPE_LONG : WEIGHT_ROPE_SHORT;
     windowed.rope_base = f->h->window_rope_base;
     windowed.rope_scaling = ROPE_NONE;
     if (ropes_of(f->h) > 0)
         rope_init(&f->ropes[0], f->h, weights_get(f->w, 0, factors));
     if (ropes_of(f->h) > 1)
         rope_init(&f->ropes[1], &windowed, NULL);
+    if (ropes_of(f->h) > 0 && is_longrope)
+        rope_init(&f->rope_long, f->h, weights_get(f->w, 0, WEIGHT_ROPE_LONG));
 }
 
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
@@ -459,8 +461,11 @@ static void embed(struct forward *f, const struct arch_op *op, size_t t)
 
     f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token), row_of(f, op->out, t),
                            w->shape[0]);
-    for (unsigned i = 0; i < ropes_of(f->h); i++)
-        rope_row(&f->ropes[i], f->rows[t].position, f->rope_rows[i] + t * f->ropes[i].dims);
+    for (unsigned i = 0; i < ropes_of(f->h); i++) {
+        const struct rope *r = i == 0 && f->rows[t].is_long ? &f->rope_long : &f->ropes[i];
+
+        rope_row(r, f->rows[t].position, f->rope_rows[i] + t * r->dims);
+    }
 }
 
 /* Of a table by position or by segment. */

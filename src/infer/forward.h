@@ -32,6 +32,7 @@ struct forward_row {
                             * begins with 0 */
     const uint32_t *pages; /* of its sequence; rows of one sequence stand together */
     uint32_t segment;      /* which text of a pair it is of, in models that ask */
+    bool is_long;          /* its sequence is: hparams_is_long */
     bool wants_logits;     /* or its vector, where that is the end */
 };
 
@@ -87,6 +88,7 @@ struct forward {
     struct pool *pool;
     const struct kv *kv;
     struct rope ropes[FORWARD_ROPES];
+    struct rope rope_long; /* longrope: in place of the first, of rows of long sequences */
     struct experts experts;
     struct textattend textattend;
     bool sees_text; /* and does without a cache */

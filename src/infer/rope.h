@@ -7,8 +7,10 @@
  *   yarn    slow pairs are divided, fast ones kept, a ramp between, and the rotated vectors are
  *           lengthened to keep attention sharp (Peng et al. 2023, eq. 15 to 22)
  *   llama3  every frequency is divided by a factor that comes in the file (rope_freqs.weight)
- *   longrope  likewise, by factors for short or for long contexts, and vectors are lengthened as
- * the file says (Ding et al. 2024) Read-only after rope_init. */
+ *   longrope  likewise, by factors for short or for long sequences, and vectors are lengthened as
+ *           the file says (Ding et al. 2024); which ones is hparams_is_long's to say
+ *
+ * Read-only after rope_init. */
 #ifndef INFER_ROPE_H
 #define INFER_ROPE_H
 

@@ -27,6 +27,7 @@
 #include "model/loaded.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@
 #define BATCH_DEFAULT   512
 #define THREADS_MAX     1024
 #define SESSIONS_MAX    4096
+#define DOMAIN_LONG     (UINT64_C(1) << 63) /* of the tree; no session's has it */
 
 /* Where guesses come from: how often they are right is counted for each. */
 enum draft_source { DRAFT_SHORT_MATCH, DRAFT_MATCH, DRAFT_LONG_MATCH, DRAFT_MODEL, DRAFT_SOURCES };
@@ -44,6 +46,7 @@ struct llmos_session {
     uint8_t *generated;     /* 1 where the token was sampled */
     uint32_t *pages;
     uint32_t count, computed, page_count;
+    bool is_long;        /* what it has computed was rotated so: hparams_is_long */
     uint64_t domain;     /* 0: its pages are its own */
     uint32_t tree_pages; /* the first of its pages are of the tree */
     uint32_t cached;     /* of the computed tokens, those found there */
@@ -506,6 +509,7 @@ int llmos_session_create(llmos_session **session, llmos_context *c,
     c->sessions_alive++;
     s->context = c;
     s->count = s->computed = s->page_count = 0;
+    s->is_long = false;
     s->domain = s->tree_pages = s->cached = 0;
     s->logits = NULL;
     s->mark = 0;
@@ -528,12 +532,20 @@ int llmos_session_set_domain(llmos_session *s, uint64_t domain, struct llmos_err
         return fail(err, LLMOS_EINVAL,
                     "the sequence has %u tokens already; say with whom it shares before the first",
                     s->count);
+    if (domain & DOMAIN_LONG)
+        return fail(err, LLMOS_EINVAL, "domain %" PRIu64 ", they end below 2^63", domain);
     s->domain = domain;
     if (s->twin.session) {
         llmos_session_truncate(s->twin.session, 0);
         return llmos_session_set_domain(s->twin.session, domain, err);
     }
     return 0;
+}
+
+/* Under which number its pages are found: those of long sequences are rotated by other factors. */
+static uint64_t tree_domain(const struct llmos_session *s)
+{
+    return s->is_long ? s->domain | DOMAIN_LONG : s->domain;
 }
 
 static uint32_t last_tree_page(const struct llmos_session *s)
@@ -551,7 +563,7 @@ static void leave_pages(struct llmos_session *s)
         uint32_t at = --s->page_count;
 
         if (s->domain && last && at == s->computed / KV_PAGE_TOKENS)
-            prefix_leave(tree, s->domain, last_tree_page(s), s->pages[at],
+            prefix_leave(tree, tree_domain(s), last_tree_page(s), s->pages[at],
                          s->tokens + s->computed - last, last);
         else
             kv_give(&s->context->kv, s->pages[at]);
@@ -747,6 +759,20 @@ static int begin_turns(llmos_context *c, llmos_session *const *sessions, size_t 
     return 0;
 }
 
+/* With longrope a sequence that outgrows the context before scaling is rotated by other factors
+ * from its first token on, so it is computed again, once; transformers does the same.  So what a
+ * sequence says depends on its tokens alone, not on how they came or how large the context is. */
+static void turn_over(struct llmos_session *s)
+{
+    bool is_long = hparams_is_long(&s->context->model->hparams, s->count);
+
+    if (is_long == s->is_long)
+        return;
+    leave_pages(s);
+    s->computed = s->cached = 0;
+    s->is_long = is_long;
+}
+
 /* How many of the tokens to come may be taken from the tree: all but the last, whose logits nobody
  * has kept. */
 static uint32_t wanted_from_tree(const struct llmos_session *s)
@@ -762,7 +788,7 @@ static uint32_t wanted_from_tree(const struct llmos_session *s)
 static void adopt_pages(llmos_context *c, struct llmos_session *s)
 {
     while (wanted_from_tree(s) == KV_PAGE_TOKENS) {
-        uint32_t shared, page = prefix_find(&c->prefix, s->domain, last_tree_page(s),
+        uint32_t shared, page = prefix_find(&c->prefix, tree_domain(s), last_tree_page(s),
                                             s->tokens + s->computed, KV_PAGE_TOKENS, &shared);
 
         if (shared < KV_PAGE_TOKENS)
@@ -786,8 +812,8 @@ static void copy_beginning(llmos_context *c, struct llmos_session *s)
 
     if (wanted == 0)
         return;
-    from = prefix_find(&c->prefix, s->domain, last_tree_page(s), s->tokens + s->computed, wanted,
-                       &shared);
+    from = prefix_find(&c->prefix, tree_domain(s), last_tree_page(s), s->tokens + s->computed,
+                       wanted, &shared);
     if (from == KV_NO_PAGE)
         return;
     prefix_hold(&c->prefix, from); /* else it might be the page that is given up for the copy */
@@ -809,7 +835,7 @@ static void share_pages(llmos_context *c, struct llmos_session *s)
     while (s->domain && (s->tree_pages + 1) * (uint64_t)KV_PAGE_TOKENS <= s->computed) {
         uint32_t at = s->tree_pages;
 
-        s->pages[at] = prefix_put(&c->prefix, s->domain, last_tree_page(s), s->pages[at],
+        s->pages[at] = prefix_put(&c->prefix, tree_domain(s), last_tree_page(s), s->pages[at],
                                   s->tokens + (size_t)at * KV_PAGE_TOKENS);
         s->tree_pages++;
     }
@@ -848,8 +874,9 @@ static bool is_underway(const llmos_context *c, const struct llmos_session *s)
     for (size_t i = 0; i < c->turn_count; i++) {
         const struct llmos_session *o = c->turns[i].session;
 
-        if (c->turns[i].share > 0 && o->domain == s->domain && o->tree_pages == s->tree_pages &&
-            o->count >= end && last_tree_page(o) == last_tree_page(s) &&
+        if (c->turns[i].share > 0 && tree_domain(o) == tree_domain(s) &&
+            o->tree_pages == s->tree_pages && o->count >= end &&
+            last_tree_page(o) == last_tree_page(s) &&
             memcmp(o->tokens + s->computed, s->tokens + s->computed,
                    KV_PAGE_TOKENS * sizeof(*s->tokens)) == 0)
             return true;
@@ -863,12 +890,15 @@ static bool decodes(const struct llmos_session *s)
 }
 
 /* How many guesses a session may have for what memory there is: a page is taken for them only if
- * nobody would lose it. */
+ * nobody would lose it.  None are behind the place where it turns over. */
 static uint32_t draft_room(llmos_context *c, struct llmos_session *s)
 {
+    const struct hparams *h = &c->model->hparams;
     uint64_t most = smaller(c->draft_max, c->context_tokens - 1 - s->count);
     uint64_t pages = s->page_count + (uint64_t)(c->kv.free_count > 0);
 
+    if (h->rope_scaling == ROPE_LONGROPE && !s->is_long)
+        most = smaller(most, h->rope_ctx_orig - s->count);
     return smaller(most, pages * KV_PAGE_TOKENS - s->computed - 1);
 }
 
@@ -1001,8 +1031,10 @@ static void share_batch(llmos_context *c)
 {
     uint32_t decoding = 0, left;
 
-    for (size_t i = 0; i < c->turn_count; i++)
+    for (size_t i = 0; i < c->turn_count; i++) {
+        turn_over(c->turns[i].session);
         adopt_pages(c, c->turns[i].session);
+    }
     for (size_t i = 0; i < c->turn_count; i++)
         if (decodes(c->turns[i].session)) {
             take_share(c, &c->turns[i], 1);
@@ -1026,6 +1058,7 @@ static size_t fill_rows(llmos_context *c)
             c->rows[n++] = (struct forward_row){.token = s->tokens[s->computed + k],
                                                 .position = s->computed + k,
                                                 .pages = s->pages,
+                                                .is_long = s->is_long,
                                                 .wants_logits = k + 1 + t->guesses >= t->share};
     }
     return n;

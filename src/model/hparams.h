@@ -79,6 +79,13 @@ static inline bool hparams_has_window(const struct hparams *h, uint32_t layer)
            (!h->window_pattern || (layer + !h->window_behind) % h->window_pattern != 0);
 }
 
+/* Models with longrope turn all pairs of a sequence by other factors once it has more tokens than
+ * the context before scaling. */
+static inline bool hparams_is_long(const struct hparams *h, size_t tokens)
+{
+    return h->rope_scaling == ROPE_LONGROPE && tokens > h->rope_ctx_orig;
+}
+
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err);
 
 #endif

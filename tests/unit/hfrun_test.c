@@ -21,10 +21,10 @@ static const struct folder {
     int type;
     double tolerance; /* of a log-probability */
 } folders[] = {
-    {"hf-llama", HFTENSORS_AUTO, 1e-4},  {"hf-mxfp4", HFTENSORS_AUTO, 4e-2},
-    {"hf-mxfp4", DTYPE_F32, 1e-4},       {"hf-fp8", DTYPE_F32, 1e-4},
-    {"hf-gptq-4", HFTENSORS_AUTO, 6e-2}, {"hf-gptq-4", DTYPE_F32, 1e-3},
-    {"hf-awq", DTYPE_F32, 1e-3},
+    {"hf-llama", HFTENSORS_AUTO, 1e-4}, {"hf-longrope", HFTENSORS_AUTO, 1e-4},
+    {"hf-mxfp4", HFTENSORS_AUTO, 4e-2}, {"hf-mxfp4", DTYPE_F32, 1e-4},
+    {"hf-fp8", DTYPE_F32, 1e-4},        {"hf-gptq-4", HFTENSORS_AUTO, 6e-2},
+    {"hf-gptq-4", DTYPE_F32, 1e-3},     {"hf-awq", DTYPE_F32, 1e-3},
 };
 #define FOLDERS (sizeof(folders) / sizeof(folders[0]))
 
