@@ -268,6 +268,21 @@ def llama_yarn(folder, name):
                "rope.scaling.original_context_length": 16})
 
 
+def llama_yarn_between(folder, name):
+    """The ramp ends between pairs, and vectors are not as long as they usually are."""
+    yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 32,
+            "truncate": False, "attention_factor": 0.9}
+    make(folder, name, "llama", small("Llama", rope_parameters=yarn, head_dim=16), 30, permute=True,
+         keys={"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32,
+               "rope.scaling.yarn_truncate": False, "rope.scaling.attn_factor": 0.9 / (1 + 0.1 * math.log(4))})
+
+
+def smollm3(folder, name):
+    model = small("SmolLM3", num_hidden_layers=5, no_rope_layer_interval=4, tie_word_embeddings=True,
+                  rope_parameters=THETA, intermediate_size=32)
+    make(folder, name, "smollm3", model, 30, permute=True)
+
+
 def llama3(folder, name):
     scaled = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
               "original_max_position_embeddings": 32, "rope_theta": 500000.0}
@@ -307,6 +322,19 @@ def phi3_long(folder, name, n=40):
                                    "long_factor": long, "original_max_position_embeddings": 16})
     make(folder, name, "phi3", model, n,
          keys={"rope.scaling.attn_factor": scale, "rope.scaling.original_context_length": 16},
+         extra=lambda m: {"rope_factors_long.weight": np.array(long, np.float32),
+                          "rope_factors_short.weight": np.array(short, np.float32)})
+
+
+def phi4_mini(folder, name):
+    """Only the first 6 of 8 dimensions are rotated."""
+    short, long = [1.0, 1.2, 1.6], [1.0, 2.5, 6.0]
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": short, "long_factor": long,
+            "original_max_position_embeddings": 16, "partial_rotary_factor": 0.75}
+    model = small("Phi3", original_max_position_embeddings=16, rope_parameters=rope, tie_word_embeddings=True)
+    make(folder, name, "phi3", model, 30,
+         keys={"rope.scaling.attn_factor": math.sqrt(1 + math.log(64 / 16) / math.log(16)),
+               "rope.scaling.original_context_length": 16, "rope.dimension_count": 6},
          extra=lambda m: {"rope_factors_long.weight": np.array(long, np.float32),
                           "rope_factors_short.weight": np.array(short, np.float32)})
 
@@ -355,6 +383,16 @@ def olmo2(folder, name):
     make(folder, name, "olmo2", small("Olmo2"), 30, names=(ENDS, OLMO2))
 
 
+def olmo3(folder, name):
+    """Layers with a window are not scaled."""
+    yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 16}
+    model = small("Olmo3", num_hidden_layers=5, sliding_window=6, intermediate_size=32,
+                  rope_parameters={"full_attention": yarn, "sliding_attention": THETA})
+    make(folder, name, "olmo2", model, 30, names=(ENDS, OLMO2),
+         keys={"attention.sliding_window": 6, "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
+               "rope.scaling.original_context_length": 16})
+
+
 def gpt2(folder, name):
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(
         vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=40, attn_implementation="eager"))
@@ -390,6 +428,14 @@ def qwen3moe(folder, name):
          keys={"expert_count": 6, "expert_used_count": 3, "expert_feed_forward_length": 16})
 
 
+def qwen3moe_shares(folder, name):
+    model = small("Qwen3Moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, head_dim=8,
+                  norm_topk_prob=False)
+    make(folder, name, "qwen3moe", model, 30, names=(ENDS, MOE),
+         keys={"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 16,
+               "expert_weights_norm": False})
+
+
 def gpt_oss(folder, name):
     yarn = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
             "original_max_position_embeddings": 16, "rope_theta": 10000.0}
@@ -401,8 +447,9 @@ def gpt_oss(folder, name):
                "rope.scaling.original_context_length": 16})
 
 
-MODELS = [mixtral, qwen2moe, qwen3moe, gpt_oss, llama, llama_biases, llama_linear, llama_yarn, llama3, mistral, qwen2, qwen3, phi3, phi3_long,
-          phi3_short, phi3_q8_0, granite, gemma, gemma2, gemma3, olmo2, gpt2, starcoder2]
+MODELS = [mixtral, qwen2moe, qwen3moe, qwen3moe_shares, gpt_oss, llama, llama_biases, llama_linear, llama_yarn,
+          llama_yarn_between, llama3, mistral, smollm3, qwen2, qwen3, phi3, phi3_long, phi3_short, phi3_q8_0, phi4_mini,
+          granite, gemma, gemma2, gemma3, olmo2, olmo3, gpt2, starcoder2]
 
 
 def main():

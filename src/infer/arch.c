@@ -12,6 +12,7 @@ static const struct {
     {"qwen3moe", &arch_llama},
     {"gpt-oss", &arch_llama},
     {"llama", &arch_llama},
+    {"smollm3", &arch_llama},
     {"qwen2", &arch_llama},
     {"qwen3", &arch_llama},
     {"phi3", &arch_llama},

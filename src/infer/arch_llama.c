@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arch_llama.c - the llama family (Touvron et al. 2023): RMSNorm, rotary positions, grouped-query
  * attention, SwiGLU; and those that differ from it by biases (Qwen 2), by norms of each head's
- * queries and keys (Qwen 3), by factors (Granite), by how a file keeps its matrices (Phi 3), or by
- * experts instead of one feed-forward part (Mixtral, Qwen; gpt-oss, whose files give the norm
- * before them another name). */
+ * queries and keys (Qwen 3), by factors (Granite), by how a file keeps its matrices (Phi 3), by
+ * layers that do not rotate (SmolLM 3), or by experts instead of one feed-forward part (Mixtral,
+ * Qwen; gpt-oss, whose files give the norm before them another name). */
 #include "infer/arch.h"
 
 /* clang-format off */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arch_olmo2.c - OLMo 2 (OLMo Team 2025): norms only behind attention and feed-forward, and of all
- * queries and all keys of a position together. */
+ * queries and all keys of a position together; and OLMo 3 (2025), of which three layers of four
+ * have a window. */
 #include "infer/arch.h"
 
 /* clang-format off */

@@ -94,7 +94,7 @@ void experts_route(struct experts *e, size_t row, const float *logits)
     for (size_t i = 0; i < used_of(e); i++)
         routes[i].weight =
             (float)(exp((double)logits[routes[i].expert] - (double)logits[routes[0].expert]) /
-                    (e->h->family->experts_share_all ? total : chosen));
+                    (e->h->experts_share_all ? total : chosen));
 }
 
 /* Entries: a row at one of its experts, sorted by expert, rows in order. */

@@ -45,7 +45,7 @@ void experts_carve(struct experts *e, const struct hparams *h, const struct weig
                    const struct backend *backend, size_t rows_max, struct carve *c);
 
 /* Chooses the experts of a row by the router's logits, one for each expert: the lower number among
- * equals.  Weights are shares of the softmax, of all or of the chosen as the family says.  Any
+ * equals.  Weights are shares of the softmax, of all or of the chosen.  Any
  * thread, each row once. */
 void experts_route(struct experts *e, size_t row, const float *logits);
 

@@ -446,7 +446,7 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
             f->backend->rmsnorm(out + i, w, head_dim, f->h->rms_eps, out + i);
         break;
     case OP_ROPE:
-        for (size_t i = 0; i < n; i += head_dim)
+        for (size_t i = 0; i < n && hparams_rotates(f->h, f->layer_now); i += head_dim)
             f->backend->rope(out + i, f->rope_rows[f->rope_now] + t * rope->dims, rope->dims,
                              !f->h->rope_halves);
         break;

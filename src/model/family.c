@@ -33,6 +33,10 @@ static const struct family families[] = {
      LLAMA_NEEDS,
      .may = {M(OUTPUT) | M(ROPE_FREQS), ATTN_BIASES | L(GATE_BIAS) | L(UP_BIAS) | L(DOWN_BIAS)},
      .expert_needs = EXPERTS},
+    {.name = "smollm3",
+     LLAMA_NEEDS,
+     .may = {M(OUTPUT) | M(ROPE_FREQS), ATTN_BIASES | L(GATE_BIAS) | L(UP_BIAS) | L(DOWN_BIAS)},
+     .rope_pattern = 4},
     {.name = "qwen2",
      LLAMA_NEEDS,
      .may = {M(OUTPUT) | M(OUTPUT_BIAS), ATTN_BIASES},
@@ -97,7 +101,9 @@ static const struct family families[] = {
     {.name = "olmo2",
      .needs = {ENDS, POST_NORMS | ATTENTION | GATED | L(Q_NORM_ALL) | L(K_NORM_ALL)},
      .may = {M(OUTPUT), 0},
-     .rope_halves = true},
+     .rope_halves = true,
+     .window_pattern = 4,
+     .window_unscaled = true},
     {.name = "gpt2",
      .needs = {ENDS | M(OUTPUT_NORM_BIAS) | M(POSITIONS),
                PRE_NORMS | L(ATTN_NORM_BIAS) | L(FFN_NORM_BIAS) | ATTENTION | ATTN_BIASES | L(UP) |
@@ -147,6 +153,25 @@ static const struct family families[] = {
 const struct family *family_at(unsigned i)
 {
     return i < COUNT ? &families[i] : NULL;
+}
+
+bool activation_by_name(struct str name, enum activation *out)
+{
+    static const struct {
+        const char *name;
+        enum activation activation;
+    } known[] = {{"gelu", ACTIVATION_GELU},
+                 {"gelu_new", ACTIVATION_GELU_TANH},
+                 {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+                 {"silu", ACTIVATION_SILU},
+                 {"swish", ACTIVATION_SILU}};
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (str_is(name, known[i].name)) {
+            *out = known[i].activation;
+            return true;
+        }
+    return false;
 }
 
 const struct family *family_by_name(struct str name)

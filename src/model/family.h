@@ -45,11 +45,17 @@ struct family {
     uint32_t window_pattern;           /* every n-th layer looks without limit; 0: none does */
     bool window_behind;                /* of n layers the first has no limit, else the last */
     bool labels_mean;                  /* classifiers look at the mean, else at the first token */
-    float window_rope_base;            /* of layers with a window; 0: that of all layers */
+    float window_rope_base;            /* of layers with a window; 0: that of all layers, */
+    bool window_unscaled;              /* without their scaling */
+    uint32_t rope_pattern;             /* every n-th layer does not rotate; 0: all do */
     /* Models of so many layers divide scores by the root of width / heads, not of the head: no key
      * says so.  0: none. */
     uint32_t odd_scale_layers;
 };
+
+/* By the name that transformers has for it; false: it is none of these. */
+#define ACTIVATION_NAMES "gelu gelu_new gelu_pytorch_tanh silu"
+bool activation_by_name(struct str name, enum activation *out);
 
 const struct family *family_by_name(struct str name); /* NULL: no such family */
 const struct family *family_at(unsigned i);           /* NULL behind the last */

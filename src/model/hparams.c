@@ -97,6 +97,17 @@ static int read_architecture(struct hparams *h, const struct gguf *g, struct llm
     return rc < 0 ? rc : 0;
 }
 
+static int read_shares(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    bool of_chosen;
+    char key[96];
+    int rc = gguf_get_bool(g, key_of(h, "expert_weights_norm", key), &of_chosen, err);
+
+    if (rc > 0)
+        h->experts_share_all = !of_chosen;
+    return rc < 0 ? rc : 0;
+}
+
 static int read_experts(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
     int rc = get_u32(g, h, "expert_count", 0, HPARAMS_EXPERTS_MAX, &h->n_expert, err);
@@ -121,11 +132,12 @@ static int read_experts(struct hparams *h, const struct gguf *g, struct llmos_er
                     "each token uses %" PRIu32 " experts, the model has %" PRIu32, h->n_expert_used,
                     h->n_expert);
     h->n_ff_exp = h->n_ff_shared = h->n_ff;
+    h->experts_share_all = h->family->experts_share_all;
     rc = get_u32(g, h, "expert_feed_forward_length", 1, HPARAMS_FF_MAX, &h->n_ff_exp, err);
     if (rc >= 0)
         rc = get_u32(g, h, "expert_shared_feed_forward_length", 1, HPARAMS_FF_MAX, &h->n_ff_shared,
                      err);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : read_shares(h, g, err);
 }
 
 static int read_heads(struct hparams *h, const struct gguf *g, struct llmos_error *err)
@@ -216,6 +228,17 @@ static int read_scaling_tensors(struct hparams *h, const struct gguf *g, struct 
     return 0;
 }
 
+/* A key of our own: for llama.cpp the ramp always begins and ends at whole pairs. */
+static int read_truncation(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    bool truncates = !h->family->yarn_between;
+    char key[96];
+    int rc = gguf_get_bool(g, key_of(h, "rope.scaling.yarn_truncate", key), &truncates, err);
+
+    h->yarn_between = !truncates;
+    return rc < 0 ? rc : 0;
+}
+
 static int read_scaling(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
     float attn = 1.0f;
@@ -224,7 +247,6 @@ static int read_scaling(struct hparams *h, const struct gguf *g, struct llmos_er
     h->rope_factor = 1.0f;
     h->rope_ctx_orig = h->n_ctx_train;
     h->yarn_attn = 1.0f;
-    h->yarn_between = h->family->yarn_between;
     h->yarn_beta_fast = 32.0f;
     h->yarn_beta_slow = 1.0f;
     rc = get_f32(g, h, "rope.scaling.factor", 1e-3, 1e6, &h->rope_factor, err);
@@ -249,7 +271,7 @@ static int read_scaling(struct hparams *h, const struct gguf *g, struct llmos_er
     if (rc >= 0)
         rc = get_f32(g, h, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, &h->yarn_beta_slow, err);
     h->yarn_attn *= attn;
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : read_truncation(h, g, err);
 }
 
 static int read_rope(struct hparams *h, const struct gguf *g, struct llmos_error *err)
@@ -259,6 +281,7 @@ static int read_rope(struct hparams *h, const struct gguf *g, struct llmos_error
     if (h->family->no_rope)
         return 0;
     h->rope_halves = h->family->rope_halves;
+    h->rope_pattern = h->family->rope_pattern;
     h->rope_dims = h->head_dim;
     rc = get_u32(g, h, "rope.dimension_count", 1, h->head_dim, &h->rope_dims, err);
     if (rc < 0)
@@ -269,10 +292,35 @@ static int read_rope(struct hparams *h, const struct gguf *g, struct llmos_error
                     h->rope_dims);
     h->rope_base = 10000.0f;
     rc = get_f32(g, h, "rope.freq_base", 1, 1e15, &h->rope_base, err);
-    h->window_rope_base = h->family->window_rope_base;
+    h->window_rope_base = h->family->window_unscaled ? h->rope_base : h->family->window_rope_base;
     if (rc >= 0)
         rc = get_f32(g, h, "rope.freq_base_swa", 1, 1e15, &h->window_rope_base, err);
     return rc < 0 ? rc : read_scaling(h, g, err);
+}
+
+/* A number, or for each layer whether it has a window: then as the family has it. */
+static int read_window_pattern(struct hparams *h, const struct gguf *g, struct llmos_error *err)
+{
+    struct gguf_array layers;
+    char key[96];
+    const struct gguf_value *v = gguf_find(g, key_of(h, "attention.sliding_window_pattern", key));
+    int rc;
+
+    if (!v || v->type != GGUF_ARRAY) {
+        rc = get_u32(g, h, "attention.sliding_window_pattern", 0, HPARAMS_LAYERS_MAX,
+                     &h->window_pattern, err);
+        return rc < 0 ? rc : 0;
+    }
+    rc = gguf_get_array(g, key, GGUF_BOOL, &layers, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        if (i >= layers.count || (gguf_array_i32(&layers, i) != 0) != hparams_has_window(h, i))
+            return fail(err, LLMOS_EUNSUPPORTED,
+                        "key '%s' says otherwise of layer %" PRIu32
+                        " than this version computes architecture '%s'",
+                        key, i, h->architecture);
+    return 0;
 }
 
 static int read_window(struct hparams *h, const struct gguf *g, struct llmos_error *err)
@@ -284,10 +332,7 @@ static int read_window(struct hparams *h, const struct gguf *g, struct llmos_err
     h->window_behind = h->family->window_behind;
     rc = get_u32(g, h, "attention.sliding_window", h->is_encoder, HPARAMS_CONTEXT_MAX, &h->window,
                  err);
-    if (rc >= 0)
-        rc = get_u32(g, h, "attention.sliding_window_pattern", 0, HPARAMS_LAYERS_MAX,
-                     &h->window_pattern, err);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : read_window_pattern(h, g, err);
 }
 
 /* Factors that are not 1 and caps that are not infinite; the file leaves others out. */
@@ -397,31 +442,23 @@ static int read_direction(struct hparams *h, const struct gguf *g, struct llmos_
     return 0;
 }
 
-/* What the file's name for it is among the names of transformers. */
 static int read_activation(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
-    static const struct {
-        const char *name;
-        enum activation activation;
-    } known[] = {{"gelu", ACTIVATION_GELU},
-                 {"gelu_new", ACTIVATION_GELU_TANH},
-                 {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-                 {"silu", ACTIVATION_SILU},
-                 {"swish", ACTIVATION_SILU}};
     struct str name;
     char key[96];
     int rc = gguf_get_str(g, key_of(h, "hidden_activation", key), &name, err);
 
     if (rc <= 0)
         return rc;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (str_is(name, known[i].name)) {
-            h->activation = known[i].activation;
-            return 0;
-        }
-    return fail(err, LLMOS_EUNSUPPORTED,
-                "key '%s' is '%.*s'; this version knows: gelu gelu_new gelu_pytorch_tanh silu", key,
-                (int)(name.len < 40 ? name.len : 40), name.at);
+    if (!activation_by_name(name, &h->activation))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "key '%s' is '%.*s'; this version knows: " ACTIVATION_NAMES, key,
+                    (int)(name.len < 40 ? name.len : 40), name.at);
+    if (h->n_expert > 0 && h->activation != ACTIVATION_SILU)
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "key '%s' is '%.*s'; this version computes experts with silu only", key,
+                    STR_ARG(name));
+    return 0;
 }
 
 /* 1: read; 0: absent. */
@@ -460,7 +497,7 @@ static int read_encoder(struct hparams *h, const struct gguf *g, struct llmos_er
 {
     int rc = read_direction(h, g, err);
 
-    if (rc == 0 && h->is_encoder)
+    if (rc == 0)
         rc = read_activation(h, g, err);
     if (rc == 0)
         rc = count_rows(g, "token_types.weight", HPARAMS_SEGMENTS_MAX, &h->n_segments, err);

@@ -34,6 +34,7 @@ struct hparams {
     uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, n_vocab;
     uint32_t n_expert, n_expert_used; /* 0: the model has none */
     uint32_t n_ff_exp, n_ff_shared;
+    bool experts_share_all; /* weights of experts are shares of all, else of those chosen */
     uint32_t n_ctx_train;
     uint32_t n_segments; /* kinds of text that tokens can be of; 0: it makes no difference */
     uint32_t n_labels;   /* of a classifier; 0: the model has none */
@@ -41,10 +42,11 @@ struct hparams {
      * is CLS, or what the family's classifiers look at. */
     enum pooling pooling, label_pooling;
     bool labels_tokens;
-    uint32_t head_dim;  /* of keys and queries; values have the same */
-    bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
-    uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */
-    bool is_encoder;    /* tokens see the whole text, and vectors come out */
+    uint32_t head_dim;     /* of keys and queries; values have the same */
+    bool rope_halves;      /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
+    uint32_t rope_dims;    /* even, <= head_dim; 0: nothing is rotated */
+    uint32_t rope_pattern; /* every n-th layer does not rotate; 0: all do */
+    bool is_encoder;       /* tokens see the whole text, and vectors come out */
     enum activation activation;
     float rms_eps;   /* of RMSNorm or LayerNorm, whichever the family has */
     float rope_base; /* "theta", usually 10000 */
@@ -84,6 +86,11 @@ static inline bool hparams_has_window(const struct hparams *h, uint32_t layer)
 static inline bool hparams_is_long(const struct hparams *h, size_t tokens)
 {
     return h->rope_scaling == ROPE_LONGROPE && tokens > h->rope_ctx_orig;
+}
+
+static inline bool hparams_rotates(const struct hparams *h, uint32_t layer)
+{
+    return !h->rope_pattern || (layer + 1) % h->rope_pattern != 0;
 }
 
 int hparams_read(struct hparams *h, const struct gguf *g, struct llmos_error *err);

@@ -18,10 +18,33 @@
 #define TOLERANCE 1e-4
 
 static const char *const names[] = {
-    "llama",   "llama_biases", "llama_linear", "llama_yarn", "llama3",     "mistral",
-    "qwen2",   "qwen3",        "phi3",         "phi3_long",  "phi3_short", "granite",
-    "gemma2",  "gemma3",       "olmo2",        "gpt2",       "starcoder2", "gemma",
-    "mixtral", "qwen2moe",     "qwen3moe",     "gpt_oss",
+    "llama",
+    "llama_biases",
+    "llama_linear",
+    "llama_yarn",
+    "llama_yarn_between",
+    "llama3",
+    "mistral",
+    "smollm3",
+    "qwen2",
+    "qwen3",
+    "phi3",
+    "phi3_long",
+    "phi3_short",
+    "phi4_mini",
+    "granite",
+    "gemma2",
+    "gemma3",
+    "olmo2",
+    "olmo3",
+    "gpt2",
+    "starcoder2",
+    "gemma",
+    "mixtral",
+    "qwen2moe",
+    "qwen3moe",
+    "qwen3moe_shares",
+    "gpt_oss",
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
