@@ -70,29 +70,44 @@ static inline void hffixture_set(struct hffixture *x, const char *name, struct s
         x->files[x->count++] = (struct hffile){name, bytes};
 }
 
-static inline void hffixture_init(struct hffixture *x)
+/* outer: stands in front of the names of all tensors. */
+static inline void hffixture_init_as(struct hffixture *x, const char *outer)
 {
+    static const struct {
+        const char *name, *shape;
+        uint32_t values;
+    } tensors[] = {
+        {"model.embed_tokens.weight", "[8, 8]", 64},
+        {"model.norm.weight", "[8]", 8},
+        {"lm_head.weight", "[8, 8]", 64},
+        {"model.layers.0.input_layernorm.weight", "[8]", 8},
+        {"model.layers.0.post_attention_layernorm.weight", "[8]", 8},
+        {"model.layers.0.self_attn.q_proj.weight", "[8, 8]", 64},
+        {"model.layers.0.self_attn.k_proj.weight", "[4, 8]", 32},
+        {"model.layers.0.self_attn.v_proj.weight", "[4, 8]", 32},
+        {"model.layers.0.self_attn.o_proj.weight", "[8, 8]", 64},
+        {"model.layers.0.mlp.gate_proj.weight", "[16, 8]", 128},
+        {"model.layers.0.mlp.up_proj.weight", "[16, 8]", 128},
+        {"model.layers.0.mlp.down_proj.weight", "[8, 16]", 128},
+    };
+    char name[128];
+
     memset(x, 0, sizeof(*x));
     buf_init(&x->header, 1 << 16);
     buf_init(&x->values, 1 << 16);
     buf_init(&x->shard, 1 << 20);
     buf_puts(&x->header, "{");
-    hffixture_tensor(x, "model.embed_tokens.weight", "[8, 8]", 64);
-    hffixture_tensor(x, "model.norm.weight", "[8]", 8);
-    hffixture_tensor(x, "lm_head.weight", "[8, 8]", 64);
-#define LAYER "model.layers.0."
-    hffixture_tensor(x, LAYER "input_layernorm.weight", "[8]", 8);
-    hffixture_tensor(x, LAYER "post_attention_layernorm.weight", "[8]", 8);
-    hffixture_tensor(x, LAYER "self_attn.q_proj.weight", "[8, 8]", 64);
-    hffixture_tensor(x, LAYER "self_attn.k_proj.weight", "[4, 8]", 32);
-    hffixture_tensor(x, LAYER "self_attn.v_proj.weight", "[4, 8]", 32);
-    hffixture_tensor(x, LAYER "self_attn.o_proj.weight", "[8, 8]", 64);
-    hffixture_tensor(x, LAYER "mlp.gate_proj.weight", "[16, 8]", 128);
-    hffixture_tensor(x, LAYER "mlp.up_proj.weight", "[16, 8]", 128);
-    hffixture_tensor(x, LAYER "mlp.down_proj.weight", "[8, 16]", 128);
-#undef LAYER
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++) {
+        snprintf(name, sizeof(name), "%s%s", outer, tensors[i].name);
+        hffixture_tensor(x, name, tensors[i].shape, tensors[i].values);
+    }
     hffixture_set(x, "config.json", STR(HFFIXTURE_CONFIG));
     hffixture_set(x, "tokenizer.json", STR(HFFIXTURE_TOKENIZER));
+}
+
+static inline void hffixture_init(struct hffixture *x)
+{
+    hffixture_init_as(x, "");
 }
 
 /* Puts the tensors that were described into a file of that name. */

@@ -17,7 +17,7 @@ static const struct hfkey common_keys[] = {
     {"feed_forward_length", "intermediate_size|n_inner", HFKEY_U32, false, 0},
     {"attention.head_count", "num_attention_heads|n_head", HFKEY_U32, true, 0},
     {"attention.head_count_kv", "num_key_value_heads", HFKEY_U32, false, 0},
-    {"rope.freq_base", "rope_theta|rope_parameters.rope_theta", HFKEY_F32, false, 0},
+    {"rope.freq_base", "rope_theta|rope_parameters.rope_theta|rope_parameters.full_attention.rope_theta", HFKEY_F32, false, 0},
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps", HFKEY_F32, false, 0},
     {"attention.layer_norm_epsilon", "layer_norm_eps|layer_norm_epsilon|norm_epsilon|norm_eps", HFKEY_F32, false, 0},
     END_OF_KEYS,
@@ -29,9 +29,14 @@ static const struct hfkey head_dim_keys[] = {
     END_OF_KEYS,
 };
 
+static const struct hfkey window_keys[] = {
+    {"attention.sliding_window", "sliding_window", HFKEY_U32, false, 0},
+    END_OF_KEYS,
+};
+
 static const struct hfkey llama_keys[] = {
     {"vocab_size", "vocab_size", HFKEY_U32, true, 0},
-    {"rope.dimension_count", NULL, HFKEY_HEAD_DIM, true, 0},
+    {"rope.dimension_count", NULL, HFKEY_ROPE_DIMS, true, 0},
     {"attention.key_length", "head_dim", HFKEY_U32, false, 0},
     {"attention.value_length", "head_dim", HFKEY_U32, false, 0},
     {"expert_count", "num_local_experts", HFKEY_U32, false, 0},
@@ -39,9 +44,14 @@ static const struct hfkey llama_keys[] = {
     END_OF_KEYS,
 };
 
+static const struct hfkey olmo3_keys[] = {
+    {"rope.freq_base_swa", "rope_parameters.sliding_attention.rope_theta", HFKEY_F32, false, 0},
+    END_OF_KEYS,
+};
+
 static const struct hfkey granite_keys[] = {
     {"vocab_size", "vocab_size", HFKEY_U32, true, 0},
-    {"rope.dimension_count", NULL, HFKEY_HEAD_DIM, true, 0},
+    {"rope.dimension_count", NULL, HFKEY_ROPE_DIMS, true, 0},
     {"attention.scale", "attention_multiplier", HFKEY_F32, false, 0},
     {"embedding_scale", "embedding_multiplier", HFKEY_F32, false, 0},
     {"residual_scale", "residual_multiplier", HFKEY_F32, false, 0},
@@ -49,7 +59,14 @@ static const struct hfkey granite_keys[] = {
     END_OF_KEYS,
 };
 
+static const struct hfkey gemma_keys[] = {
+    {"attention.key_length", "head_dim", HFKEY_U32, false, 256},
+    {"attention.value_length", "head_dim", HFKEY_U32, false, 256},
+    END_OF_KEYS,
+};
+
 static const struct hfkey gemma2_keys[] = {
+    {"attention.scale", "query_pre_attn_scalar", HFKEY_INVERSE_ROOT, false, 256},
     {"attn_logit_softcapping", "attn_logit_softcapping", HFKEY_F32, false, 50},
     {"final_logit_softcapping", "final_logit_softcapping", HFKEY_F32, false, 30},
     {"attention.sliding_window", "sliding_window", HFKEY_U32, false, 4096},
@@ -58,17 +75,27 @@ static const struct hfkey gemma2_keys[] = {
     END_OF_KEYS,
 };
 
-/* Where local layers rotate otherwise, rope_theta is that of the global ones. */
+/* Where local layers rotate otherwise, rope_theta is that of the global ones.  The text part of a
+ * model that sees says only what differs from a model of 4B. */
 static const struct hfkey gemma3_keys[] = {
+    {"attention.scale", "query_pre_attn_scalar", HFKEY_INVERSE_ROOT, false, 256},
+    {"context_length", "max_position_embeddings", HFKEY_CONTEXT, false, 131072},
+    {"attention.head_count", "num_attention_heads", HFKEY_U32, false, 8},
+    {"attention.head_count_kv", "num_key_value_heads", HFKEY_U32, false, 4},
+    {"attention.layer_norm_rms_epsilon", "rms_norm_eps", HFKEY_F32, false, 1e-6},
     {"rope.freq_base", "rope_theta|rope_parameters.full_attention.rope_theta|rope_parameters.rope_theta", HFKEY_F32, false, 1000000},
+    {"rope.freq_base_swa", "rope_local_base_freq|rope_parameters.sliding_attention.rope_theta", HFKEY_F32, false, 0},
     {"attention.sliding_window", "sliding_window", HFKEY_U32, false, 4096},
+    {"attention.sliding_window_pattern", "sliding_window_pattern|_sliding_window_pattern", HFKEY_U32, false, 0},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HFKEY_F32, false, 0},
+    {"final_logit_softcapping", "final_logit_softcapping", HFKEY_F32, false, 0},
     {"attention.key_length", "head_dim", HFKEY_U32, false, 256},
     {"attention.value_length", "head_dim", HFKEY_U32, false, 256},
     END_OF_KEYS,
 };
 
 static const struct hfkey phi3_keys[] = {
-    {"rope.dimension_count", NULL, HFKEY_HEAD_DIM, true, 0},
+    {"rope.dimension_count", NULL, HFKEY_ROPE_DIMS, true, 0},
     {"rope.scaling.original_context_length", "original_max_position_embeddings|rope_parameters.original_max_position_embeddings", HFKEY_U32, false, 0},
     {"attention.sliding_window", "sliding_window", HFKEY_U32, false, 0},
     END_OF_KEYS,
@@ -77,6 +104,7 @@ static const struct hfkey phi3_keys[] = {
 static const struct hfkey moe_keys[] = {
     {"expert_count", "num_experts|num_local_experts", HFKEY_U32, true, 0},
     {"expert_used_count", "num_experts_per_tok", HFKEY_U32, true, 0},
+    {"expert_weights_norm", "norm_topk_prob", HFKEY_BOOL, false, 0},
     {"expert_feed_forward_length", "moe_intermediate_size", HFKEY_U32, false, 0},
     {"expert_shared_feed_forward_length", "shared_expert_intermediate_size", HFKEY_U32, false, 0},
     {"attention.key_length", "head_dim", HFKEY_U32, false, 0},
@@ -132,6 +160,15 @@ static const struct hftensor common_tensors[] = {
     END_OF_TENSORS,
 };
 
+/* What a model that sees has besides its text part. */
+static const struct hftensor sight_tensors[] = {
+    {"vision_tower.*", NULL, HFTENSOR_SKIP},
+    {"model.vision_tower.*", NULL, HFTENSOR_SKIP},
+    {"multi_modal_projector.*", NULL, HFTENSOR_SKIP},
+    {"model.multi_modal_projector.*", NULL, HFTENSOR_SKIP},
+    END_OF_TENSORS,
+};
+
 static const struct hftensor llama_tensors[] = {
     {"layers.{}.self_attn.q_proj", "blk.{}.attn_q", HFTENSOR_PERMUTE_Q},
     {"layers.{}.self_attn.k_proj", "blk.{}.attn_k", HFTENSOR_PERMUTE_K},
@@ -156,6 +193,11 @@ static const struct hftensor moe_tensors[] = {
 
 static const struct hftensor gemma_tensors[] = {
     {"lm_head", NULL, HFTENSOR_SKIP}, /* the embedding again */
+    END_OF_TENSORS,
+};
+
+static const struct hftensor gemma2_tensors[] = {
+    {"lm_head", NULL, HFTENSOR_SKIP},
     {"layers.{}.post_attention_layernorm", "blk.{}.post_attention_norm", HFTENSOR_AS_IS},
     {"layers.{}.pre_feedforward_layernorm", "blk.{}.ffn_norm", HFTENSOR_AS_IS},
     {"layers.{}.post_feedforward_layernorm", "blk.{}.post_ffw_norm", HFTENSOR_AS_IS},
@@ -304,25 +346,34 @@ static const struct hftensor modern_bert_labels[] = {
 
 /* ---- architectures ---- */
 
+/* The text part of a model that sees: as published, and as transformers writes it since version 5. */
+#define TEXT_PART "language_model.model.|language_model.|model.language_model."
+
 #define DECODER(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, common_keys}, {tensors, common_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
-#define GEMMA(hf, gguf, keys) {hf, gguf, "model.", {keys, common_keys}, {gemma_tensors, common_tensors}, true, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
+#define WINDOWED(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, window_keys, common_keys}, {tensors, common_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
+#define GEMMA(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, common_keys}, {tensors, common_tensors}, true, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
 #define ENCODER(hf, prefix, labels, extra) {hf, "bert", prefix, {common_keys}, {extra, bert_tensors}, false, true, labels, HFTOKENS_BERT}
 #define MODERN(hf, labels, extra) {hf, "modern-bert", "model.", {modern_bert_keys, common_keys}, {extra, modern_bert_tensors}, false, true, labels, HFTOKENS_ANY}
 
 static const struct hfarch archs[] = {
     DECODER("LlamaForCausalLM", "llama", llama_keys, llama_tensors),
-    DECODER("MistralForCausalLM", "llama", llama_keys, llama_tensors),
-    DECODER("MixtralForCausalLM", "llama", llama_keys, llama_tensors),
+    WINDOWED("MistralForCausalLM", "llama", llama_keys, llama_tensors),
+    {"Mistral3ForConditionalGeneration", "llama", TEXT_PART, {llama_keys, window_keys, common_keys}, {llama_tensors, common_tensors, sight_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY},
+    WINDOWED("MixtralForCausalLM", "llama", llama_keys, llama_tensors),
+    DECODER("SmolLM3ForCausalLM", "smollm3", llama_keys, llama_tensors),
     DECODER("GraniteForCausalLM", "granite", granite_keys, llama_tensors),
     DECODER("Qwen2ForCausalLM", "qwen2", head_dim_keys, common_tensors),
     DECODER("Qwen3ForCausalLM", "qwen3", head_dim_keys, common_tensors),
     DECODER("Qwen2MoeForCausalLM", "qwen2moe", moe_keys, moe_tensors),
     DECODER("Qwen3MoeForCausalLM", "qwen3moe", moe_keys, moe_tensors),
-    GEMMA("Gemma2ForCausalLM", "gemma2", gemma2_keys),
-    GEMMA("Gemma3ForCausalLM", "gemma3", gemma3_keys),
+    GEMMA("GemmaForCausalLM", "gemma", gemma_keys, gemma_tensors),
+    GEMMA("Gemma2ForCausalLM", "gemma2", gemma2_keys, gemma2_tensors),
+    GEMMA("Gemma3ForCausalLM", "gemma3", gemma3_keys, gemma2_tensors),
+    {"Gemma3ForConditionalGeneration", "gemma3", TEXT_PART, {gemma3_keys, common_keys}, {gemma2_tensors, common_tensors, sight_tensors}, true, false, HFARCH_NO_LABELS, HFTOKENS_ANY},
     DECODER("Phi3ForCausalLM", "phi3", phi3_keys, phi3_tensors),
-    DECODER("Starcoder2ForCausalLM", "starcoder2", head_dim_keys, starcoder2_tensors),
+    WINDOWED("Starcoder2ForCausalLM", "starcoder2", head_dim_keys, starcoder2_tensors),
     DECODER("Olmo2ForCausalLM", "olmo2", head_dim_keys, olmo2_tensors),
+    WINDOWED("Olmo3ForCausalLM", "olmo2", olmo3_keys, olmo2_tensors),
     DECODER("GptOssForCausalLM", "gpt-oss", gpt_oss_keys, gpt_oss_tensors),
     {"GPT2LMHeadModel", "gpt2", "transformer.", {common_keys}, {gpt2_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY},
     ENCODER("BertModel", "bert.", HFARCH_NO_LABELS, bert_tensors),
@@ -341,7 +392,34 @@ static const struct hfarch archs[] = {
     MODERN("ModernBertForTokenClassification", HFARCH_LABELS_TOKENS, modern_bert_labels),
 };
 
+static const struct hfneed needs[] = {
+    {"text_config.model_type", "mistral", "gemma3"},
+    {"use_sliding_window", "false", NULL},
+    {"partial_rotary_factor|rope_parameters.partial_rotary_factor|rope_scaling.partial_rotary_factor", "1", "phi3"},
+    {"mlp_only_layers", "[]", NULL},
+    {"decoder_sparse_step", "1", NULL},
+    {"swiglu_limit", "7", NULL},
+    {"use_bidirectional_attention", "false", NULL},
+    {"scale_attn_weights", "true", NULL},
+    {"scale_attn_by_inverse_layer_idx", "false", NULL},
+    {"add_cross_attention", "false", NULL},
+};
+
 /* clang-format on */
+
+const struct hfneed *hfarch_need(unsigned i)
+{
+    return i < sizeof(needs) / sizeof(needs[0]) ? &needs[i] : NULL;
+}
+
+const struct hfkey *hfarch_key(const struct hfarch *a, const char *to)
+{
+    for (unsigned s = 0; s < HFARCH_SETS; s++)
+        for (const struct hfkey *k = a->keys[s]; k && k->to; k++)
+            if (strcmp(k->to, to) == 0)
+                return k;
+    return NULL;
+}
 
 const struct hfarch *hfarch_at(unsigned i)
 {

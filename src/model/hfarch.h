@@ -12,8 +12,18 @@
 enum hfkey_kind {
     HFKEY_U32,
     HFKEY_F32,
-    HFKEY_HEAD_DIM, /* u32: head_dim, else the width divided by the heads */
-    HFKEY_CONTEXT,  /* u32: positions, less those that padding takes (RoBERTa) */
+    HFKEY_BOOL,
+    HFKEY_INVERSE_ROOT, /* f32: of a whole number, where that is not the width of a head */
+    HFKEY_ROPE_DIMS,    /* u32: of a head, those that are rotated */
+    HFKEY_CONTEXT,      /* u32: positions, less those that padding takes (RoBERTa) */
+};
+
+/* What this version computes only in one way: where config.json says otherwise, the folder is
+ * refused. */
+struct hfneed {
+    const char *key;    /* paths as in hfkey */
+    const char *value;  /* as JSON writes it, texts without quotes; null and absent are fine too */
+    const char *except; /* of this architecture of ours it may be anything; NULL: of none */
 };
 
 struct hfkey {
@@ -21,7 +31,8 @@ struct hfkey {
     const char *from; /* a path in config.json; several, divided by '|': the first that is there */
     enum hfkey_kind kind;
     bool is_needed;
-    double fallback; /* if it is not there; 0: then the key is left out */
+    double
+        fallback; /* if it is not there; 0: then the key is left out.  An F32 that is null is 0 */
 };
 
 enum hftensor_how {
@@ -41,8 +52,9 @@ enum hftensor_how {
 };
 
 struct hftensor {
-    /* {} is the number of a layer, {x} that of an expert.  ".weight" and ".bias" are no part of it
-     * and stay as they are, unless the name of the file ends otherwise: it becomes ".weight". */
+    /* {} is the number of a layer, {x} that of an expert, * the rest, whatever it is.  ".weight"
+     * and ".bias" are no part of it and stay as they are, unless the name of the file ends
+     * otherwise: it becomes ".weight". */
     const char *from, *to;
     enum hftensor_how how;
 };
@@ -57,8 +69,8 @@ enum hfarch_labels { HFARCH_NO_LABELS, HFARCH_LABELS_TEXTS, HFARCH_LABELS_TOKENS
 #define HFARCH_SETS 3
 
 struct hfarch {
-    const char *hf, *gguf;                       /* "LlamaForCausalLM", "llama" */
-    const char *prefix;                          /* of tensors, may be missing: "model." */
+    const char *hf, *gguf; /* "LlamaForCausalLM", "llama" */
+    const char *prefix;    /* of tensors, may be missing: "model."; several, divided by '|' */
     const struct hfkey *keys[HFARCH_SETS];       /* ended by NULL */
     const struct hftensor *tensors[HFARCH_SETS]; /* the first rule that fits decides */
     bool adds_one_to_norms;                      /* Gemma keeps weights of norms less 1 */
@@ -71,5 +83,9 @@ struct hfarch {
 const struct hfarch *hfarch_find(struct str name);
 /* Number i, NULL behind the last one: for lists in sentences and tests. */
 const struct hfarch *hfarch_at(unsigned i);
+/* Of models that generate; likewise. */
+const struct hfneed *hfarch_need(unsigned i);
+/* The first rule that makes this key; NULL: none does. */
+const struct hfkey *hfarch_key(const struct hfarch *a, const char *to);
 
 #endif

@@ -214,7 +214,7 @@ static int read_json(struct hffolder *f, struct jsondoc *doc, const char *name,
     return text.at ? jsondoc_parse(doc, &f->arena, text, name, err) : 0;
 }
 
-struct jdoc_ref hffolder_config(const struct hffolder *f, const char *paths)
+static struct jdoc_ref find_value(struct jdoc_ref object, const char *paths)
 {
     while (*paths) {
         size_t n = strcspn(paths, "|");
@@ -222,12 +222,20 @@ struct jdoc_ref hffolder_config(const struct hffolder *f, const char *paths)
         struct jdoc_ref v;
 
         snprintf(path, sizeof(path), "%.*s", (int)n, paths);
-        v = jdoc_path(jdoc_root(&f->config), path);
+        v = jdoc_path(object, path);
         if (jdoc_is_there(v))
             return v;
         paths += n + (paths[n] == '|');
     }
     return JDOC_ABSENT;
+}
+
+struct jdoc_ref hffolder_config(const struct hffolder *f, const char *paths)
+{
+    struct jdoc_ref root = jdoc_root(&f->config);
+    struct jdoc_ref v = find_value(jdoc_get(root, "text_config"), paths);
+
+    return jdoc_at(v) ? v : find_value(root, paths);
 }
 
 int hffolder_u32(const struct hffolder *f, const char *paths, uint32_t min, uint32_t max,
@@ -266,7 +274,7 @@ static int list_known(struct str given, struct llmos_error *err)
 
 static int find_arch(struct hffolder *f, struct llmos_error *err)
 {
-    struct jdoc_ref list = hffolder_config(f, "architectures");
+    struct jdoc_ref list = jdoc_get(jdoc_root(&f->config), "architectures");
     struct str name = jdoc_text(jdoc_first(list, NULL));
 
     if (!name.at)

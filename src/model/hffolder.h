@@ -52,7 +52,8 @@ void hffolder_fini(struct hffolder *f);
 struct str hffolder_file(const struct hffolder *f, const char *name);
 /* The number of a tensor, UINT32_MAX: absent. */
 uint32_t hffolder_find(const struct hffolder *f, const char *name);
-/* A value of config.json by paths divided by '|': "rope_theta|rope_parameters.rope_theta". */
+/* A value of config.json by paths divided by '|': "rope_theta|rope_parameters.rope_theta".  In a
+ * model that sees, what its text part says ("text_config") comes first. */
 struct jdoc_ref hffolder_config(const struct hffolder *f, const char *paths);
 /* A number of config.json: absent 0, present 1, not a whole number within [min, max]:
  * LLMOS_EFORMAT. */

@@ -7,8 +7,154 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#define ROPE_PATHS(key) "rope_scaling." key "|rope_parameters." key
+#define ROPE_PATHS(key) \
+    "rope_scaling." key "|rope_parameters." key "|rope_parameters.full_attention." key
+
+/* ---- what the conversion needs to know ---- */
+
+/* A number of the rotation within [min, max]; absent: it stays. */
+static int rope_number(const struct hffolder *f, const char *paths, double min, double max,
+                       double *out, struct llmos_error *err)
+{
+    struct jdoc_ref v = hffolder_config(f, paths);
+    double x = *out;
+
+    if (jdoc_at(v) && (!jdoc_number(v, &x) || x < min || x > max))
+        return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' is no number from %g to %g",
+                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, min, max);
+    *out = x;
+    return 0;
+}
+
+/* Does config.json say what a table writes? */
+static bool says(struct jdoc_ref v, const char *value)
+{
+    double x;
+
+    if (jdoc_is(v, JDOC_ARRAY))
+        return strcmp(value, "[]") == 0 && jdoc_count(v) == 0;
+    if (jdoc_is(v, JDOC_BOOL))
+        return strcmp(value, jdoc_true(v) ? "true" : "false") == 0;
+    if (jdoc_number(v, &x))
+        return x == strtod(value, NULL);
+    return str_is(jdoc_text(v), value);
+}
+
+static int check_need(const struct hffolder *f, const struct hfneed *need, struct llmos_error *err)
+{
+    struct jdoc_ref v = hffolder_config(f, need->key);
+    char given[48] = "otherwise";
+    double x;
+
+    if (!jdoc_at(v) || says(v, need->value))
+        return 0;
+    if (jdoc_is(v, JDOC_BOOL))
+        snprintf(given, sizeof(given), "%s", jdoc_true(v) ? "true" : "false");
+    else if (jdoc_number(v, &x))
+        snprintf(given, sizeof(given), "%g", x);
+    else if (jdoc_is(v, JDOC_STRING))
+        snprintf(given, sizeof(given), "'%.*s'", STR_ARG(jdoc_text(v)));
+    return fail(err, LLMOS_EUNSUPPORTED,
+                "'%.*s' in '%s' is %s; this version computes %s only where it is %s",
+                (int)strcspn(need->key, "|"), need->key, HFFOLDER_CONFIG, given, f->arch->hf,
+                need->value);
+}
+
+/* Which layers look through a window, and which rotate, as the running side will have it. */
+static int foresee_layers(struct hparams *h, const struct hffolder *f, struct llmos_error *err)
+{
+    const struct family *family = family_by_name(str_of(f->arch->gguf));
+    const struct hfkey *window = hfarch_key(f->arch, "attention.sliding_window");
+    const struct hfkey *pattern = hfarch_key(f->arch, "attention.sliding_window_pattern");
+    int rc = 0;
+
+    *h = (struct hparams){.window_pattern = family->window_pattern,
+                          .window_behind = family->window_behind,
+                          .rope_pattern = family->rope_pattern};
+    if (window) {
+        h->window = (uint32_t)window->fallback;
+        rc = hffolder_u32(f, window->from, 0, HPARAMS_CONTEXT_MAX, &h->window, err);
+    }
+    if (rc >= 0 && pattern)
+        rc = hffolder_u32(f, pattern->from, 1, HPARAMS_LAYERS_MAX, &h->window_pattern, err);
+    return rc < 0 ? rc : 0;
+}
+
+static int check_layers(const struct hffolder *f, const struct hfmeta *m, struct llmos_error *err)
+{
+    struct jdoc_ref types = hffolder_config(f, "layer_types");
+    struct jdoc_ref turns = hffolder_config(f, "no_rope_layers");
+    struct jdoc_ref type = jdoc_first(types, NULL), turn = jdoc_first(turns, NULL);
+    struct hparams h;
+    int rc = foresee_layers(&h, f, err);
+
+    for (uint32_t i = 0; rc == 0 && i < m->layers; i++) {
+        const char *kind = hparams_has_window(&h, i) ? "sliding_attention" : "full_attention";
+        int64_t n;
+
+        if (jdoc_at(type) && !str_is(jdoc_text(type), kind))
+            rc = fail(err, LLMOS_EUNSUPPORTED,
+                      "'layer_types' in '%s': this version computes layer %" PRIu32
+                      " of such a model with %s only",
+                      HFFOLDER_CONFIG, i, kind);
+        else if (jdoc_at(turn) && (!jdoc_integer(turn, &n) || (n != 0) != hparams_rotates(&h, i)))
+            rc = fail(err, LLMOS_EUNSUPPORTED,
+                      "'no_rope_layers' in '%s': this version computes layer %" PRIu32
+                      " of such a model only %s rotation",
+                      HFFOLDER_CONFIG, i, hparams_rotates(&h, i) ? "with" : "without");
+        type = jdoc_at(type) ? jdoc_next(types, type, NULL) : JDOC_ABSENT;
+        turn = jdoc_at(turn) ? jdoc_next(turns, turn, NULL) : JDOC_ABSENT;
+    }
+    return rc;
+}
+
+/* What we would compute otherwise than it is meant. */
+static int check_needs(const struct hffolder *f, const struct hfmeta *m, struct llmos_error *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; hfarch_need(i) && rc == 0; i++) {
+        const struct hfneed *need = hfarch_need(i);
+
+        if (!need->except || strcmp(need->except, f->arch->gguf) != 0)
+            rc = check_need(f, need, err);
+    }
+    return rc == 0 ? check_layers(f, m, err) : rc;
+}
+
+/* What the table says of a key of ours. */
+static int read_u32(const struct hffolder *f, const char *to, uint32_t max, uint32_t *out,
+                    struct llmos_error *err)
+{
+    const struct hfkey *k = hfarch_key(f->arch, to);
+
+    if (k->fallback > 0)
+        *out = (uint32_t)k->fallback;
+    return hffolder_u32(f, k->from, 1, max, out, err);
+}
+
+/* Of the dimensions of a head the first ones, where config.json names their share. */
+static int read_rope_dims(struct hfmeta *m, const struct hffolder *f, struct llmos_error *err)
+{
+    double share = 1;
+    int rc = rope_number(f, "partial_rotary_factor|" ROPE_PATHS("partial_rotary_factor"), 0, 1,
+                         &share, err);
+
+    m->rope_dims = (uint32_t)((double)m->head_dim * share);
+    return rc;
+}
+
+static int read_head_dim(struct hfmeta *m, const struct hffolder *f, struct llmos_error *err)
+{
+    const struct hfkey *k = hfarch_key(f->arch, "attention.key_length");
+    int rc;
+
+    m->head_dim = k && k->fallback > 0 ? (uint32_t)k->fallback : m->width / m->heads;
+    rc = hffolder_u32(f, "head_dim", 1, HPARAMS_HEAD_DIM_MAX, &m->head_dim, err);
+    return rc < 0 ? rc : read_rope_dims(m, f, err);
+}
 
 int hfmeta_read(struct hfmeta *m, const struct hffolder *f, struct llmos_error *err)
 {
@@ -16,15 +162,14 @@ int hfmeta_read(struct hfmeta *m, const struct hffolder *f, struct llmos_error *
     int rc;
 
     *m = (struct hfmeta){.heads = 0};
-    rc = hffolder_u32(f, "num_attention_heads|n_head", 1, HPARAMS_HEADS_MAX, &m->heads, err);
+    rc = read_u32(f, "attention.head_count", HPARAMS_HEADS_MAX, &m->heads, err);
     m->heads_kv = m->heads;
     if (rc >= 0)
-        rc = hffolder_u32(f, "num_key_value_heads", 1, HPARAMS_HEADS_MAX, &m->heads_kv, err);
+        rc = read_u32(f, "attention.head_count_kv", HPARAMS_HEADS_MAX, &m->heads_kv, err);
     if (rc >= 0)
-        rc = hffolder_u32(f, "num_hidden_layers|n_layer|n_layers|num_layers", 1, HPARAMS_LAYERS_MAX,
-                          &m->layers, err);
+        rc = read_u32(f, "block_count", HPARAMS_LAYERS_MAX, &m->layers, err);
     if (rc >= 0)
-        rc = hffolder_u32(f, "hidden_size|n_embd", 1, HPARAMS_WIDTH_MAX, &m->width, err);
+        rc = read_u32(f, "embedding_length", HPARAMS_WIDTH_MAX, &m->width, err);
     if (rc >= 0)
         rc = hffolder_u32(f, "vocab_size", 1, HPARAMS_VOCAB_MAX, &m->vocab, err);
     if (rc < 0)
@@ -33,21 +178,30 @@ int hfmeta_read(struct hfmeta *m, const struct hffolder *f, struct llmos_error *
         return fail(err, LLMOS_EFORMAT,
                     "'%s' does not say how many layers, heads or columns the model has",
                     HFFOLDER_CONFIG);
-    m->head_dim = m->width / m->heads;
-    rc = hffolder_u32(f, "head_dim", 1, HPARAMS_HEAD_DIM_MAX, &m->head_dim, err);
+    rc = read_head_dim(m, f, err);
     if (rc >= 0 && f->arch->prefix[0] == 'r') {
         rc = hffolder_u32(f, "pad_token_id", 0, 64, &pad, err);
         m->position_offset = rc == 1 ? pad + 1 : 0;
     }
+    if (rc >= 0 && !f->arch->is_encoder)
+        rc = check_needs(f, m, err);
     return rc < 0 ? rc : 0;
 }
 
 /* ---- keys by table ---- */
 
-static int put_f32(struct ggufwrite *w, const struct hfkey *k, const char *key, struct jdoc_ref v,
-                   struct llmos_error *err)
+/* "x": null, where a number would be. */
+static bool is_null(const struct hffolder *f, const char *key)
 {
-    double x = k->fallback;
+    struct jdoc_ref root = jdoc_root(&f->config), text = jdoc_get(root, "text_config");
+
+    return jdoc_is(jdoc_get(jdoc_at(text) ? text : root, key), JDOC_NULL);
+}
+
+static int put_f32(struct ggufwrite *w, const struct hffolder *f, const struct hfkey *k,
+                   const char *key, struct jdoc_ref v, struct llmos_error *err)
+{
+    double x = is_null(f, k->from) ? 0 : k->fallback;
 
     if (jdoc_at(v) && !jdoc_number(v, &x))
         return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' is %s, not a number",
@@ -56,10 +210,21 @@ static int put_f32(struct ggufwrite *w, const struct hfkey *k, const char *key, 
     return 0;
 }
 
+static int put_inverse_root(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
+                            const struct hfkey *k, const char *key, struct llmos_error *err)
+{
+    uint32_t n = (uint32_t)k->fallback;
+    int rc = hffolder_u32(f, k->from, 1, HPARAMS_WIDTH_MAX, &n, err);
+
+    if (rc >= 0 && n != m->head_dim)
+        ggufwrite_f32(w, key, 1 / sqrtf((float)n));
+    return rc < 0 ? rc : 0;
+}
+
 static int put_u32(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
                    const struct hfkey *k, const char *key, struct llmos_error *err)
 {
-    uint32_t n = k->kind == HFKEY_HEAD_DIM ? m->head_dim : (uint32_t)k->fallback;
+    uint32_t n = k->kind == HFKEY_ROPE_DIMS ? m->rope_dims : (uint32_t)k->fallback;
     int rc = k->from ? hffolder_u32(f, k->from, 0, HPARAMS_CONTEXT_MAX, &n, err) : 0;
 
     if (rc < 0)
@@ -76,14 +241,24 @@ static int put_key(struct ggufwrite *w, const struct hffolder *f, const struct h
     struct jdoc_ref v = k->from ? hffolder_config(f, k->from) : JDOC_ABSENT;
     char key[128];
 
-    if (!jdoc_at(v) && k->kind != HFKEY_HEAD_DIM && k->fallback == 0) {
+    if (!jdoc_at(v) && k->kind != HFKEY_ROPE_DIMS && k->fallback == 0) {
         if (!k->is_needed)
             return 0;
         return fail(err, LLMOS_EFORMAT, "'%s' lacks '%.*s'", HFFOLDER_CONFIG,
                     (int)strcspn(k->from, "|"), k->from);
     }
     snprintf(key, sizeof(key), "%s.%s", f->arch->gguf, k->to);
-    return k->kind == HFKEY_F32 ? put_f32(w, k, key, v, err) : put_u32(w, f, m, k, key, err);
+    switch (k->kind) {
+    case HFKEY_F32:
+        return put_f32(w, f, k, key, v, err);
+    case HFKEY_INVERSE_ROOT:
+        return put_inverse_root(w, f, m, k, key, err);
+    case HFKEY_BOOL:
+        ggufwrite_bool(w, key, jdoc_true(v));
+        return 0;
+    default:
+        return put_u32(w, f, m, k, key, err);
+    }
 }
 
 /* A key of an earlier set is not put again by a later one. */
@@ -116,65 +291,139 @@ static struct str rope_kind(const struct hffolder *f)
     return jdoc_text(hffolder_config(f, ROPE_PATHS("rope_type") "|" ROPE_PATHS("type")));
 }
 
-/* A number of the rotation within [min, max]. */
-static int rope_number(const struct hffolder *f, const char *paths, double min, double max,
-                       double *out, struct llmos_error *err)
+static void arch_key(const struct hffolder *f, const char *name, char key[static 96])
 {
-    struct jdoc_ref v = hffolder_config(f, paths);
-    double x = *out;
-
-    if (jdoc_at(v) && (!jdoc_number(v, &x) || x < min || x > max))
-        return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' is no number from %g to %g",
-                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, min, max);
-    *out = x;
-    return 0;
+    snprintf(key, 96, "%s.%s", f->arch->gguf, name);
 }
 
 static int put_scaled(struct ggufwrite *w, const struct hffolder *f, const char *kind,
-                      struct llmos_error *err)
+                      double *factor, struct llmos_error *err)
 {
-    double factor = 1, original = 0;
+    double original = 0;
     char key[96];
-    int rc = rope_number(f, ROPE_PATHS("factor"), 1e-3, 1e6, &factor, err);
+    int rc = rope_number(f, ROPE_PATHS("factor"), 1e-3, 1e6, factor, err);
 
     if (rc == 0)
         rc = rope_number(f, ROPE_PATHS("original_max_position_embeddings"), 1, HPARAMS_CONTEXT_MAX,
                          &original, err);
     if (rc < 0)
         return rc;
-    snprintf(key, sizeof(key), "%s.rope.scaling.type", f->arch->gguf);
+    arch_key(f, "rope.scaling.type", key);
     ggufwrite_str(w, key, str_of(kind));
-    snprintf(key, sizeof(key), "%s.rope.scaling.factor", f->arch->gguf);
-    ggufwrite_f32(w, key, (float)factor);
+    arch_key(f, "rope.scaling.factor", key);
+    ggufwrite_f32(w, key, (float)*factor);
     if (original > 0) {
-        snprintf(key, sizeof(key), "%s.rope.scaling.original_context_length", f->arch->gguf);
+        arch_key(f, "rope.scaling.original_context_length", key);
         ggufwrite_u32(w, key, (uint32_t)original);
     }
     return 0;
+}
+
+/* How much a yarn of this factor lengthens vectors (Peng et al. 2023, eq. 22). */
+static double yarn_length(double factor, double scale)
+{
+    return factor > 1 ? 1 + 0.1 * scale * log(factor) : 1;
+}
+
+/* What config.json wants instead of the usual length, as a factor of that. */
+static int put_yarn_length(struct ggufwrite *w, const struct hffolder *f, double factor,
+                           struct llmos_error *err)
+{
+    double given = 0, scale = 0, all = 0, usual = 1 + 0.1 * log(factor);
+    char key[96];
+    int rc = rope_number(f, ROPE_PATHS("attention_factor"), 1e-3, 1e3, &given, err);
+
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("mscale"), 0, 1e3, &scale, err);
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("mscale_all_dim"), 0, 1e3, &all, err);
+    if (rc < 0)
+        return rc;
+    if (given == 0)
+        given = scale != 0 && all != 0 ? yarn_length(factor, scale) / yarn_length(factor, all)
+                                       : yarn_length(factor, 1);
+    arch_key(f, "rope.scaling.attn_factor", key);
+    if (fabs(given / usual - 1) > 1e-7)
+        ggufwrite_f32(w, key, (float)(given / usual));
+    return 0;
+}
+
+/* Where the ramp between pairs that are kept and those that are divided begins and ends. */
+static int put_yarn_ramp(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    static const struct {
+        const char *from, *to;
+    } betas[] = {{ROPE_PATHS("beta_fast"), "rope.scaling.yarn_beta_fast"},
+                 {ROPE_PATHS("beta_slow"), "rope.scaling.yarn_beta_slow"}};
+    struct jdoc_ref truncate = hffolder_config(f, ROPE_PATHS("truncate"));
+    bool is_whole = !jdoc_at(truncate) || jdoc_true(truncate);
+    char key[96];
+
+    for (int i = 0; i < 2; i++) {
+        double usual = i == 0 ? 32 : 1, x = usual;
+        int rc = rope_number(f, betas[i].from, 1e-3, 1e6, &x, err);
+
+        if (rc < 0)
+            return rc;
+        arch_key(f, betas[i].to, key);
+        if (x != usual)
+            ggufwrite_f32(w, key, (float)x);
+    }
+    arch_key(f, "rope.scaling.yarn_truncate", key);
+    if (is_whole == family_by_name(str_of(f->arch->gguf))->yarn_between)
+        ggufwrite_bool(w, key, is_whole);
+    return 0;
+}
+
+static int read_context(const struct hffolder *f, uint32_t *context, uint32_t *original,
+                        struct llmos_error *err)
+{
+    int rc = hffolder_u32(f, "max_position_embeddings", 1, HPARAMS_CONTEXT_MAX, context, err);
+
+    *original = *context;
+    if (rc >= 0)
+        rc = hffolder_u32(
+            f, "original_max_position_embeddings|" ROPE_PATHS("original_max_position_embeddings"),
+            2, HPARAMS_CONTEXT_MAX, original, err);
+    return rc < 0 ? rc : 0;
+}
+
+/* The factor may be left to what the context has grown by. */
+static int put_yarn(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
+{
+    uint32_t context = 0, original = 0;
+    int rc = read_context(f, &context, &original, err);
+    double factor = original ? (double)context / original : 1;
+
+    if (rc == 0)
+        rc = put_scaled(w, f, "yarn", &factor, err);
+    if (rc == 0)
+        rc = put_yarn_length(w, f, factor, err);
+    return rc == 0 ? put_yarn_ramp(w, f, err) : rc;
 }
 
 /* Long texts of Phi-3 rotate by other factors, and attention is sharpened by one number. */
 static int put_longrope(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
 {
     uint32_t context = 0, original = 0;
-    double scale, attn = 1;
+    double scale, attn = 0;
     char key[96];
-    int rc = hffolder_u32(f, "max_position_embeddings", 1, HPARAMS_CONTEXT_MAX, &context, err);
+    int rc = read_context(f, &context, &original, err);
 
-    if (rc >= 0)
-        rc = hffolder_u32(f,
-                          "original_max_position_embeddings|rope_parameters.original_max_position_"
-                          "embeddings",
-                          2, HPARAMS_CONTEXT_MAX, &original, err);
     if (rc < 0)
         return rc;
     if (!original)
         return fail(err, LLMOS_EFORMAT, "'%s' lacks 'original_max_position_embeddings'",
                     HFFOLDER_CONFIG);
     scale = (double)context / original;
-    if (scale > 1)
-        attn = sqrt(1 + log(scale) / log((double)original));
-    snprintf(key, sizeof(key), "%s.rope.scaling.attn_factor", f->arch->gguf);
+    rc = rope_number(f, ROPE_PATHS("factor"), 1e-3, 1e6, &scale, err);
+    if (rc == 0)
+        rc = rope_number(f, ROPE_PATHS("attention_factor"), 1e-3, 1e3, &attn, err);
+    if (rc < 0)
+        return rc;
+    if (attn == 0)
+        attn = scale > 1 ? sqrt(1 + log(scale) / log((double)original)) : 1;
+    arch_key(f, "rope.scaling.attn_factor", key);
     ggufwrite_f32(w, key, (float)attn);
     return 0;
 }
@@ -182,17 +431,20 @@ static int put_longrope(struct ggufwrite *w, const struct hffolder *f, struct ll
 static int put_rope(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
 {
     struct str kind = rope_kind(f);
+    double factor = 1;
 
     if (!kind.at || str_is(kind, "default") || str_is(kind, "llama3"))
         return 0;
-    if (str_is(kind, "linear") || str_is(kind, "yarn"))
-        return put_scaled(w, f, str_is(kind, "yarn") ? "yarn" : "linear", err);
+    if (str_is(kind, "linear"))
+        return put_scaled(w, f, "linear", &factor, err);
+    if (str_is(kind, "yarn"))
+        return put_yarn(w, f, err);
     if (str_is(kind, "longrope") || str_is(kind, "su"))
         return put_longrope(w, f, err);
     return fail(err, LLMOS_EUNSUPPORTED,
-                "rotation is scaled by '%.*s'; this version knows: default linear yarn llama3 "
-                "longrope",
-                (int)(kind.len < 40 ? kind.len : 40), kind.at);
+                "'rope_scaling.rope_type' in '%s' is '%.*s'; this version knows: default linear "
+                "yarn llama3 longrope",
+                HFFOLDER_CONFIG, (int)(kind.len < 40 ? kind.len : 40), kind.at);
 }
 
 /* Llama 3: waves longer than the old context are slowed by `factor`, short ones stay, and between
@@ -237,10 +489,10 @@ static int list_factors(const struct hffolder *f, const struct hfmeta *m, const 
     struct jdoc_ref list = hffolder_config(f, paths);
     uint32_t n = 0;
 
-    if (jdoc_count(list) != m->head_dim / 2 || m->head_dim / 2 > HFMETA_FACTORS_MAX ||
+    if (jdoc_count(list) != m->rope_dims / 2 || m->rope_dims / 2 > HFMETA_FACTORS_MAX ||
         !jdoc_is(list, JDOC_ARRAY))
         return fail(err, LLMOS_EFORMAT, "'%.*s' in '%s' has not %" PRIu32 " factors",
-                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, m->head_dim / 2);
+                    (int)strcspn(paths, "|"), paths, HFFOLDER_CONFIG, m->rope_dims / 2);
     for (struct jdoc_ref v = jdoc_first(list, NULL); jdoc_at(v); v = jdoc_next(list, v, NULL)) {
         double x;
 
@@ -272,11 +524,6 @@ int hfmeta_factors(const struct hffolder *f, const struct hfmeta *m, unsigned wh
 }
 
 /* ---- the rest ---- */
-
-static void arch_key(const struct hffolder *f, const char *name, char key[static 96])
-{
-    snprintf(key, 96, "%s.%s", f->arch->gguf, name);
-}
 
 /* How the vectors of a text's tokens become one: sentence-transformers says so. */
 static int put_pooling(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
@@ -311,13 +558,13 @@ static int put_pooling(struct ggufwrite *w, const struct hffolder *f, struct llm
     return 0;
 }
 
-/* Among the names of transformers those that hparams.c knows. */
+/* Encoders always say it; of models that generate, those that differ from their family. */
 static int put_activation(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
 {
-    static const char *const known[] = {"gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish"};
     struct str name =
         jdoc_text(hffolder_config(f, "hidden_activation|hidden_act|activation_function"));
     struct str of_head = jdoc_text(hffolder_config(f, "classifier_activation"));
+    enum activation activation;
     char key[96];
 
     if (!name.at)
@@ -329,16 +576,14 @@ static int put_activation(struct ggufwrite *w, const struct hffolder *f, struct 
                     "'%s': the classifier's activation is '%.*s' and not that of the layers, which "
                     "this version cannot compute",
                     HFFOLDER_CONFIG, (int)(of_head.len < 40 ? of_head.len : 40), of_head.at);
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (str_is(name, known[i])) {
-            arch_key(f, "hidden_activation", key);
-            ggufwrite_str(w, key, name);
-            return 0;
-        }
-    return fail(err, LLMOS_EUNSUPPORTED,
-                "'%s' says activation '%.*s'; this version knows: gelu gelu_new gelu_pytorch_tanh "
-                "silu",
-                HFFOLDER_CONFIG, (int)(name.len < 40 ? name.len : 40), name.at);
+    if (!activation_by_name(name, &activation))
+        return fail(err, LLMOS_EUNSUPPORTED,
+                    "'%s' says activation '%.*s'; this version knows: " ACTIVATION_NAMES,
+                    HFFOLDER_CONFIG, (int)(name.len < 40 ? name.len : 40), name.at);
+    arch_key(f, "hidden_activation", key);
+    if (f->arch->is_encoder || activation != family_by_name(str_of(f->arch->gguf))->activation)
+        ggufwrite_str(w, key, name);
+    return 0;
 }
 
 /* What a classifier looks at, where that is not the first token for all of a family. */
@@ -396,26 +641,8 @@ static int put_encoder(struct ggufwrite *w, const struct hffolder *f, struct llm
         return rc;
     arch_key(f, "attention.causal", key);
     ggufwrite_bool(w, key, false);
-    rc = put_activation(w, f, err);
-    if (rc == 0)
-        rc = put_classifier(w, f, err);
+    rc = put_classifier(w, f, err);
     return rc == 0 ? put_labels(w, f, err) : rc;
-}
-
-/* Gemma names what queries are divided by the root of; files say it where it is not the head's
- * width. */
-static int put_scale(struct ggufwrite *w, const struct hffolder *f, const struct hfmeta *m,
-                     struct llmos_error *err)
-{
-    uint32_t scalar = m->head_dim;
-    char key[96];
-    int rc = hffolder_u32(f, "query_pre_attn_scalar", 1, HPARAMS_WIDTH_MAX, &scalar, err);
-
-    if (rc <= 0 || scalar == m->head_dim)
-        return rc < 0 ? rc : 0;
-    snprintf(key, sizeof(key), "%s.attention.scale", f->arch->gguf);
-    ggufwrite_f32(w, key, 1 / sqrtf((float)scalar));
-    return 0;
 }
 
 static void put_sampling(struct ggufwrite *w, const struct hffolder *f)
@@ -456,7 +683,7 @@ int hfmeta_put(struct ggufwrite *w, const struct hffolder *f, const struct hfmet
         ggufwrite_u32(w, key, 4 * m->width);
     }
     if (rc == 0)
-        rc = put_scale(w, f, m, err);
+        rc = put_activation(w, f, err);
     if (rc == 0)
         rc = put_rope(w, f, err);
     return rc == 0 ? put_encoder(w, f, err) : rc;

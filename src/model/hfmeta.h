@@ -8,6 +8,7 @@
 
 struct hfmeta {
     uint32_t heads, heads_kv, layers, width, head_dim, vocab; /* vocab 0: not said */
+    uint32_t rope_dims;       /* of a head, those that are rotated */
     uint32_t position_offset; /* rows of position_embd in front of position 0 */
 };
 

@@ -64,7 +64,7 @@ static bool take_number(struct str *s, uint32_t *out)
 static bool matches(const char *pattern, struct str name, struct match *m)
 {
     *m = (struct match){0, 0};
-    while (*pattern) {
+    while (*pattern && *pattern != '*') {
         if (strncmp(pattern, "{}", 2) == 0 || strncmp(pattern, "{x}", 3) == 0) {
             bool is_expert = pattern[1] == 'x';
 
@@ -78,7 +78,7 @@ static bool matches(const char *pattern, struct str name, struct match *m)
         name = (struct str){name.at + 1, name.len - 1};
         pattern++;
     }
-    return name.len == 0;
+    return *pattern == '*' || name.len == 0;
 }
 
 static void write_name(char *out, size_t size, const char *pattern, struct match m,
@@ -97,6 +97,21 @@ static void write_name(char *out, size_t size, const char *pattern, struct match
         }
     }
     snprintf(out + n, size - n, "%s", suffix);
+}
+
+/* The first of the prefixes that the name has, which is cut off; empty: it has none. */
+static struct str cut_prefix(const char *prefixes, struct str *name)
+{
+    while (*prefixes) {
+        struct str prefix = {prefixes, strcspn(prefixes, "|")};
+
+        if (str_starts(*name, prefix)) {
+            *name = (struct str){name->at + prefix.len, name->len - prefix.len};
+            return prefix;
+        }
+        prefixes += prefix.len + (prefixes[prefix.len] == '|');
+    }
+    return STR("");
 }
 
 /* What stands behind the name that a rule knows; it is cut off. */
@@ -443,8 +458,8 @@ static int keep_item(struct planning *p, struct hftensors_item *it)
 }
 
 /* The experts of a stack, found by their names: as many as there are without a gap. */
-static int stack(struct planning *p, const struct hftensor *rule, struct match m,
-                 const char *prefix, const char *suffix, const char *to)
+static int stack(struct planning *p, const struct hftensor *rule, struct match m, struct str prefix,
+                 const char *suffix, const char *to)
 {
     const struct hfsource *found[EXPERTS_MAX];
     struct hftensors_item *it;
@@ -453,7 +468,7 @@ static int stack(struct planning *p, const struct hftensor *rule, struct match m
 
     for (m.expert = 0; n < EXPERTS_MAX; m.expert++) {
         write_name(from, sizeof(from), rule->from, m, suffix);
-        if (snprintf(name, sizeof(name), "%s%s", prefix, from) >= (int)sizeof(name))
+        if (snprintf(name, sizeof(name), "%.*s%s", STR_ARG(prefix), from) >= (int)sizeof(name))
             break;
         found[n] = hfsources_find(&p->sources, name);
         if (!found[n])
@@ -470,7 +485,7 @@ static int stack(struct planning *p, const struct hftensor *rule, struct match m
 }
 
 static int use_rule(struct planning *p, const struct hftensor *rule, struct match m,
-                    const struct hfsource *s, const char *prefix, const char *suffix)
+                    const struct hfsource *s, struct str prefix, const char *suffix)
 {
     const char *ending = rule->to && ends_with(rule->to, ".bias") ? ""
                          : *suffix                                ? suffix
@@ -494,7 +509,7 @@ static int use_rule(struct planning *p, const struct hftensor *rule, struct matc
 
 /* All rules of the first set that knows the name.  1: there was one. */
 static int use_set(struct planning *p, const struct hftensor *set, struct str name,
-                   const struct hfsource *s, const char *prefix, const char *suffix)
+                   const struct hfsource *s, struct str prefix, const char *suffix)
 {
     bool is_known = false;
 
@@ -520,14 +535,11 @@ static int use_set(struct planning *p, const struct hftensor *set, struct str na
 static int plan_tensor(struct planning *p, const struct hfsource *s)
 {
     const struct hfarch *a = p->t->folder->arch;
-    struct str name = s->name;
-    const char *prefix = "", *suffix;
+    struct str name = s->name, prefix;
+    const char *suffix;
     int rc;
 
-    if (str_starts(name, str_of(a->prefix))) {
-        prefix = a->prefix;
-        name = (struct str){name.at + strlen(prefix), name.len - strlen(prefix)};
-    }
+    prefix = cut_prefix(a->prefix, &name);
     suffix = cut_suffix(&name);
     for (unsigned i = 0; i < HFARCH_SETS; i++) {
         rc = use_set(p, a->tensors[i], name, s, prefix, suffix);
@@ -614,9 +626,7 @@ static uint64_t count_experts(const struct planning *p)
         struct match m;
         bool is_expert = false;
 
-        if (str_starts(name, str_of(f->arch->prefix)))
-            name =
-                (struct str){name.at + strlen(f->arch->prefix), name.len - strlen(f->arch->prefix)};
+        cut_prefix(f->arch->prefix, &name);
         cut_suffix(&name);
         for (const struct hftensor *r = f->arch->tensors[0]; r && r->from && !is_expert; r++)
             is_expert = r->how == HFTENSOR_STACK && matches(r->from, name, &m);

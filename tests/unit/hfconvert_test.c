@@ -423,22 +423,100 @@ TEST(hfconvert_does_not_turn_quantised_matrices)
     hffixture_fini(&folder);
 }
 
-TEST(hfconvert_says_how_queries_are_scaled_where_it_is_not_by_the_head)
-{
-    float scale = 0;
+#define SHAPE "\"hidden_size\": 8, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, "
+#define GEMMA2(more)                                                                     \
+    "{\"architectures\": [\"Gemma2ForCausalLM\"], \"num_hidden_layers\": 1, " SHAPE more \
+    "\"head_dim\": 4, \"max_position_embeddings\": 32, \"rms_norm_eps\": 1e-5}"
 
+static void convert_with(const char *config)
+{
     begin();
-    CHECK_INT(convert(HFTENSORS_AUTO), 0);
-    CHECK_INT(gguf_get_f32(&file, "llama.attention.scale", &scale, &err), 0);
-    gguf_fini(&file);
-    hffixture_set(&folder, "config.json",
-                  STR(CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, "
-                             "\"num_key_value_heads\": 1, \"query_pre_attn_scalar\": 64, ")));
-    CHECK_INT(convert(HFTENSORS_AUTO), 0);
-    CHECK_INT(gguf_get_f32(&file, "llama.attention.scale", &scale, &err), 1);
-    CHECK_NEAR((double)scale, 0.125, 0);
+    hffixture_set(&folder, "config.json", str_of(config));
+    if (convert(HFTENSORS_AUTO) < 0)
+        TEST_FAIL("%s", err.text);
+}
+
+static void end(void)
+{
     gguf_fini(&file);
     hffixture_fini(&folder);
+}
+
+static double number(const char *key)
+{
+    float x = -1;
+
+    if (gguf_get_f32(&file, key, &x, &err) < 1)
+        TEST_FAIL("no '%s'", key);
+    return (double)x;
+}
+
+TEST(hfconvert_says_how_queries_are_scaled_where_it_is_not_by_the_head)
+{
+    convert_with(GEMMA2("\"query_pre_attn_scalar\": 4, "));
+    CHECK(!gguf_find(&file, "gemma2.attention.scale"));
+    end();
+    convert_with(GEMMA2("\"query_pre_attn_scalar\": 64, "));
+    CHECK_NEAR(number("gemma2.attention.scale"), 0.125, 0);
+    end();
+    convert_with(GEMMA2("")); /* 256, as transformers has it */
+    CHECK_NEAR(number("gemma2.attention.scale"), 0.0625, 0);
+    end();
+}
+
+TEST(hfconvert_tells_no_cap_from_one_that_is_not_mentioned)
+{
+    convert_with(GEMMA2("\"final_logit_softcapping\": null, "));
+    CHECK_NEAR(number("gemma2.attn_logit_softcapping"), 50, 0);
+    CHECK_NEAR(number("gemma2.final_logit_softcapping"), 0, 0);
+    end();
+}
+
+#define YARN(more)                                                                  \
+    CONFIG(SHAPE "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, " more \
+                 "\"original_max_position_embeddings\": 8}, ")
+
+/* Vectors of the usual yarn are longer by 1 + 0.1 ln 4; keys say what differs from that. */
+TEST(hfconvert_says_how_a_yarn_differs_from_the_usual_one)
+{
+    double usual = 1 + 0.1 * log(4);
+    bool yes = true;
+
+    convert_with(YARN(""));
+    CHECK(!gguf_find(&file, "llama.rope.scaling.attn_factor"));
+    CHECK(!gguf_find(&file, "llama.rope.scaling.yarn_truncate"));
+    CHECK(!gguf_find(&file, "llama.rope.scaling.yarn_beta_fast"));
+    end();
+    convert_with(YARN("\"attention_factor\": 0.5, \"truncate\": false, \"beta_slow\": 2, "));
+    CHECK_NEAR(number("llama.rope.scaling.attn_factor"), 0.5 / usual, 1e-7);
+    CHECK_NEAR(number("llama.rope.scaling.yarn_beta_slow"), 2, 0);
+    CHECK(gguf_get_bool(&file, "llama.rope.scaling.yarn_truncate", &yes, &err) == 1 && !yes);
+    end();
+    convert_with(YARN("\"mscale\": 0.5, \"mscale_all_dim\": 2, "));
+    CHECK_NEAR(number("llama.rope.scaling.attn_factor"),
+               (1 + 0.05 * log(4)) / (1 + 0.2 * log(4)) / usual, 1e-7);
+    end();
+}
+
+TEST(hfconvert_takes_the_text_part_of_a_model_that_sees)
+{
+    struct hparams h;
+
+    hffixture_init_as(&folder, "language_model.");
+    hffixture_tensor(&folder, "vision_tower.patch.weight", "[2, 2]", 4);
+    hffixture_close(&folder, "model.safetensors");
+    hffixture_set(
+        &folder, "config.json",
+        STR("{\"architectures\": [\"Mistral3ForConditionalGeneration\"], "
+            "\"num_hidden_layers\": 7, \"text_config\": {" SHAPE
+            "\"model_type\": \"mistral\", \"num_hidden_layers\": 1, \"rms_norm_eps\": 1e-5, "
+            "\"sliding_window\": 5, \"max_position_embeddings\": 32, \"vocab_size\": 8}}"));
+    if (convert(HFTENSORS_AUTO) < 0)
+        TEST_FAIL("%s", err.text);
+    CHECK_INT(hparams_read(&h, &file, &err), 0);
+    CHECK_INT(h.n_layer, 1);
+    CHECK_INT(h.window, 5);
+    end();
 }
 
 static void refuses(const char *name, const char *text, const char *why)
@@ -475,6 +553,23 @@ TEST(hfconvert_says_what_is_wrong_with_the_configuration)
             CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, \"quantization_config\": "
                    "{\"quant_method\": \"aqlm\"}, "),
             "quantised by 'aqlm', this version reads gptq, awq,");
+}
+
+/* What would be computed otherwise than it is meant is refused by the name of its key. */
+TEST(hfconvert_names_the_key_that_asks_for_what_is_not_computed)
+{
+    refuses("config.json", CONFIG(SHAPE "\"use_sliding_window\": true, "),
+            "'use_sliding_window' in 'config.json' is true");
+    refuses("config.json", CONFIG(SHAPE "\"partial_rotary_factor\": 0.5, "),
+            "'partial_rotary_factor' in 'config.json' is 0.5");
+    refuses("config.json", CONFIG(SHAPE "\"mlp_only_layers\": [3], "), "'mlp_only_layers'");
+    refuses("config.json", CONFIG(SHAPE "\"layer_types\": [\"sliding_attention\"], "),
+            "computes layer 0 of such a model with full_attention only");
+    refuses("config.json", CONFIG(SHAPE "\"no_rope_layers\": [0], "),
+            "computes layer 0 of such a model only with rotation");
+    refuses("config.json", CONFIG(SHAPE "\"hidden_act\": \"relu2\", "), "activation 'relu2'");
+    refuses("config.json", CONFIG(SHAPE "\"text_config\": {\"model_type\": \"qwen9\"}, "),
+            "'text_config.model_type' in 'config.json' is 'qwen9'");
 }
 
 #define VOCAB(vocab, merges)                                                     \
