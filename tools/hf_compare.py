@@ -58,17 +58,22 @@ def as_it_knows(folder, copy):
     return copy
 
 
+def subclasses(cls):
+    return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+
 def convert(script, folder, out, pre):
     sys.path.insert(0, os.path.dirname(script))
     spec = importlib.util.spec_from_file_location("converter", script)
     m = importlib.util.module_from_spec(spec)
     sys.modules["converter"] = m
     spec.loader.exec_module(m)
-    base = getattr(m, "ModelBase", None) or m.Model
-    for cls in {base, *getattr(base, "_model_classes", {}).values()}:
+    if hasattr(m, "get_model_class"):  # since 2026 the classes are in files of their own
+        with open(os.path.join(folder, "config.json")) as f:
+            m.get_model_class(json.load(f)["architectures"][0])
+    for cls in subclasses(getattr(m, "ModelBase", None) or m.Model):
         if "get_vocab_base_pre" in vars(cls):
             cls.get_vocab_base_pre = lambda self, tokenizer: pre
-    for cls in {base, *getattr(base, "_model_classes", {}).values()}:
         # Ours are tokenizer.json alone; where it insists on tokenizer.model, tensors are compared all the same.
         for name in ("_set_vocab_sentencepiece", "set_vocab"):
             if name in vars(cls):

@@ -35,12 +35,15 @@ MODERN = {"embeddings.tok_embeddings": "token_embd", "embeddings.norm": "token_e
           "head.dense": "cls", "head.norm": "cls.norm", "classifier": "cls.output"}
 MODERN_LAYER = {"attn_norm": "attn_norm", "attn.Wqkv": "attn_qkv", "attn.Wo": "attn_output", "mlp_norm": "ffn_norm",
                 "mlp.Wi": "ffn_up", "mlp.Wo": "ffn_down"}
-HEADS = {"pooler.dense": "cls", "classifier.dense": "cls", "classifier.out_proj": "cls.output", "classifier": "cls.output"}
+DISTILBERT_LAYER = {"attention.q_lin": "attn_q", "attention.k_lin": "attn_k", "attention.v_lin": "attn_v",
+                    "attention.out_lin": "attn_output", "sa_layer_norm": "attn_output_norm", "ffn.lin1": "ffn_up",
+                    "ffn.lin2": "ffn_down", "output_layer_norm": "layer_output_norm"}
+HEADS = {"pooler.dense": "cls", "pre_classifier": "cls", "classifier.dense": "cls", "classifier.out_proj": "cls.output", "classifier": "cls.output"}
 
 
 def renamed(key, names, layer):
     """llama.cpp's name of a parameter; None: it is of no use."""
-    for prefix in ("bert.", "roberta.", "model."):
+    for prefix in ("bert.", "distilbert.", "roberta.", "model."):
         key = key.removeprefix(prefix)
     stem, _, kind = key.rpartition(".")
     parts = stem.split(".")
@@ -105,11 +108,11 @@ def make(folder, name, arch, model, names, layer, n=70, second=None, pooling=MEA
         tensors["reference.scores"] = np.ascontiguousarray(scores)
     head = {"general.architecture": arch, "block_count": c.num_hidden_layers,
             "context_length": c.max_position_embeddings - cut, "embedding_length": c.hidden_size,
-            "feed_forward_length": c.intermediate_size, "attention.head_count": c.num_attention_heads,
+            "feed_forward_length": getattr(c, "intermediate_size", None) or c.hidden_dim, "attention.head_count": c.num_attention_heads,
             "pooling_type": pooling, **(keys or {})}
     if names is not DECODER:
         head["attention.causal"] = False
-        head["attention.layer_norm_epsilon"] = getattr(c, "layer_norm_eps", None) or c.norm_eps
+        head["attention.layer_norm_epsilon"] = getattr(c, "layer_norm_eps", None) or getattr(c, "norm_eps", 1e-12)
     head = {k if k.startswith("general.") else f"{arch}.{k}": v for k, v in head.items()}
     write(f"{folder}/{name}.gguf", head, tensors)
     print(f"{name}: {sum(t.nbytes for t in tensors.values())} bytes, largest number of the vector {abs(vector).max():.3f}"
@@ -163,6 +166,27 @@ def bert_rank(folder, name):
 
 def bert_tokens(folder, name):
     make(folder, name, "bert", bert("ForTokenClassification", num_labels=3), {**BERT, **HEADS}, BERT_LAYER,
+         keys={**labels(3), "classifier.labels_tokens": True})
+
+
+def distilbert(kind, **changes):
+    config = transformers.DistilBertConfig(**{
+        **dict(vocab_size=64, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=72, pad_token_id=0),
+        **changes})
+    return getattr(transformers, "DistilBert" + kind)(config)
+
+
+def distilbert_mean(folder, name):
+    make(folder, name, "bert", distilbert("Model"), BERT, DISTILBERT_LAYER)
+
+
+def distilbert_classify(folder, name):
+    make(folder, name, "bert", distilbert("ForSequenceClassification", num_labels=5), {**BERT, **HEADS}, DISTILBERT_LAYER,
+         pooling=RANK, keys={**labels(5), "classifier.activation": "relu"})
+
+
+def distilbert_tokens(folder, name):
+    make(folder, name, "bert", distilbert("ForTokenClassification", num_labels=3), {**BERT, **HEADS}, DISTILBERT_LAYER,
          keys={**labels(3), "classifier.labels_tokens": True})
 
 
@@ -263,7 +287,8 @@ def qwen3_mean(folder, name):
     qwen3(folder, name, MEAN)
 
 
-MODELS = [bert_mean, bert_first, bert_q8_0, bert_tanh, bert_classify, bert_classify_q8_0, bert_rank, bert_tokens, roberta_mean,
+MODELS = [bert_mean, bert_first, bert_q8_0, bert_tanh, bert_classify, bert_classify_q8_0, bert_rank, bert_tokens, distilbert_mean, distilbert_classify,
+          distilbert_tokens, roberta_mean,
           roberta_classify, roberta_tokens, nomic_mean, modern_mean, modern_q8_0, modern_biases, modern_silu, modern_classify,
           modern_classify_first, modern_tokens, qwen3_last, qwen3_mean]
 

@@ -47,7 +47,8 @@ enum arch_op_kind {
                      * rows, which are one text */
     OP_GLU,         /* out = activation(out) * a, that of the family (family.h) */
     OP_ACTIVATE,    /* out = activation(out) */
-    OP_TANH,        /* out = tanh(out) */
+    OP_TANH,        /* out = tanh(out), of a classifier that does not say relu */
+    OP_RELU,        /* out = max(out, 0), of one that does */
     OP_ADD,         /* out += a */
     OP_ROUTE,       /* the experts of the row are chosen by a */
     OP_EXPERTS,     /* out = those experts of a, by their weights */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* arch_bert.c - BERT (Devlin et al. 2019), and RoBERTa (Liu et al. 2019), which differs from it by
- * its vocabulary and its numbers: learned positions, norms behind each block, every token sees all
- * others. */
+/* arch_bert.c - BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), which differs from it by its
+ * vocabulary and its numbers, and DistilBERT (Sanh et al. 2019), by what it lacks and its head:
+ * learned positions, norms behind each block, every token sees all others. */
 #include "infer/arch.h"
 
 /* clang-format off */
@@ -39,6 +39,7 @@ static const struct arch_op head[] = {
     {OP_LINEAR,   SLOT_Y,      SLOT_P,    SLOT_NONE, WEIGHT_CLS},
     {OP_BIAS,     SLOT_Y,      SLOT_NONE, SLOT_NONE, WEIGHT_CLS_BIAS},
     {OP_TANH,     SLOT_Y,      SLOT_NONE, SLOT_NONE, 0},
+    {OP_RELU,     SLOT_Y,      SLOT_NONE, SLOT_NONE, 0},
     {OP_LINEAR,   SLOT_LOGITS, SLOT_Y,    SLOT_NONE, WEIGHT_CLS_OUT},
     {OP_BIAS,     SLOT_LOGITS, SLOT_NONE, SLOT_NONE, WEIGHT_CLS_OUT_BIAS},
 };

@@ -64,6 +64,8 @@ static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_
 {
     if (op->kind == OP_ROPE)
         return f->h->rope_dims > 0;
+    if (op->kind == OP_TANH || op->kind == OP_RELU)
+        return f->h->label_relu == (op->kind == OP_RELU);
     if (op->factor != FACTOR_NONE)
         return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
     if (op->kind == OP_GLU || op->kind == OP_ACTIVATE)
@@ -431,6 +433,10 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
         break;
     case OP_TANH:
         plain_tanh(out, n);
+        break;
+    case OP_RELU:
+        for (size_t i = 0; i < n; i++)
+            out[i] = fmaxf(out[i], 0);
         break;
     case OP_BIAS:
         f->backend->add(out, w + c.begin, n);

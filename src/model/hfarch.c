@@ -137,6 +137,14 @@ static const struct hfkey modern_bert_keys[] = {
     END_OF_KEYS,
 };
 
+static const struct hfkey distilbert_keys[] = {
+    {"embedding_length", "dim", HFKEY_U32, true, 0},
+    {"attention.head_count", "n_heads", HFKEY_U32, true, 0},
+    {"feed_forward_length", "hidden_dim", HFKEY_U32, true, 0},
+    {"attention.layer_norm_epsilon", "layer_norm_eps", HFKEY_F32, false, 1e-12},
+    END_OF_KEYS,
+};
+
 /* ---- tensors ---- */
 
 #define END_OF_TENSORS {NULL, NULL, HFTENSOR_AS_IS}
@@ -295,6 +303,24 @@ static const struct hftensor token_labels[] = {
     END_OF_TENSORS,
 };
 
+static const struct hftensor distilbert_tensors[] = {
+    {"transformer.layer.{}.attention.q_lin", "blk.{}.attn_q", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.attention.k_lin", "blk.{}.attn_k", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.attention.v_lin", "blk.{}.attn_v", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.attention.out_lin", "blk.{}.attn_output", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.sa_layer_norm", "blk.{}.attn_output_norm", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.ffn.lin1", "blk.{}.ffn_up", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.ffn.lin2", "blk.{}.ffn_down", HFTENSOR_AS_IS},
+    {"transformer.layer.{}.output_layer_norm", "blk.{}.layer_output_norm", HFTENSOR_AS_IS},
+    END_OF_TENSORS,
+};
+
+static const struct hftensor distilbert_labels[] = {
+    {"pre_classifier", "cls", HFTENSOR_AS_IS},
+    {"classifier", "cls.output", HFTENSOR_AS_IS},
+    END_OF_TENSORS,
+};
+
 static const struct hftensor nomic_tensors[] = {
     {"embeddings.word_embeddings", "token_embd", HFTENSOR_AS_IS},
     {"embeddings.token_type_embeddings", "token_types", HFTENSOR_AS_IS},
@@ -353,6 +379,7 @@ static const struct hftensor modern_bert_labels[] = {
 #define WINDOWED(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, window_keys, common_keys}, {tensors, common_tensors}, false, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
 #define GEMMA(hf, gguf, keys, tensors) {hf, gguf, "model.", {keys, common_keys}, {tensors, common_tensors}, true, false, HFARCH_NO_LABELS, HFTOKENS_ANY}
 #define ENCODER(hf, prefix, labels, extra) {hf, "bert", prefix, {common_keys}, {extra, bert_tensors}, false, true, labels, HFTOKENS_BERT}
+#define DISTILBERT(hf, labels, extra, relu) {hf, "bert", "distilbert.", {distilbert_keys, common_keys}, {extra, distilbert_tensors, bert_tensors}, false, true, labels, HFTOKENS_BERT, relu}
 #define MODERN(hf, labels, extra) {hf, "modern-bert", "model.", {modern_bert_keys, common_keys}, {extra, modern_bert_tensors}, false, true, labels, HFTOKENS_ANY}
 
 static const struct hfarch archs[] = {
@@ -385,6 +412,9 @@ static const struct hfarch archs[] = {
     ENCODER("XLMRobertaModel", "roberta.", HFARCH_NO_LABELS, bert_tensors),
     ENCODER("XLMRobertaForSequenceClassification", "roberta.", HFARCH_LABELS_TEXTS, roberta_labels),
     ENCODER("XLMRobertaForTokenClassification", "roberta.", HFARCH_LABELS_TOKENS, token_labels),
+    DISTILBERT("DistilBertModel", HFARCH_NO_LABELS, distilbert_tensors, false),
+    DISTILBERT("DistilBertForSequenceClassification", HFARCH_LABELS_TEXTS, distilbert_labels, true),
+    DISTILBERT("DistilBertForTokenClassification", HFARCH_LABELS_TOKENS, token_labels, false),
     {"NomicBertModel", "nomic-bert", "bert.", {nomic_keys, common_keys}, {nomic_tensors}, false, true, HFARCH_NO_LABELS, HFTOKENS_BERT},
     MODERN("ModernBertModel", HFARCH_NO_LABELS, modern_bert_tensors),
     MODERN("ModernBertForMaskedLM", HFARCH_NO_LABELS, modern_bert_tensors),

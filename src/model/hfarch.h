@@ -77,6 +77,7 @@ struct hfarch {
     bool is_encoder;                             /* not causal */
     enum hfarch_labels labels;                   /* what a classifier says something about */
     enum hftokens_wish tokens;
+    bool labels_relu; /* of texts: the dense layer in front of them ends with relu */
 };
 
 /* NULL: we do not know it. */

@@ -561,8 +561,8 @@ static int put_pooling(struct ggufwrite *w, const struct hffolder *f, struct llm
 /* Encoders always say it; of models that generate, those that differ from their family. */
 static int put_activation(struct ggufwrite *w, const struct hffolder *f, struct llmos_error *err)
 {
-    struct str name =
-        jdoc_text(hffolder_config(f, "hidden_activation|hidden_act|activation_function"));
+    struct str name = jdoc_text(
+        hffolder_config(f, "hidden_activation|hidden_act|activation_function|activation"));
     struct str of_head = jdoc_text(hffolder_config(f, "classifier_activation"));
     enum activation activation;
     char key[96];
@@ -595,6 +595,10 @@ static int put_classifier(struct ggufwrite *w, const struct hffolder *f, struct 
     if (f->arch->labels == HFARCH_LABELS_TOKENS) {
         arch_key(f, "classifier.labels_tokens", key);
         ggufwrite_bool(w, key, true);
+    }
+    if (f->arch->labels_relu) {
+        arch_key(f, "classifier.activation", key);
+        ggufwrite_str(w, key, STR("relu"));
     }
     if (f->arch->labels != HFARCH_LABELS_TEXTS || !pooling.at)
         return 0;
@@ -678,7 +682,7 @@ int hfmeta_put(struct ggufwrite *w, const struct hffolder *f, const struct hfmet
     put_sampling(w, f);
     rc = put_keys(w, f, m, err);
     /* GPT-2 writes it only where it is not four times the width. */
-    if (rc == 0 && !jdoc_at(hffolder_config(f, "intermediate_size|n_inner"))) {
+    if (rc == 0 && !jdoc_at(hffolder_config(f, hfarch_key(f->arch, "feed_forward_length")->from))) {
         snprintf(key, sizeof(key), "%s.feed_forward_length", f->arch->gguf);
         ggufwrite_u32(w, key, 4 * m->width);
     }

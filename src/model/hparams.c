@@ -365,10 +365,13 @@ static int read_factors(struct hparams *h, const struct gguf *g, struct llmos_er
 
 static int read_norm(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
-    const char *name =
-        h->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    static const char *const names[] = {"attention.layer_norm_rms_epsilon",
+                                        "attention.layer_norm_epsilon"};
+    const char *name = names[h->family->layer_norm];
     int rc = get_f32(g, h, name, 1e-15, 1, &h->rms_eps, err);
 
+    if (rc == 0) /* llama.cpp calls it so where config.json says "norm_eps" (ModernBERT) */
+        rc = get_f32(g, h, names[!h->family->layer_norm], 1e-15, 1, &h->rms_eps, err);
     if (rc == 0)
         return fail(err, LLMOS_EFORMAT, "the file lacks key '%s.%s'", h->architecture, name);
     return rc < 0 ? rc : 0;
@@ -482,6 +485,7 @@ static int get_pooling(const struct gguf *g, const struct hparams *h, const char
  * knows only classifiers of texts, which look at what their family does. */
 static int read_classifier(struct hparams *h, const struct gguf *g, struct llmos_error *err)
 {
+    struct str activation = {NULL, 0};
     char key[96];
     int rc = count_rows(g, "cls.output.weight", HPARAMS_LABELS_MAX, &h->n_labels, err);
 
@@ -490,7 +494,15 @@ static int read_classifier(struct hparams *h, const struct gguf *g, struct llmos
         rc = get_pooling(g, h, "classifier.pooling_type", POOLING_CLS, &h->label_pooling, err);
     if (rc >= 0)
         rc = gguf_get_bool(g, key_of(h, "classifier.labels_tokens", key), &h->labels_tokens, err);
-    return rc < 0 ? rc : 0;
+    if (rc >= 0)
+        rc = gguf_get_str(g, key_of(h, "classifier.activation", key), &activation, err);
+    if (rc < 0)
+        return rc;
+    h->label_relu = str_is(activation, "relu");
+    if (h->label_relu || !activation.at)
+        return 0;
+    return fail(err, LLMOS_EUNSUPPORTED, "key '%s' is '%.*s'; this version knows: relu", key,
+                (int)(activation.len < 40 ? activation.len : 40), activation.at);
 }
 
 static int read_encoder(struct hparams *h, const struct gguf *g, struct llmos_error *err)

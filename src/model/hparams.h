@@ -42,9 +42,10 @@ struct hparams {
      * is CLS, or what the family's classifiers look at. */
     enum pooling pooling, label_pooling;
     bool labels_tokens;
-    uint32_t head_dim;     /* of keys and queries; values have the same */
-    bool rope_halves;      /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
-    uint32_t rope_dims;    /* even, <= head_dim; 0: nothing is rotated */
+    bool label_relu;    /* the dense layer of a classifier ends with relu, else as the family's */
+    uint32_t head_dim;  /* of keys and queries; values have the same */
+    bool rope_halves;   /* pairs (i, i + dims / 2), else (2i, 2i + 1) */
+    uint32_t rope_dims; /* even, <= head_dim; 0: nothing is rotated */
     uint32_t rope_pattern; /* every n-th layer does not rotate; 0: all do */
     bool is_encoder;       /* tokens see the whole text, and vectors come out */
     enum activation activation;

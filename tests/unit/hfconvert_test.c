@@ -536,6 +536,8 @@ TEST(hfconvert_says_what_is_wrong_with_the_configuration)
     refuses("config.json", "{}", "no 'architectures'");
     refuses("config.json", "{\"architectures\": [\"XyzModel\"]}", "'XyzModel' is not known");
     refuses("config.json", "{\"architectures\": \"LlamaForCausalLM\"}", "no 'architectures'");
+    refuses("config.json", "{\"architectures\": [\"BertForMaskedLM\"]}",
+            "'BertForMaskedLM' guesses words that are hidden");
     refuses("config.json", CONFIG(""), "how many layers, heads or columns");
     refuses("config.json", CONFIG("\"hidden_size\": -8, \"num_attention_heads\": 2, "),
             "out of range");
