@@ -426,6 +426,7 @@ static const struct hfneed needs[] = {
     {"text_config.model_type", "mistral", "gemma3"},
     {"use_sliding_window", "false", NULL},
     {"partial_rotary_factor|rope_parameters.partial_rotary_factor|rope_scaling.partial_rotary_factor", "1", "phi3"},
+    {"no_rope_layer_interval", "4", NULL},
     {"mlp_only_layers", "[]", NULL},
     {"decoder_sparse_step", "1", NULL},
     {"swiglu_limit", "7", NULL},
