@@ -278,8 +278,7 @@ def llama_yarn_between(folder, name):
 
 
 def smollm3(folder, name):
-    model = small("SmolLM3", num_hidden_layers=5, no_rope_layer_interval=4, tie_word_embeddings=True,
-                  rope_parameters=THETA, intermediate_size=32)
+    model = small("SmolLM3", num_hidden_layers=4, no_rope_layer_interval=4, rope_parameters=THETA, intermediate_size=32)
     make(folder, name, "smollm3", model, 30, permute=True)
 
 
