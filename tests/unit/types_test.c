@@ -224,8 +224,9 @@ TEST(every_family_computes_what_its_blocks_say)
         {"reference", "llama"},        {"reference", "mixtral"},   {"reference", "qwen2"},
         {"reference", "qwen3"},        {"reference", "phi3"},      {"reference", "granite"},
         {"reference", "gemma"},        {"reference", "gemma2"},    {"reference", "gemma3"},
-        {"reference", "olmo2"},        {"reference", "gpt2"},      {"reference", "starcoder2"},
-        {"reference", "qwen2moe"},     {"reference", "qwen3moe"},  {"reference", "gpt_oss"},
+        {"reference", "smollm3"},      {"reference", "olmo2"},     {"reference", "gpt2"},
+        {"reference", "starcoder2"},   {"reference", "qwen2moe"},  {"reference", "qwen3moe"},
+        {"reference", "gpt_oss"},
     };
     bool seen[64] = {false};
 
