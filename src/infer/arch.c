@@ -8,24 +8,12 @@ static const struct {
     const char *name;
     const struct arch *arch;
 } families[] = {
-    {"qwen2moe", &arch_llama},
-    {"qwen3moe", &arch_llama},
-    {"gpt-oss", &arch_llama},
-    {"llama", &arch_llama},
-    {"smollm3", &arch_llama},
-    {"qwen2", &arch_llama},
-    {"qwen3", &arch_llama},
-    {"phi3", &arch_llama},
-    {"granite", &arch_llama},
-    {"gemma", &arch_gemma},
-    {"gemma2", &arch_gemma},
-    {"gemma3", &arch_gemma},
-    {"olmo2", &arch_olmo2},
-    {"gpt2", &arch_gpt2},
-    {"starcoder2", &arch_gpt2},
-    {"bert", &arch_bert},
-    {"nomic-bert", &arch_nomic},
-    {"modern-bert", &arch_modernbert},
+    {"qwen2moe", &arch_llama}, {"qwen3moe", &arch_llama},   {"gpt-oss", &arch_llama},
+    {"llama", &arch_llama},    {"smollm3", &arch_llama},    {"qwen2", &arch_llama},
+    {"qwen3", &arch_llama},    {"phi3", &arch_llama},       {"granite", &arch_llama},
+    {"gemma", &arch_gemma},    {"gemma2", &arch_gemma},     {"gemma3", &arch_gemma},
+    {"olmo2", &arch_olmo2},    {"gpt2", &arch_gpt2},        {"starcoder2", &arch_gpt2},
+    {"bert", &arch_bert},      {"nomic-bert", &arch_nomic}, {"modern-bert", &arch_modernbert},
 };
 
 const struct arch *arch_by_name(const char *name)
