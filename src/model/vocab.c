@@ -35,6 +35,8 @@ static const struct {
     {"<|end_header_id|>", false},
     {"<|endoftext|>", true},
     {"<|end|>", true},
+    {"<|return|>", true},
+    {"<|call|>", true},
     {"<|user|>", false},
     {"<|assistant|>", false},
     {"<|system|>", false},
@@ -617,6 +619,16 @@ static int read_ids(struct llmos_tokenizer *t, const struct gguf *g, struct llmo
     return 0;
 }
 
+/* Where an answer is several messages (gpt-oss), their end is not its end. */
+static void keep_messages_apart(struct llmos_tokenizer *t)
+{
+    int32_t end = vocab_find_control(t, "<|end|>");
+
+    if (end >= 0 && end != t->eos && vocab_find_control(t, "<|channel|>") >= 0 &&
+        vocab_find_control(t, "<|call|>") >= 0 && vocab_find_control(t, "<|return|>") >= 0)
+        t->ends_generation[end] = false;
+}
+
 static int read_flags(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
     const char *end =
@@ -715,6 +727,8 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
         rc = make_slots(t, err);
     if (rc == 0)
         rc = make_marks(t, err);
+    if (rc == 0)
+        keep_messages_apart(t);
     if (rc == 0 && t->kind->make)
         rc = t->kind->make(t, g, err);
     return rc < 0 ? rc : chat_create(t, g, err);

@@ -324,6 +324,19 @@ TEST(spm_says_when_a_byte_cannot_be_expressed)
     llmos_model_close(s.m);
 }
 
+TEST(spm_lets_messages_of_one_answer_end)
+{
+    struct small s = VOCABULARY(false, {"<|end|>", 3, 0}, {"<|channel|>", 3, 0},
+                                {"<|return|>", 3, 0}, {"<|call|>", 3, 0}),
+                 phi = VOCABULARY(false, {"<|end|>", 3, 0}, {"<|call|>", 3, 0});
+
+    CHECK(!llmos_token_ends_generation(s.t, 3));
+    CHECK(llmos_token_ends_generation(s.t, 5) && llmos_token_ends_generation(s.t, 6));
+    CHECK(llmos_token_ends_generation(phi.t, 3));
+    llmos_model_close(s.m);
+    llmos_model_close(phi.m);
+}
+
 TEST(spm_answers_questions_about_tokens_that_are_none)
 {
     struct small s = VOCABULARY(false, {"a", 1, 0});
