@@ -141,22 +141,41 @@ LLMOS_API int llmos_session_set_domain(llmos_session *session, uint64_t domain,
 LLMOS_API int llmos_session_append(llmos_session *session, const int32_t *tokens, size_t count,
                                    struct llmos_error *err);
 
+/* Which texts a session may say: a grammar in GBNF, the notation of llama.cpp, with a rule `root`
+ * (infer/grammar.h has the limits). */
+struct llmos_grammar {
+    const char *text;
+    size_t length;
+    /* A space with which the first token begins does not count: tokenizers that write a space in
+     * front of every text put it there. */
+    bool drops_space;
+    const char *begun; /* what its texts begin with was said before: at most LLMOS_BEGUN_MAX bytes
+                        */
+    size_t begun_length;
+    /* Control tokens whose names are text of the grammar ("[TOOL_CALLS]"), where it has them; all
+     * others may never come.  At most LLMOS_MARKS_MAX; names that are no control token do nothing.
+     */
+    const char *const *marks;
+    size_t mark_count;
+};
+#define LLMOS_BEGUN_MAX 64
+#define LLMOS_MARKS_MAX 16
+
 /* From now on the session samples only what the grammar allows: the tokens behind those that are
  * there, their texts joined, are a beginning of one of its texts, and the model's end tokens come
  * only where such a text is complete.  Tokens may be appended where it allows them (else
- * LLMOS_EINVAL).  The grammar is GBNF, the notation of llama.cpp, with a rule `root`
- * (infer/grammar.h has the limits).  If drops_space, a
- * space with which the first token begins does not count either: tokenizers that write a space in
- * front of every text put it there.  What is sampled follows from the options and the grammar
- * alone, with guesses or without.  Compiled grammars are kept for sessions of the same domain.
+ * LLMOS_EINVAL).  What is sampled follows from the options and the grammar alone, with guesses or
+ * without.  Compiled grammars are kept for sessions of the same domain.
  * LLMOS_EFORMAT: the text is no such grammar; LLMOS_ELIMIT: it is too large, or too ambiguous;
+ * LLMOS_EINVAL: no text of it goes on behind `begun`;
  * LLMOS_ENOMEM: also if the context leaves too little of its memory_max_bytes. */
-LLMOS_API int llmos_session_set_grammar(llmos_session *session, const char *grammar, size_t length,
-                                        bool drops_space, struct llmos_error *err);
+LLMOS_API int llmos_session_set_grammar(llmos_session *session, const struct llmos_grammar *grammar,
+                                        struct llmos_error *err);
 
 /* Compiles it and keeps it for the sessions of the domain: whether they may have it. */
-LLMOS_API int llmos_context_check_grammar(llmos_context *context, const char *grammar,
-                                          size_t length, uint64_t domain, struct llmos_error *err);
+LLMOS_API int llmos_context_check_grammar(llmos_context *context,
+                                          const struct llmos_grammar *grammar, uint64_t domain,
+                                          struct llmos_error *err);
 
 struct llmos_token_logprob {
     int32_t token;

@@ -68,16 +68,17 @@ LLMOS_API int llmos_chat_render(const llmos_tokenizer *t, const char *json, size
                                 char **text, size_t *text_length, struct llmos_error *err);
 
 /* The same conversation as tokens, with roles as in struct llmos_message.  Strings and numbers of
- * the JSON are plain text wherever the template puts them.  opening: how the answer begins, which
- * stands at the end of the tokens as if the template had written it (special tokens are
- * recognised); may be empty. */
+ * the JSON are plain text wherever the template puts them. */
 LLMOS_API long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length,
-                                 const char *opening, size_t opening_length, int32_t *tokens,
-                                 size_t room, struct llmos_error *err);
+                                 int32_t *tokens, size_t room, struct llmos_error *err);
 
 /* In which form the model calls functions, as its chat template shows: "hermes", "mistral",
  * "llama3", or "" where it shows none of these. */
 LLMOS_API const char *llmos_chat_tool_format(const llmos_tokenizer *t);
+
+/* In which form the model thinks before it answers, as its chat template shows: "think", "granite",
+ * "mistral", "harmony", or "" where it shows none of these. */
+LLMOS_API const char *llmos_chat_thought_format(const llmos_tokenizer *t);
 
 /* The name of the chat format in use: "template" for that of the file, or the built-in "chatml",
  * "llama2", "llama3", "zephyr", "plain". */

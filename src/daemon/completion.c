@@ -26,8 +26,10 @@ struct choice {
     struct message_done counts;
     struct buf text;
     struct reply_logprobs logprobs;
-    struct toolcall_parser parser; /* format NULL: answers have no calls */
-    struct call *calls;            /* whole answers: those found so far */
+    struct buf thought;
+    struct thought_parser thoughts; /* format NULL: they are not told apart */
+    struct toolcall_parser parser;  /* format NULL: answers have no calls */
+    struct call *calls;             /* whole answers: those found so far */
     uint32_t call_count;
     struct buf arguments; /* of all of them */
 };
@@ -59,7 +61,9 @@ static void end(struct job *j)
 
         supervise_cancel(&c->ask);
         buf_fini(&c->text);
+        buf_fini(&c->thought);
         buf_fini(&c->arguments);
+        thought_fini(&c->thoughts);
         toolcall_fini(&c->parser);
         reply_logprobs_fini(&c->logprobs);
     }
@@ -147,6 +151,7 @@ static void reply_whole(struct completion *j)
             q->best_of > q->n ? kth_best(j, i / q->n, i % q->n) : &j->choices[i];
         const struct reply_choice a = {.index = i,
                                        .text = buf_str(&c->text),
+                                       .thought = buf_str(&c->thought),
                                        .calls = calls,
                                        .call_count = c->call_count,
                                        .logprobs = q->want_logprobs ? &c->logprobs : NULL,
@@ -168,13 +173,15 @@ static void put_event(struct completion *j, struct buf *out)
     server_stream_put(j->job.http, buf_str(out));
 }
 
-/* One piece of one sequence: its text or a piece of a call, and its end if finish is set. */
+/* One piece of one sequence: its text, thought or a piece of a call, and its end if finish is set.
+ */
 static void stream_event(struct completion *j, struct choice *c, struct str text,
-                         const struct reply_call *piece, const char *finish)
+                         struct str thought, const struct reply_call *piece, const char *finish)
 {
     const struct reply_choice a = {
         .index = c->index,
         .text = text,
+        .thought = thought,
         .logprobs = j->request.want_logprobs && c->logprobs.count ? &c->logprobs : NULL,
         .finish = finish};
     struct buf out;
@@ -185,7 +192,7 @@ static void stream_event(struct completion *j, struct choice *c, struct str text
     c->has_begun = true;
     if (piece)
         reply_event_call(&out, &j->head, &a, c->call_count - 1, piece);
-    else if (text.len || a.logprobs || finish)
+    else if (text.len || thought.len || a.logprobs || finish)
         reply_event_text(&out, &j->head, &a);
     put_event(j, &out);
     buf_fini(&out);
@@ -239,7 +246,7 @@ static void hear_call(struct choice *c, enum toolcall_kind kind, struct str text
         piece.arguments = text;
     }
     if (j->request.is_stream)
-        stream_event(j, c, STR(""), &piece, NULL);
+        stream_event(j, c, STR(""), STR(""), &piece, NULL);
     else
         utf8_put(&c->arguments, piece.arguments);
 }
@@ -253,20 +260,36 @@ static void hear_found(void *cookie, enum toolcall_kind kind, uint32_t index, st
     if (kind != TOOLCALL_TEXT)
         hear_call(c, kind, text);
     else if (c->job->request.is_stream)
-        stream_event(c->job, c, text, NULL, NULL);
+        stream_event(c->job, c, text, STR(""), NULL, NULL);
     else
         utf8_put(&c->text, text);
 }
 
-/* The opening that stood in the prompt is a part of what is read. */
-static void begin_parser(struct choice *c)
+static void hear_thought(void *cookie, bool is_thought, struct str text)
+{
+    struct choice *c = cookie;
+
+    if (!is_thought && c->parser.format)
+        toolcall_put(&c->parser, text);
+    else if (!is_thought)
+        hear_found(c, TOOLCALL_TEXT, 0, text);
+    else if (c->job->request.hides_thoughts)
+        return;
+    else if (c->job->request.is_stream)
+        stream_event(c->job, c, STR(""), text, NULL, NULL);
+    else
+        utf8_put(&c->thought, text);
+}
+
+/* From the beginning of the answer. */
+static void begin_parsers(struct choice *c)
 {
     c->call_count = 0;
+    buf_clear(&c->text);
+    buf_clear(&c->thought);
     buf_clear(&c->arguments);
-    if (!c->parser.format)
-        return;
+    thought_reset(&c->thoughts);
     toolcall_reset(&c->parser);
-    toolcall_put(&c->parser, c->generate.opening);
 }
 
 static void hear_text(struct completion *j, struct choice *c, const struct message_text *t)
@@ -277,12 +300,12 @@ static void hear_text(struct completion *j, struct choice *c, const struct messa
     }
     if (c->generate.want_logprob)
         reply_logprobs_add(&c->logprobs, j->request.is_chat, t);
-    if (c->parser.format)
-        toolcall_put(&c->parser, t->text);
-    else
+    if (t->text.len)
+        thought_put(&c->thoughts, t->text);
+    else if (!c->parser.format)
         hear_found(c, TOOLCALL_TEXT, 0, t->text);
-    if (c->text.bad || c->arguments.bad || reply_logprobs_bad(&c->logprobs) ||
-        !toolcall_is_good(&c->parser))
+    if (c->text.bad || c->thought.bad || c->arguments.bad || !thought_is_good(&c->thoughts) ||
+        reply_logprobs_bad(&c->logprobs) || !toolcall_is_good(&c->parser))
         job_fail_code(&j->job, LLMOS_ENOMEM,
                       STR("the answer is larger than this server keeps; ask for a stream"));
 }
@@ -303,6 +326,7 @@ static void hear_done(struct completion *j, struct choice *c, const struct messa
         job_fail_code(&j->job, LLMOS_EINTERNAL, STR("the engine gave up this request"));
         return;
     }
+    thought_end(&c->thoughts);
     if (c->parser.format)
         toolcall_end(&c->parser);
     c->finish = finish_of(c, d);
@@ -310,7 +334,7 @@ static void hear_done(struct completion *j, struct choice *c, const struct messa
     c->is_done = true;
     j->done_count++;
     if (j->request.is_stream)
-        stream_event(j, c, STR(""), NULL, c->finish);
+        stream_event(j, c, STR(""), STR(""), NULL, c->finish);
     if (j->done_count < j->choice_count)
         return;
     if (j->request.is_stream)
@@ -339,9 +363,8 @@ static bool lost(struct ask *a, const char *why, bool will_return)
 
     if (will_return && !j->is_streaming && !c->is_repeated) {
         c->is_repeated = true;
-        buf_clear(&c->text);
         reply_logprobs_clear(&c->logprobs);
-        begin_parser(c);
+        begin_parsers(c);
         return true;
     }
     job_fail_lost(&j->job, why);
@@ -367,6 +390,8 @@ static int make_choices(struct completion *j, struct llmos_error *err)
         c->job = j;
         c->index = i;
         c->generate = q->prompts[i / q->best_of];
+        c->thoughts =
+            (struct thought_parser){.format = q->thoughts, .hear = hear_thought, .cookie = c};
         c->parser = q->calls;
         c->parser.hear = hear_found;
         c->parser.cookie = c;
@@ -378,7 +403,9 @@ static int make_choices(struct completion *j, struct llmos_error *err)
                               .release = job_release,
                               .owner = j};
         buf_init(&c->text, j->job.all->reply_max_bytes);
+        buf_init(&c->thought, j->job.all->reply_max_bytes);
         buf_init(&c->arguments, j->job.all->reply_max_bytes);
+        thought_init(&c->thoughts);
         toolcall_init(&c->parser);
         reply_logprobs_init(&c->logprobs, j->job.all->reply_max_bytes);
     }
@@ -387,7 +414,6 @@ static int make_choices(struct completion *j, struct llmos_error *err)
         j->choices[i].calls = arena_array(&j->job.arena, struct call, TOOLCALL_CALLS_MAX);
         if (!j->choices[i].calls)
             return fail(err, LLMOS_ENOMEM, "no memory for %u sequences", count);
-        begin_parser(&j->choices[i]);
     }
     return 0;
 }
@@ -431,9 +457,17 @@ static const struct toolcall_format *tool_format(void *owner, struct str model)
     return m && m->was_ready ? toolcall_format_of(m->ready.tool_format) : NULL;
 }
 
+static const struct thought_format *thought_format(void *owner, struct str model)
+{
+    const struct jobs *all = owner;
+    const struct served *m = supervise_find(all->supervisor, model);
+
+    return m && m->was_ready ? thought_format_of(m->ready.thought_format) : NULL;
+}
+
 static int parse(struct job *j, bool is_chat, struct str *model, struct openai_fault *fault)
 {
-    const struct openai_models models = {tool_format, j->all};
+    const struct openai_models models = {tool_format, thought_format, j->all};
     struct completion *t = (struct completion *)j;
     int rc =
         openai_parse(&t->request, is_chat, j->http->body, &j->all->json, &models, &j->arena, fault);

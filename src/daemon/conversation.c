@@ -10,8 +10,9 @@
 struct taking {
     struct buf *out;
     struct json_fault *fault;
-    char prefix[80]; /* of the names of fields: "messages[3]." */
-    bool is_first;   /* nothing stands in the object yet */
+    char prefix[80];  /* of the names of fields: "messages[3]." */
+    bool is_first;    /* nothing stands in the object yet */
+    bool has_thought; /* of the message */
     const struct tools *tools;
     bool must_describe;  /* the tools, in the message that comes next */
     size_t count;        /* messages written */
@@ -243,17 +244,38 @@ static int take_role(struct taking *t, const json_t *m, struct role *role)
 /* What a message may have besides. */
 static const struct field {
     const char *name;
-    unsigned of;                                    /* roles */
-    enum { READ_ELSEWHERE, STRING, ANYTHING } kind; /* the others are passed on as they are */
+    unsigned of; /* roles */
+    enum {
+        READ_ELSEWHERE,
+        STRING,
+        ANYTHING,
+        THOUGHT
+    } kind; /* passed on as they are, but thoughts */
 } fields[] = {
     {"role", ALL, READ_ELSEWHERE},
     {"content", ALL, READ_ELSEWHERE},
     {"tool_calls", ASSISTANT, READ_ELSEWHERE},
     {"name", ALL, STRING},
     {"tool_call_id", TOOL, STRING},
-    {"reasoning_content", ASSISTANT, STRING},
+    {"reasoning_content", ASSISTANT, THOUGHT},
+    {"reasoning", ASSISTANT, THOUGHT},    /* newer clients call it so */
     {"annotations", ASSISTANT, ANYTHING}, /* clients send back what they got */
 };
+
+/* Under the names that templates know: gpt-oss has the second. */
+static int put_thought(struct taking *t, const json_t *text)
+{
+    static const char *const names[] = {"reasoning_content", "thinking"};
+
+    if (t->has_thought)
+        return refuse(t, "reasoning", "comes twice: it is 'reasoning_content' by its other name");
+    t->has_thought = true;
+    for (size_t i = 0; i < 2; i++) {
+        put_key(t, names[i]);
+        json_put(t->out, text);
+    }
+    return 0;
+}
 
 static int take_field(struct taking *t, const char *key, const json_t *value, unsigned role)
 {
@@ -262,8 +284,10 @@ static int take_field(struct taking *t, const char *key, const json_t *value, un
             continue;
         if (fields[i].kind == READ_ELSEWHERE)
             return 0;
-        if (fields[i].kind == STRING && !json_is_string(value))
+        if (fields[i].kind != ANYTHING && !json_is_string(value))
             return refuse(t, key, "must be a string");
+        if (fields[i].kind == THOUGHT)
+            return put_thought(t, value);
         put_key(t, key);
         json_put(t->out, value);
         return 0;
@@ -350,7 +374,7 @@ static int read_rest(struct taking *t, const json_t *m, unsigned role, struct bu
     int rc;
 
     t->out = rest;
-    t->is_first = false;
+    t->is_first = t->has_thought = false;
     rc = take_fields(t, m, role);
     if (rc == 0 && t->tools->is_native && role == ASSISTANT && !is_nothing(calls)) {
         put_key(t, "tool_calls");
@@ -428,6 +452,46 @@ static int take_messages(struct taking *t, const json_t *list)
 
 /* --- what else a template sees --- */
 
+static int put_variable(struct taking *t, const json_t *chosen, const char *key, json_t *value)
+{
+    if (!value)
+        return LLMOS_ENOMEM;
+    if (!json_object_get(chosen, key)) { /* what is said closer to the template counts */
+        put_key(t, key);
+        json_put(t->out, value);
+    }
+    json_decref(value);
+    return 0;
+}
+
+/* How much the model is to think, under the names that templates know. */
+static int take_effort(struct taking *t, const json_t *request, const json_t *chosen)
+{
+    static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+    const json_t *effort = json_object_get(request, "reasoning_effort");
+    bool thinks = true, is_known = false;
+    int rc = json_take_bool(request, "", "enable_thinking", &thinks, t->fault);
+
+    if (rc < 0)
+        return rc;
+    if (effort && !json_is_null(effort)) {
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+            is_known |= is_word(effort, words[i]);
+        if (!is_known)
+            return refuse(t, "reasoning_effort",
+                          "must be none, minimal, low, medium, high, xhigh or max");
+    }
+    if (rc == 0 && is_word(effort, "none")) {
+        thinks = false;
+        rc = 1;
+    }
+    if (rc == 1)
+        rc = put_variable(t, chosen, "enable_thinking", json_boolean(thinks));
+    if (rc == 0 && is_known)
+        rc = put_variable(t, chosen, "reasoning_effort", json_incref((json_t *)(uintptr_t)effort));
+    return rc < 0 ? json_fault(t->fault, rc, "", "", "no memory for the request") : 0;
+}
+
 static int take_variables(struct taking *t, const json_t *v)
 {
     static const char *const ours[] = {"messages", "tools", "bos_token", "eos_token", "unk_token"};
@@ -468,6 +532,8 @@ int conversation_take(const json_t *request, const struct tools *tools, struct b
     }
     if (rc == 0)
         rc = take_variables(&t, json_object_get(request, "chat_template_kwargs"));
+    if (rc == 0)
+        rc = take_effort(&t, request, json_object_get(request, "chat_template_kwargs"));
     buf_putc(out, '}');
     buf_fini(&t.returned);
     if (rc == 0 && buf_check(out, "the conversation", &fault->err) < 0)

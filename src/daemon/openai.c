@@ -27,6 +27,7 @@ struct parse {
     const json_t *in;
     struct arena *arena;
     const struct openai_models *models;
+    const struct thought_format *thoughts; /* of the model */
     struct message_generate common;
 };
 
@@ -104,11 +105,6 @@ static bool is_neutral_modalities(const json_t *v)
     return json_is_array(v) && json_array_size(v) == 1 && is_word(json_array_get(v, 0), "text");
 }
 
-static bool is_neutral_effort(const json_t *v)
-{
-    return is_word(v, "none");
-}
-
 static bool is_neutral_verbosity(const json_t *v)
 {
     return is_word(v, "medium");
@@ -177,7 +173,10 @@ static const struct field fields[] = {
     {"function_call", CHAT, false, is_neutral_choice},
     {"modalities", CHAT, false, is_neutral_modalities},
     {"audio", CHAT, false, is_never_neutral},
-    {"reasoning_effort", CHAT, false, is_neutral_effort},
+    {"reasoning_effort", CHAT, true, NULL}, /* by conversation.c */
+    {"enable_thinking", CHAT, true, NULL},
+    {"reasoning_format", CHAT, true, NULL},
+    {"include_reasoning", CHAT, true, NULL},
     {"verbosity", CHAT, false, is_neutral_verbosity},
     {"web_search_options", CHAT, false, is_never_neutral},
     {"moderation", CHAT, false, is_never_neutral},
@@ -436,18 +435,65 @@ static int take_stops(struct parse *p)
     return 0;
 }
 
-static int keep_grammar(struct parse *p, const struct buf *grammar, const char *what)
+/* The answer's grammar begins behind the thought of a model that thinks. */
+static int keep_grammar(struct parse *p, const struct buf *grammar, bool is_content,
+                        const char *what)
 {
+    CLEANUP(buf) struct buf all = {.limit_bytes = MESSAGE_GRAMMAR_BYTES_MAX};
     char *copy;
 
     if (p->common.ignore_eos)
         return json_fault(&p->fault->what, LLMOS_EINVAL, "", "ignore_eos",
                           "'ignore_eos' and %s exclude each other: it says where the answer ends",
                           what);
+    if (p->thoughts) {
+        thought_put_grammar(p->thoughts, buf_str(grammar), is_content, &all);
+        if (buf_check(&all, "the grammar of the answer", &p->fault->what.err) < 0)
+            return json_fault(&p->fault->what, p->fault->what.err.code, "", "",
+                              "%s: the grammar has more than 1 MiB", what);
+        grammar = &all;
+    }
     copy = arena_strndup(p->arena, grammar->at, grammar->len);
     if (!copy)
         return no_memory(p);
     p->common.grammar = (struct str){copy, grammar->len};
+    return 0;
+}
+
+static void add_mark(struct parse *p, const char *mark)
+{
+    struct message_generate *g = &p->common;
+
+    if (g->mark_count < MESSAGE_MARKS_MAX)
+        g->marks[g->mark_count++] = str_of(mark);
+}
+
+/* How the model thinks, and whether it is told. */
+static int take_thoughts(struct parse *p)
+{
+    static const char *const formats[] = {"auto", "deepseek", "none"};
+    const json_t *format = json_object_get(p->in, "reasoning_format");
+    bool is_included = true, is_known = !format || json_is_null(format);
+    const struct thought_format *f;
+
+    if (!p->r->is_chat)
+        return 0;
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+        is_known |= is_word(format, formats[i]);
+    if (!is_known)
+        return json_fault(&p->fault->what, LLMOS_EINVAL, "", "reasoning_format",
+                          "'reasoning_format' must be auto, deepseek or none");
+    if (json_take_bool(p->in, "", "include_reasoning", &is_included, &p->fault->what) < 0)
+        return LLMOS_EINVAL;
+    f = p->thoughts = p->models->thought_format(p->models->owner, p->r->model);
+    if (!f)
+        return 0;
+    p->r->hides_thoughts = !is_included;
+    /* Messages must be taken apart in any case. */
+    p->r->thoughts = is_word(format, "none") && !f->is_messages ? NULL : f;
+    p->common.begun = str_of(f->opening);
+    for (size_t i = 0; i < THOUGHT_MARKS_MAX && f->marks[i]; i++)
+        add_mark(p, f->marks[i]);
     return 0;
 }
 
@@ -456,7 +502,7 @@ static int take_form(struct parse *p)
     CLEANUP(buf) struct buf grammar = {.limit_bytes = MESSAGE_GRAMMAR_BYTES_MAX};
     int rc = form_take(p->in, &grammar, &p->fault->what);
 
-    return rc <= 0 ? rc : keep_grammar(p, &grammar, "a form of the answer");
+    return rc <= 0 ? rc : keep_grammar(p, &grammar, true, "a form of the answer");
 }
 
 /* A token id written as an object key: digits, nothing else. */
@@ -630,15 +676,13 @@ static int prepare_calls(struct parse *p, struct tools *tools)
                           "'tool_choice': 'none' there may be both");
     rc = tools_put_grammar(tools, &grammar, &p->fault->what);
     if (rc == 0 && grammar.len)
-        rc = keep_grammar(p, &grammar, "functions that may be called");
+        rc = keep_grammar(p, &grammar, false, "functions that may be called");
     if (rc < 0)
         return rc;
     if (tools->unkept[0])
         ignore(p, tools->unkept);
-    if (tools->format->is_mark && tools->choice == TOOLS_REQUIRED)
-        g->opening = str_of(tools->format->opening);
-    else if (tools->format->is_mark)
-        g->marks[g->mark_count++] = str_of(tools->format->opening);
+    if (tools->format->is_mark)
+        add_mark(p, tools->format->opening);
     p->r->calls = (struct toolcall_parser){.format = tools->format,
                                            .names = tools->names,
                                            .name_count = tools->count,
@@ -686,7 +730,7 @@ static int take_all(struct parse *p)
 {
     static int (*const steps[])(struct parse *) = {
         take_model, take_stream, take_sampling, take_max_tokens, take_logprobs, take_counts,
-        take_stops, take_bias,   take_echo,     check_fields,    take_form,
+        take_stops, take_bias,   take_echo,     check_fields,    take_thoughts, take_form,
     };
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

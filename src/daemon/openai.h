@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "daemon/toolcall.h"
 #include "net/message.h"
+#include "sched/thought.h"
 
 #define OPENAI_CHOICES_MAX 128 /* prompts times n (or best_of): each is a sequence of its own */
 
@@ -23,14 +24,18 @@ struct openai_request {
     struct message_generate *prompts; /* they differ only in the prompt; seed is set if has_seed */
     /* How calls are found in answers: all but hear and cookie.  format NULL: they are not. */
     struct toolcall_parser calls;
-    char ignored[256]; /* "user, metadata" */
+    const struct thought_format
+        *thoughts;       /* that are told apart from answers; NULL: they are not */
+    bool hides_thoughts; /* and not told at all */
+    char ignored[256];   /* "user, metadata" */
 };
 
 /* What a request must know of the model that it names. */
 struct openai_models {
-    /* In which form it calls functions; NULL: its template knows none, or there is no such model.
-     */
+    /* In which form it calls functions, and thinks; NULL: its template knows none, or there is no
+     * such model. */
     const struct toolcall_format *(*tool_format)(void *owner, struct str model);
+    const struct thought_format *(*thought_format)(void *owner, struct str model);
     void *owner;
 };
 

@@ -206,6 +206,10 @@ static void put_message(struct buf *out, const struct reply_choice *c)
     else
         json_put_string(out, c->text);
     buf_puts(out, ",\"refusal\":null");
+    if (c->thought.len) {
+        buf_puts(out, ",\"reasoning_content\":");
+        json_put_string(out, c->thought);
+    }
     if (c->call_count)
         put_calls(out, c);
     buf_puts(out, "},");
@@ -261,9 +265,10 @@ void reply_event_text(struct buf *out, const struct reply_head *h, const struct 
     if (!h->is_chat) {
         buf_puts(out, "\"text\":");
         json_put_string(out, c->text);
-    } else if (c->text.len > 0) {
-        buf_puts(out, "\"delta\":{\"content\":");
-        json_put_string(out, c->text);
+    } else if (c->text.len + c->thought.len > 0) {
+        buf_puts(out,
+                 c->text.len ? "\"delta\":{\"content\":" : "\"delta\":{\"reasoning_content\":");
+        json_put_string(out, c->text.len ? c->text : c->thought);
         buf_putc(out, '}');
     } else {
         buf_puts(out, "\"delta\":{}");

@@ -44,6 +44,7 @@ struct reply_choice {
     const char *finish;                    /* NULL in a chunk: not the end */
     const struct reply_call *calls;        /* of a whole answer */
     uint32_t call_count;
+    struct str thought; /* what stood before the text; a chunk has one of both */
 };
 
 struct reply_usage {

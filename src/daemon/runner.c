@@ -71,8 +71,8 @@ static size_t tail_bytes(const struct message *m)
     switch (m->type) {
     case MESSAGE_READY:
         return m->ready.architecture.len + m->ready.name.len + m->ready.file_type.len +
-               m->ready.chat_format.len + m->ready.tool_format.len + m->ready.backend.len +
-               m->ready.kv_type.len;
+               m->ready.chat_format.len + m->ready.tool_format.len + m->ready.thought_format.len +
+               m->ready.backend.len + m->ready.kv_type.len;
     case MESSAGE_TEXT:
         return m->text.logprob_count * sizeof(*m->text.logprobs) + m->text.text.len +
                logprob_bytes(&m->text);
@@ -129,6 +129,7 @@ static struct runner_event *event_new(enum runner_event_kind kind, const struct 
         e->m.ready.file_type = copy_str(&at, m->ready.file_type);
         e->m.ready.chat_format = copy_str(&at, m->ready.chat_format);
         e->m.ready.tool_format = copy_str(&at, m->ready.tool_format);
+        e->m.ready.thought_format = copy_str(&at, m->ready.thought_format);
         e->m.ready.backend = copy_str(&at, m->ready.backend);
         e->m.ready.kv_type = copy_str(&at, m->ready.kv_type);
     }

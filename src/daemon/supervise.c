@@ -236,6 +236,8 @@ static void on_ready(struct served *m, const struct message_ready *r)
     m->ready.backend = keep_text(m->ready_text[4], sizeof(m->ready_text[4]), r->backend);
     m->ready.tool_format = keep_text(m->ready_text[6], sizeof(m->ready_text[6]), r->tool_format);
     m->ready.kv_type = keep_text(m->ready_text[5], sizeof(m->ready_text[5]), r->kv_type);
+    m->ready.thought_format =
+        keep_text(m->ready_text[7], sizeof(m->ready_text[7]), r->thought_format);
     m->state = MODEL_READY;
     m->refresh = REFRESH_NONE;
     m->was_ready = true;
@@ -243,9 +245,10 @@ static void on_ready(struct served *m, const struct message_ready *r)
     m->loaded_at = (int64_t)time(NULL);
     m->why[0] = '\0';
     m->stats = m->rate_from = (struct message_stats){.running = 0};
-    log_event(LOG_INFO, "model is ready model=%s pid=%d after_ms=%u tools=%s", m->name, (int)m->pid,
-              (unsigned)((m->ready_ns - m->started_ns) / 1000000u),
-              m->ready.tool_format.len ? m->ready_text[6] : "described");
+    log_event(LOG_INFO, "model is ready model=%s pid=%d after_ms=%u tools=%s thoughts=%s", m->name,
+              (int)m->pid, (unsigned)((m->ready_ns - m->started_ns) / 1000000u),
+              m->ready.tool_format.len ? m->ready_text[6] : "described",
+              m->ready.thought_format.len ? m->ready_text[7] : "none");
     resend(m);
 }
 

@@ -65,7 +65,7 @@ struct served {
     pid_t pid;
     struct vce_layer_state layers[VCE_LAYER_COUNT];
     struct message_ready ready; /* its strings point into ready_text */
-    char ready_text[7][64];
+    char ready_text[8][64];
     struct message_stats stats;
     uint64_t started_ns, ready_ns;
     int64_t loaded_at; /* seconds since 1970 */

@@ -4,6 +4,7 @@
 
 #include "base/jsontext.h"
 #include "base/mem.h"
+#include "sched/gbnfput.h"
 #include "sched/schema.h"
 
 #include <stdio.h>
@@ -206,37 +207,6 @@ int tools_take(struct tools *tools, const json_t *request, const struct toolcall
 
 /* --- the grammar of an answer --- */
 
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-}
-
-/* A grammar among others: its rules get a prefix.  What stands in quotes, brackets and braces is no
- * name. */
-static void put_renamed(struct buf *out, struct str grammar, unsigned number)
-{
-    static const char open[] = "\"[{", close[] = "\"]}";
-
-    for (size_t i = 0; i < grammar.len;) {
-        const char *quote = memchr(open, grammar.at[i], 3);
-        size_t from = i;
-
-        if (quote) {
-            for (i++; i < grammar.len && grammar.at[i] != close[quote - open]; i++)
-                i += grammar.at[i] == '\\';
-            i++;
-        } else if (is_letter(grammar.at[i])) {
-            while (i < grammar.len && is_letter(grammar.at[i]))
-                i++;
-            buf_printf(out, "t%u-", number);
-        } else {
-            i++;
-        }
-        i = i < grammar.len ? i : grammar.len;
-        buf_put(out, grammar.at + from, i - from);
-    }
-}
-
 /* No parameters: an empty object.  Any: any object.  A schema without type is one of an object. */
 static int put_schema(struct buf *out, const json_t *schema, struct llmos_error *err)
 {
@@ -274,7 +244,8 @@ static int put_call(struct tools *t, uint32_t i, struct buf *out, struct json_fa
     }
     if (rc < 0)
         return json_fault(fault, rc, prefix, "parameters", "'%sparameters': %s", prefix, err.text);
-    put_renamed(out, buf_str(&schema), i);
+    snprintf(prefix, sizeof(prefix), "t%u-", i);
+    gbnfput_renamed(out, buf_str(&schema), prefix);
     buf_printf(out, "\ncall-%u ::= \"{\\\"name\\\": \\\"%.*s\\\", \\\"%s\\\": \" t%u-root \"}\"\n",
                i, STR_ARG(t->names[i]), t->format->arguments, i);
     return 0;
@@ -308,28 +279,6 @@ static void put_char(struct buf *out, char c)
     json_put_string(out, (struct str){&c, 1}); /* the escapes are the same */
 }
 
-/* Texts in which the opening does not stand.  Its first character comes in it once, so who meets
- * that begins to look anew, and begins with nothing else: begun is a beginning of the opening, and
- * behind N of its characters missN goes on otherwise. */
-static void put_text_without(struct buf *out, const char *opening)
-{
-    size_t n = strlen(opening);
-
-    buf_printf(out, "text ::= ([^%c] | begun* \"%c\" miss1)* begun*\n", opening[0], opening[0]);
-    buf_printf(out, "begun ::= \"%c\" more1\n", opening[0]);
-    for (size_t i = 1; i < n; i++) {
-        buf_printf(out, "miss%zu ::= [^%c%c]", i, opening[0], opening[i]);
-        if (i + 1 < n) {
-            buf_puts(out, " | ");
-            put_char(out, opening[i]);
-            buf_printf(out, " miss%zu\nmore%zu ::= (", i + 1, i);
-            put_char(out, opening[i]);
-            buf_printf(out, i + 2 < n ? " more%zu)?" : ")?", i + 1);
-        }
-        buf_putc(out, '\n');
-    }
-}
-
 /* Texts that do not begin so; restN: behind N characters of it. */
 static void put_text_beginning_otherwise(struct buf *out, const char *beginning)
 {
@@ -350,21 +299,25 @@ static void put_text_beginning_otherwise(struct buf *out, const char *beginning)
 static void put_root(const struct tools *t, struct buf *out)
 {
     if (t->choice == TOOLS_REQUIRED && t->format->is_array) {
-        buf_puts(out, "root ::= \" \"? \"[\" calls \"]\"\n"); /* the opening stands in the prompt */
+        buf_printf(out, "root ::= \"%s\" \" \"? \"[\" calls \"]\"\n", t->format->opening);
     } else if (t->choice == TOOLS_REQUIRED) {
         buf_puts(out, "root ::= calls\n");
     } else if (t->format->is_bare) {
         buf_puts(out, "root ::= calls | text\n");
         put_text_beginning_otherwise(out, BARE_OPENING);
+    } else if (t->format->is_array) {
+        buf_printf(out, "root ::= text (\"%s\" \" \"? \"[\" calls \"]\" [ \\n]{0,8})?\n",
+                   t->format->opening);
+        gbnfput_without(out, "text", t->format->opening);
     } else {
         buf_puts(out, "root ::= text (calls [ \\n]{0,8})?\n");
-        put_text_without(out, t->format->opening);
+        gbnfput_without(out, "text", t->format->opening);
     }
 }
 
 int tools_put_grammar(struct tools *t, struct buf *out, struct json_fault *fault)
 {
-    bool is_free = t->choice == TOOLS_AUTO && (t->format->is_mark || !t->is_native);
+    bool is_free = t->choice == TOOLS_AUTO && !t->is_native;
 
     if (t->choice == TOOLS_NONE || is_free)
         return 0;

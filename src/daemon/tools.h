@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tools.h - the functions that a request offers to a model, and what its answer may be therefore.
  *
- *     choice     form of calls (toolcall.h)       the answer
- *     required   all                              calls alone, by the grammar of their parameters
+ *     choice     form of calls (toolcall.h)  the answer
+ *     required   all                         calls alone, by the grammar of their parameters
  *       (also a named function)
- *     auto       hermes of the model's template   any text; from the opening on, calls by the
- * grammar auto       llama3                           calls by the grammar where it begins {"name":
- * "; any text else auto       mistral, and templates that      any text; calls are read as JSON,
- * but not held know no tools                    against the parameters none any text, and the model
- * is not told of functions
+ *     auto       of the model's template     any text; from the opening on, calls by the grammar
+ *     auto       llama3                      calls by the grammar where it begins {"name": "; any
+ *                                            text else
+ *     auto       templates that know no      any text; calls are read as JSON, but not held against
+ *                tools                       the parameters
+ *     none                                   any text, and the model is not told of functions
  *
  * A template that knows no tools, or writes them in a form that we do not read, is not told of
  * them: they are described in the first message instead, calls are asked for in the form of hermes,

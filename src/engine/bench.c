@@ -157,7 +157,9 @@ static uint32_t first_of_decode(const struct message_bench *want)
 
 static int set_grammar(struct bench *b, uint32_t k, struct llmos_error *err)
 {
-    return llmos_session_set_grammar(b->all[k], b->grammar.at, b->grammar.len, false, err);
+    const struct llmos_grammar g = {.text = b->grammar.at, .length = b->grammar.len};
+
+    return llmos_session_set_grammar(b->all[k], &g, err);
 }
 
 /* A text that is complete is followed by another one. */

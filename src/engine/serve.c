@@ -29,7 +29,8 @@
 struct request {
     uint64_t id, arrival;
     struct arena arena; /* what stands here of the message */
-    struct str echo, grammar, stops[MESSAGE_STOPS_MAX], marks[MESSAGE_MARKS_MAX];
+    struct str echo, begun, grammar, stops[MESSAGE_STOPS_MAX];
+    const char *marks[MESSAGE_MARKS_MAX];
     uint32_t mark_count;
     int32_t *prompt;
     uint32_t prompt_count, max_tokens;
@@ -72,8 +73,7 @@ static long tokenize_prompt(struct serve *s, const struct message_generate *g,
             memcpy(s->tokens, g->tokens, (g->count < room ? g->count : room) * sizeof(*g->tokens));
         return g->count;
     }
-    return llmos_chat_encode(t, g->text.at, g->text.len, g->opening.at, g->opening.len, s->tokens,
-                             room, err);
+    return llmos_chat_encode(t, g->text.at, g->text.len, s->tokens, room, err);
 }
 
 static long prepare_prompt(struct serve *s, const struct message_generate *g,
@@ -113,18 +113,30 @@ static struct str keep(struct request *r, struct str s, bool *failed)
     return (struct str){copy, s.len};
 }
 
-/* Wrong ones are refused at once, not when their turn comes. */
-static int check_grammar(const struct serve *s, const struct message_generate *g,
-                         struct llmos_error *err)
+static struct llmos_grammar grammar_of(const struct request *r)
 {
+    return (struct llmos_grammar){.text = r->grammar.at,
+                                  .length = r->grammar.len,
+                                  .drops_space = r->drops_space,
+                                  .begun = r->begun.at,
+                                  .begun_length = r->begun.len,
+                                  .marks = r->marks,
+                                  .mark_count = r->mark_count};
+}
+
+/* Wrong ones are refused at once, not when their turn comes. */
+static int check_grammar(const struct serve *s, const struct request *r,
+                         const struct message_generate *g, struct llmos_error *err)
+{
+    const struct llmos_grammar grammar = grammar_of(r);
+
     if (g->grammar.len == 0)
         return 0;
     if (g->ignore_eos)
         return fail(err, LLMOS_EINVAL,
                     "ignore_eos and a grammar exclude each other: a grammar says where the text "
                     "ends");
-    return llmos_context_check_grammar(s->context, g->grammar.at, g->grammar.len, SERVE_DOMAIN,
-                                       err);
+    return llmos_context_check_grammar(s->context, &grammar, SERVE_DOMAIN, err);
 }
 
 static int copy_sampling(struct request *r, const struct serve *s, const struct message_generate *g,
@@ -155,6 +167,31 @@ static int copy_sampling(struct request *r, const struct serve *s, const struct 
                          err);
 }
 
+/* Blanks behind it do not count.  Templates begin an answer's thought so. */
+static bool prompt_ends_with(const struct serve *s, const struct request *r, struct str end)
+{
+    const llmos_tokenizer *t = llmos_model_tokenizer(s->model);
+    char text[2 * MESSAGE_MARK_BYTES_MAX];
+    size_t room = sizeof(text), used;
+    struct str have;
+
+    for (uint32_t i = r->prompt_count; i > 0; i--) {
+        const char *piece;
+        size_t n = llmos_token_piece(t, r->prompt[i - 1], true, &piece);
+
+        if (n > room)
+            break;
+        room -= n;
+        memcpy(text + room, piece, n);
+    }
+    used = sizeof(text);
+    while (used > room && (text[used - 1] == '\n' || text[used - 1] == ' '))
+        used--;
+    have = (struct str){text + room, used - room};
+    return end.len > 0 && have.len >= end.len &&
+           memcmp(have.at + have.len - end.len, end.at, end.len) == 0;
+}
+
 /* Everything that outlives the message. */
 static int request_fill(struct request *r, struct serve *s, const struct message_generate *g,
                         struct llmos_error *err)
@@ -173,9 +210,11 @@ static int request_fill(struct request *r, struct serve *s, const struct message
     for (uint32_t i = 0; i < g->stop_count; i++)
         r->stops[i] = keep(r, g->stops[i], &failed);
     for (r->mark_count = 0; r->mark_count < g->mark_count; r->mark_count++)
-        r->marks[r->mark_count] = keep(r, g->marks[r->mark_count], &failed);
+        r->marks[r->mark_count] = keep(r, g->marks[r->mark_count], &failed).at;
     if (g->echo && g->prompt_kind == PROMPT_TEXT)
         r->echo = keep(r, g->text, &failed);
+    if (prompt_ends_with(s, r, g->begun))
+        r->begun = keep(r, g->begun, &failed);
     r->grammar = keep(r, g->grammar, &failed);
     if (failed)
         return fail(err, LLMOS_ENOMEM, "no memory for a request");
@@ -184,7 +223,7 @@ static int request_fill(struct request *r, struct serve *s, const struct message
     r->ignore_eos = g->ignore_eos;
     speech_init(&r->speech, r->stops, g->stop_count, g->want_logprob || g->top_logprobs);
     n = copy_sampling(r, s, g, err);
-    return n < 0 ? (int)n : check_grammar(s, g, err);
+    return n < 0 ? (int)n : check_grammar(s, r, g, err);
 }
 
 /* What the tokenizer puts in front of a text is no part of it: the first space of what begins a
@@ -251,6 +290,7 @@ static int request_create(struct request **out, struct serve *s, const struct me
     }
     if (g->echo)
         echo_prompt(s, r, g->prompt_kind);
+    speech_echo(&r->speech, r->begun);
     r->drops_space = r->speech.drop_space = begins_text(s, r, g->prompt_kind);
     *out = r;
     return 0;
@@ -304,6 +344,7 @@ static void refuse_request(struct serve *s, struct request *r, const struct llmo
 
 static int begin(struct serve *s, struct request *r, struct llmos_error *err)
 {
+    struct llmos_grammar grammar;
     int rc = llmos_session_create(&r->session, s->context, &r->sampling, err);
 
     if (rc < 0)
@@ -312,9 +353,9 @@ static int begin(struct serve *s, struct request *r, struct llmos_error *err)
     if (rc < 0)
         return rc;
     rc = llmos_session_append(r->session, r->prompt, r->prompt_count, err);
+    grammar = grammar_of(r);
     if (rc == 0 && r->grammar.len)
-        rc = llmos_session_set_grammar(r->session, r->grammar.at, r->grammar.len, r->drops_space,
-                                       err);
+        rc = llmos_session_set_grammar(r->session, &grammar, err);
     if (rc < 0)
         return rc;
     if (!r->begun_ns)
@@ -447,7 +488,7 @@ static struct str piece_of(const struct serve *s, const struct request *r, int32
         return piece;
     piece.len = llmos_token_piece(t, token, true, &piece.at);
     for (uint32_t i = 0; i < r->mark_count; i++)
-        if (str_eq(piece, r->marks[i]))
+        if (str_is(piece, r->marks[i]))
             return piece;
     return nothing;
 }
@@ -915,6 +956,8 @@ static void say_ready(struct serve *s)
             short_name(s->model ? llmos_chat_format(llmos_model_tokenizer(s->model)) : NULL),
         .tool_format =
             short_name(s->model ? llmos_chat_tool_format(llmos_model_tokenizer(s->model)) : NULL),
+        .thought_format = short_name(
+            s->model ? llmos_chat_thought_format(llmos_model_tokenizer(s->model)) : NULL),
         .backend = short_name(context.backend),
         .kv_type = short_name(context.kv_type),
         .context_tokens = context.context_tokens,

@@ -2,14 +2,17 @@
 /* grammars.c - see grammars.h */
 #include "infer/grammars.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
-#include "llmos/session.h"
+#include "model/vocab.h"
+
+#define KEY_MAX (GRAMMAR_TEXT_MAX + (1u << 16))
 
 struct grammars_entry {
     struct grammars_entry *next;
     struct matcher *matcher;
     uint64_t domain;
-    struct str text; /* its own */
+    struct buf key; /* the names of the marks, each with its end, nothing, and the text */
 };
 
 void grammars_init(struct grammars *g, const llmos_tokenizer *tokenizer)
@@ -22,13 +25,13 @@ static void entry_destroy(struct grammars_entry *e)
     if (!e)
         return;
     matcher_destroy(e->matcher);
-    mem_free((char *)(uintptr_t)e->text.at);
+    buf_fini(&e->key);
     mem_free(e);
 }
 
 static size_t entry_bytes(const struct grammars_entry *e)
 {
-    return matcher_bytes(e->matcher) + sizeof(*e) + e->text.len;
+    return matcher_bytes(e->matcher) + sizeof(*e) + e->key.len;
 }
 
 static size_t list_bytes(const struct grammars_entry *e)
@@ -63,12 +66,12 @@ void grammars_fini(struct grammars *g)
     g->trie = NULL;
 }
 
-static struct grammars_entry *take_idle(struct grammars *g, struct str text, uint64_t domain)
+static struct grammars_entry *take_idle(struct grammars *g, struct str key, uint64_t domain)
 {
     for (struct grammars_entry **at = &g->idle; *at; at = &(*at)->next) {
         struct grammars_entry *e = *at;
 
-        if (e->domain == domain && str_eq(e->text, text)) {
+        if (e->domain == domain && str_eq(buf_str(&e->key), key)) {
             *at = e->next;
             return e;
         }
@@ -76,15 +79,33 @@ static struct grammars_entry *take_idle(struct grammars *g, struct str text, uin
     return NULL;
 }
 
-static int entry_create(struct grammars_entry **entry, struct grammars *g, struct str text,
-                        uint64_t domain, struct llmos_error *err)
+/* Names that are none of the vocabulary's control tokens are text anyway. */
+static void set_marks(const struct grammars *g, struct matcher *m, const struct llmos_grammar *w)
+{
+    struct matcher_mark marks[MATCHER_MARKS_MAX];
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < w->mark_count && count < MATCHER_MARKS_MAX; i++) {
+        int32_t token = vocab_find_control(g->tokenizer, w->marks[i]);
+
+        if (token < 0 || tokentrie_ends(g->trie, (uint32_t)token))
+            continue;
+        marks[count].token = (uint32_t)token;
+        marks[count++].piece = g->tokenizer->tokens[token].piece;
+    }
+    matcher_set_marks(m, marks, count);
+}
+
+static int entry_create(struct grammars_entry **entry, struct grammars *g,
+                        const struct llmos_grammar *wanted, struct buf *key, uint64_t domain,
+                        struct llmos_error *err)
 {
     struct grammars_entry *e;
     struct grammar *grammar;
     int rc = g->trie ? 0 : tokentrie_create(&g->trie, g->tokenizer, err);
 
     if (rc == 0)
-        rc = grammar_compile(&grammar, text, err);
+        rc = grammar_compile(&grammar, (struct str){wanted->text, wanted->length}, err);
     if (rc < 0)
         return rc;
     e = mem_zalloc(1, sizeof(*e));
@@ -94,16 +115,15 @@ static int entry_create(struct grammars_entry **entry, struct grammars *g, struc
     }
     e->domain = domain;
     rc = matcher_create(&e->matcher, grammar, g->trie, err);
-    if (rc == 0) {
-        e->text = (struct str){mem_strndup(text.at, text.len), text.len};
-        if (!e->text.at)
-            rc = fail(err, LLMOS_ENOMEM, "no memory for a grammar");
-    }
-    if (rc < 0)
+    if (rc < 0) {
         entry_destroy(e);
-    else
-        *entry = e;
-    return rc;
+        return rc;
+    }
+    set_marks(g, e->matcher, wanted);
+    e->key = *key;
+    *key = (struct buf){.at = NULL};
+    *entry = e;
+    return 0;
 }
 
 /* Those that wait may have so many bytes: what the tree and those in use leave. */
@@ -143,12 +163,26 @@ static int check_room(struct grammars *g, struct llmos_error *err)
         (bytes >> 20) + 1, g->bytes_max >> 20);
 }
 
-int grammars_take(struct grammars *g, struct str text, uint64_t domain, struct matcher **matcher,
-                  struct grammars_entry **entry, struct llmos_error *err)
+static int put_key(struct buf *key, const struct llmos_grammar *w, struct llmos_error *err)
 {
-    struct grammars_entry *e = take_idle(g, text, domain);
-    int rc = e ? 0 : entry_create(&e, g, text, domain, err);
+    for (size_t i = 0; i < w->mark_count; i++)
+        buf_put(key, w->marks[i], strlen(w->marks[i]) + 1);
+    buf_putc(key, '\0');
+    buf_put(key, w->text, w->length);
+    return buf_check(key, "a grammar", err);
+}
 
+int grammars_take(struct grammars *g, const struct llmos_grammar *wanted, uint64_t domain,
+                  struct matcher **matcher, struct grammars_entry **entry, struct llmos_error *err)
+{
+    CLEANUP(buf) struct buf key = {.limit_bytes = KEY_MAX};
+    struct grammars_entry *e = NULL;
+    int rc = put_key(&key, wanted, err);
+
+    if (rc == 0)
+        e = take_idle(g, buf_str(&key), domain);
+    if (rc == 0 && !e)
+        rc = entry_create(&e, g, wanted, &key, domain, err);
     if (rc < 0)
         return rc;
     e->next = g->busy;

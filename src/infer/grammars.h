@@ -13,6 +13,7 @@
 #define INFER_GRAMMARS_H
 
 #include "infer/matcher.h"
+#include "llmos/session.h"
 
 #define GRAMMARS_IDLE_MAX       16
 #define GRAMMARS_IDLE_BYTES_MAX (48u << 20)
@@ -28,8 +29,8 @@ struct grammars {
 void grammars_init(struct grammars *g, const llmos_tokenizer *tokenizer);
 void grammars_fini(struct grammars *g); /* all must have been given back */
 
-int grammars_take(struct grammars *g, struct str text, uint64_t domain, struct matcher **matcher,
-                  struct grammars_entry **entry, struct llmos_error *err);
+int grammars_take(struct grammars *g, const struct llmos_grammar *wanted, uint64_t domain,
+                  struct matcher **matcher, struct grammars_entry **entry, struct llmos_error *err);
 void grammars_give(struct grammars *g, struct grammars_entry *entry);
 
 size_t grammars_bytes(const struct grammars *g); /* of memory, now */

@@ -66,6 +66,9 @@ struct matcher {
     uint32_t *cell_slots, *state_slots; /* hash tables */
     uint32_t cell_slot_count, state_slot_count;
 
+    struct matcher_mark marks[MATCHER_MARKS_MAX];
+    uint32_t mark_count;
+
     uint64_t **masks;
     uint32_t mask_states[MATCHER_MASKS_MAX]; /* whose they are */
     uint32_t mask_next;
@@ -664,6 +667,13 @@ void matcher_remember(struct matcher *m, size_t bytes)
     m->bytes_max = m->remember_max;
 }
 
+void matcher_set_marks(struct matcher *m, const struct matcher_mark *marks, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && m->mark_count < MATCHER_MARKS_MAX; i++)
+        if (marks[i].piece.len > 0 && marks[i].piece.len <= TOKENTRIE_PIECE_MAX)
+            m->marks[m->mark_count++] = marks[i];
+}
+
 void matcher_reset(struct matcher *m, bool drops_space)
 {
     m->slots[SLOT_COMMITTED] = m->first;
@@ -707,13 +717,81 @@ static uint32_t walk(struct matcher *m, struct str bytes)
     return bytes.len ? at : 0;
 }
 
+/* The slot in which a mark ends; 0: it may not come. */
+static uint32_t walk_mark(struct matcher *m, const struct matcher_mark *mark)
+{
+    uint32_t at = walk(m, mark->piece);
+
+    return at && m->slots[at] != m->slots[SLOT_ACCEPTED] ? at : 0;
+}
+
+/* A bit for each mark that may come. */
+static uint32_t fitting_marks(struct matcher *m)
+{
+    uint32_t fitting = 0;
+
+    for (uint32_t i = 0; i < m->mark_count; i++)
+        fitting |= (uint32_t)(walk_mark(m, &m->marks[i]) != 0) << i;
+    return fitting;
+}
+
+/* Does a fitting mark that begins like this one have the byte at k? */
+static bool mark_goes_on(const struct matcher *m, uint32_t fitting, struct str like, size_t k,
+                         uint8_t byte)
+{
+    for (uint32_t i = 0; i < m->mark_count; i++) {
+        struct str piece = m->marks[i].piece;
+
+        if ((fitting >> i & 1) && piece.len > k && (uint8_t)piece.at[k] == byte &&
+            memcmp(piece.at, like.at, k) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Within the fitting mark no byte may come that is none of a fitting mark's. */
+static bool is_only_way(struct matcher *m, uint32_t fitting, struct str piece)
+{
+    for (uint32_t k = 0; k < piece.len; k++) {
+        uint32_t at = SLOT_ACCEPTED + k;
+
+        if (STATES(m)[m->slots[at]].may_end)
+            return false;
+        for (uint32_t b = 0; b < 256; b++)
+            if (!mark_goes_on(m, fitting, piece, k, (uint8_t)b) && step(m, at, at + 1, (uint8_t)b))
+                return false;
+        step(m, at, at + 1, (uint8_t)piece.at[k]);
+    }
+    return true;
+}
+
+/* Nothing but marks may come: then they do not come as letters. */
+static bool must_be_marks(struct matcher *m, uint32_t fitting)
+{
+    for (uint32_t i = 0; i < m->mark_count; i++)
+        if ((fitting >> i & 1) && !is_only_way(m, fitting, m->marks[i].piece))
+            return false;
+    return fitting != 0;
+}
+
+/* The slot in which the token, which ends no text, leads; 0: it may not come. */
+static uint32_t walk_token(struct matcher *m, uint32_t token)
+{
+    for (uint32_t i = 0; i < m->mark_count; i++)
+        if (m->marks[i].token == token)
+            return walk_mark(m, &m->marks[i]);
+    if (m->mark_count && must_be_marks(m, fitting_marks(m)))
+        return 0;
+    return walk(m, m->trie->pieces[token]);
+}
+
 bool matcher_allows(struct matcher *m, uint32_t token)
 {
     if (m->failure || m->has_ended[SLOT_ACCEPTED])
         return false;
     if (tokentrie_ends(m->trie, token))
         return matcher_may_end(m);
-    return walk(m, m->trie->pieces[token]) != 0;
+    return walk_token(m, token) != 0;
 }
 
 bool matcher_accept(struct matcher *m, uint32_t token)
@@ -724,7 +802,7 @@ bool matcher_accept(struct matcher *m, uint32_t token)
         return false;
     if (tokentrie_ends(m->trie, token))
         return m->has_ended[SLOT_ACCEPTED] = matcher_may_end(m);
-    at = walk(m, m->trie->pieces[token]);
+    at = walk_token(m, token);
     if (at == 0)
         return false;
     m->slots[SLOT_ACCEPTED] = m->slots[at];
@@ -856,11 +934,22 @@ static uint32_t walk_all(struct matcher *m, uint64_t *bits, bool skips_plain)
     return met;
 }
 
+static void add_marks(struct matcher *m, uint64_t *bits, size_t words)
+{
+    uint32_t fitting = fitting_marks(m);
+
+    if (must_be_marks(m, fitting))
+        memset(bits, 0, words * sizeof(*bits));
+    for (uint32_t i = 0; i < m->mark_count; i++)
+        if (fitting >> i & 1)
+            bits[m->marks[i].token / 64] |= (uint64_t)1 << (m->marks[i].token % 64);
+}
+
 /* Is it worth to be kept? */
 static bool fill_mask(struct matcher *m, uint64_t *bits)
 {
     size_t words = m->trie->token_count / 64 + 1;
-    bool all_plain;
+    bool all_plain, is_long;
 
     memset(bits, 0, words * sizeof(*bits));
     if (m->has_ended[SLOT_ACCEPTED])
@@ -872,7 +961,9 @@ static bool fill_mask(struct matcher *m, uint64_t *bits)
     all_plain = !m->drops_space[SLOT_ACCEPTED] && may_all_plain(m);
     for (size_t i = 0; all_plain && i < words; i++)
         bits[i] |= m->trie->plain[i];
-    return walk_all(m, bits, all_plain) > KEEP_NODES;
+    is_long = walk_all(m, bits, all_plain) > KEEP_NODES;
+    add_marks(m, bits, words);
+    return is_long;
 }
 
 /* A mask that took long moves into the place of the oldest one that is kept. */

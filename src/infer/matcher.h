@@ -28,13 +28,25 @@
 #define MATCHER_BYTES_MIN  (1u << 20)
 #define MATCHER_ALIVE_MAX  (256u << 20) /* of what cannot be forgotten, twice: then it fails */
 #define MATCHER_MASKS_MAX  64           /* bitmaps: 19 KB each for 150,000 tokens */
+#define MATCHER_MARKS_MAX  16
 
 struct matcher;
+
+/* A control token that is text where it may come: [TOOL_CALLS]. */
+struct matcher_mark {
+    uint32_t token;
+    struct str piece;
+};
 
 /* Takes the grammar, also when it fails.  The trie must outlive it. */
 int matcher_create(struct matcher **matcher, struct grammar *g, const struct tokentrie *trie,
                    struct llmos_error *err);
 void matcher_destroy(struct matcher *m); /* NULL is fine */
+
+/* Before anything is asked; the pieces must outlive it.  A mark may come where its bytes may,
+ * unless they are nothing but more of the same text (in a string of any characters); where nothing
+ * but marks may come, their bytes come as no other tokens. */
+void matcher_set_marks(struct matcher *m, const struct matcher_mark *marks, uint32_t count);
 
 /* At most so many bytes of what can be found again are remembered, at least MATCHER_BYTES_MIN and
  * at most MATCHER_BYTES_MAX: the less, the slower. */

@@ -58,7 +58,9 @@ struct llmos_session {
     uint64_t mark;                  /* the step that holds this session: each may be in it once */
     struct grammars_entry *grammar; /* NULL: none */
     struct matcher *matcher;
-    uint32_t grammar_from;         /* tokens that were there before it */
+    uint32_t grammar_from;       /* tokens that were there before it */
+    char begun[LLMOS_BEGUN_MAX]; /* of its text, before those */
+    size_t begun_length;
     bool drops_space, has_strayed; /* strayed: its matcher could not be put where the tokens are */
     struct lookup lookup;
     struct twin twin;
@@ -606,36 +608,57 @@ static void follow_grammar(struct llmos_session *s)
 {
     matcher_reset(s->matcher, s->drops_space);
     s->has_strayed = false;
+    for (size_t i = 0; i < s->begun_length; i++)
+        s->has_strayed |= !matcher_accept_byte(s->matcher, (uint8_t)s->begun[i]);
+    matcher_commit(s->matcher);
     s->has_strayed = !grammar_takes(s, s->tokens + s->grammar_from, s->count - s->grammar_from);
 }
 
-int llmos_session_set_grammar(llmos_session *s, const char *grammar, size_t length,
-                              bool drops_space, struct llmos_error *err)
+static int check_wanted(const struct llmos_grammar *g, struct llmos_error *err)
+{
+    if (g->begun_length > LLMOS_BEGUN_MAX || g->mark_count > LLMOS_MARKS_MAX)
+        return fail(err, LLMOS_ELIMIT,
+                    "a grammar's text can have begun with %d bytes, and have %d marks",
+                    LLMOS_BEGUN_MAX, LLMOS_MARKS_MAX);
+    return 0;
+}
+
+int llmos_session_set_grammar(llmos_session *s, const struct llmos_grammar *grammar,
+                              struct llmos_error *err)
 {
     struct grammars_entry *entry;
     struct matcher *matcher;
-    int rc = grammars_take(&s->context->grammars, (struct str){grammar, length}, s->domain,
-                           &matcher, &entry, err);
+    int rc = check_wanted(grammar, err);
 
+    if (rc == 0)
+        rc = grammars_take(&s->context->grammars, grammar, s->domain, &matcher, &entry, err);
     if (rc < 0)
         return rc;
     leave_grammar(s);
     s->grammar = entry;
     s->matcher = matcher;
     s->grammar_from = s->count;
-    s->drops_space = drops_space;
+    s->drops_space = grammar->drops_space;
+    s->begun_length = grammar->begun_length;
+    if (s->begun_length)
+        memcpy(s->begun, grammar->begun, s->begun_length);
     follow_grammar(s);
-    return 0;
+    if (!s->has_strayed)
+        return 0;
+    leave_grammar(s);
+    return fail(err, LLMOS_EINVAL, "no text of the grammar begins with '%.*s'",
+                (int)grammar->begun_length, grammar->begun);
 }
 
-int llmos_context_check_grammar(llmos_context *c, const char *grammar, size_t length,
+int llmos_context_check_grammar(llmos_context *c, const struct llmos_grammar *grammar,
                                 uint64_t domain, struct llmos_error *err)
 {
     struct grammars_entry *entry;
     struct matcher *matcher;
-    int rc =
-        grammars_take(&c->grammars, (struct str){grammar, length}, domain, &matcher, &entry, err);
+    int rc = check_wanted(grammar, err);
 
+    if (rc == 0)
+        rc = grammars_take(&c->grammars, grammar, domain, &matcher, &entry, err);
     if (rc == 0)
         grammars_give(&c->grammars, entry);
     return rc;

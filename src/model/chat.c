@@ -8,6 +8,7 @@
 #include "model/jinja.h"
 #include "model/jinja_date.h"
 #include "model/jinja_json.h"
+#include "model/thoughtformat.h"
 #include "model/tokenize.h"
 #include "model/toolformat.h"
 
@@ -16,7 +17,7 @@
 #define NAME_OF_FILE "template"
 
 struct chat {
-    const char *name, *tool_format;
+    const char *name, *tool_format, *thought_format;
     struct jinja_template *template; /* NULL: it cannot be used, and `why` says why */
     struct llmos_error why;
 };
@@ -76,6 +77,7 @@ static int use(struct llmos_tokenizer *t, const char *name, struct str source,
         return fail(err, LLMOS_ENOMEM, "no memory for a chat format");
     made->name = name;
     made->tool_format = toolformat_of(source);
+    made->thought_format = thoughtformat_of(source);
     rc = jinja_create(&made->template, source, &made->why);
     if (rc == LLMOS_ENOMEM) {
         chat_destroy(made);
@@ -126,6 +128,11 @@ const char *llmos_chat_format(const llmos_tokenizer *t)
 const char *llmos_chat_tool_format(const llmos_tokenizer *t)
 {
     return t->chat->tool_format;
+}
+
+const char *llmos_chat_thought_format(const llmos_tokenizer *t)
+{
+    return t->chat->thought_format;
 }
 
 int llmos_chat_set_format(llmos_tokenizer *t, const char *name, struct llmos_error *err)
@@ -439,25 +446,8 @@ long llmos_chat_tokenize(const llmos_tokenizer *t, const struct llmos_message *m
     return rc < 0 ? rc : (long)out.count;
 }
 
-/* Behind it, what the answer begins with. */
-static struct jinja_str with_opening(struct jinja_store *s, struct jinja_str text,
-                                     struct str opening)
-{
-    struct jinja_build b;
-    struct jinja_value all;
-
-    if (opening.len == 0)
-        return text;
-    jinja_build_init(&b, s);
-    jinja_put(&b, text);
-    jinja_put_text(&b, opening, false);
-    all = jinja_built(&b);
-    return s->rc == 0 ? *all.s : text;
-}
-
-long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length,
-                       const char *opening, size_t opening_length, int32_t *tokens, size_t room,
-                       struct llmos_error *err)
+long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length, int32_t *tokens,
+                       size_t room, struct llmos_error *err)
 {
     struct token_sink out = {tokens, room, 0};
     struct jinja_store s;
@@ -470,10 +460,6 @@ long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length
     unsay_roles(&s, variables);
     set_defaults(&s, variables, t);
     rc = render(t->chat, &s, variables, &text);
-    if (rc == 0) {
-        text = with_opening(&s, text, (struct str){opening, opening_length});
-        rc = s.rc;
-    }
     if (rc == 0)
         rc = put_tokens(t, text, &out, err);
     jinja_store_fini(&s);

@@ -61,7 +61,7 @@ static void put_prompt(struct buf *b, const struct message_generate *m)
     }
     buf_put_str(b, m->text);
     if (m->prompt_kind == PROMPT_CHAT)
-        put_name(b, m->opening, MESSAGE_OPENING_BYTES_MAX);
+        put_name(b, m->begun, MESSAGE_MARK_BYTES_MAX);
 }
 
 static void put_generate(struct buf *b, const struct message_generate *m)
@@ -133,6 +133,7 @@ static void put_ready(struct buf *b, const struct message_ready *m)
     put_name(b, m->file_type, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->chat_format, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->tool_format, MESSAGE_NAME_BYTES_MAX);
+    put_name(b, m->thought_format, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->backend, MESSAGE_NAME_BYTES_MAX);
     put_name(b, m->kv_type, MESSAGE_NAME_BYTES_MAX);
     buf_put_u32(b, m->context_tokens);
@@ -459,7 +460,7 @@ static void get_prompt(struct parse *p, struct message_generate *m)
     }
     m->text = get_str(p, "text", FRAME_TO_ENGINE_MAX);
     if (m->prompt_kind == PROMPT_CHAT)
-        m->opening = get_str(p, "opening", MESSAGE_OPENING_BYTES_MAX);
+        m->begun = get_str(p, "begun", MESSAGE_MARK_BYTES_MAX);
 }
 
 static void get_generate(struct parse *p, struct message_generate *m)
@@ -533,6 +534,7 @@ static void get_ready(struct parse *p, struct message_ready *m)
     m->file_type = get_str(p, "file_type", MESSAGE_NAME_BYTES_MAX);
     m->chat_format = get_str(p, "chat_format", MESSAGE_NAME_BYTES_MAX);
     m->tool_format = get_str(p, "tool_format", MESSAGE_NAME_BYTES_MAX);
+    m->thought_format = get_str(p, "thought_format", MESSAGE_NAME_BYTES_MAX);
     m->backend = get_str(p, "backend", MESSAGE_NAME_BYTES_MAX);
     m->kv_type = get_str(p, "kv_type", MESSAGE_NAME_BYTES_MAX);
     m->context_tokens = get_u32(p, "context_tokens", TOKENS_MAX);

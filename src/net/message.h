@@ -13,8 +13,7 @@
 
 #define MESSAGE_STOPS_MAX         16
 #define MESSAGE_STOP_BYTES_MAX    1024
-#define MESSAGE_OPENING_BYTES_MAX 256 /* of an answer */
-#define MESSAGE_MARKS_MAX         4
+#define MESSAGE_MARKS_MAX         16
 #define MESSAGE_MARK_BYTES_MAX    64
 #define MESSAGE_BIAS_MAX          1024
 #define MESSAGE_TOP_MAX           20
@@ -90,8 +89,7 @@ struct message_generate {
     uint8_t prompt_kind;
     struct str text;       /* PROMPT_TEXT: BOS as the model says; special tokens are text.
                               PROMPT_CHAT: the conversation, JSON as llmos_chat_render takes it */
-    struct str opening;    /* PROMPT_CHAT: how the answer begins, as if the template wrote it; it is
-                              part of the prompt */
+    struct str begun;      /* PROMPT_CHAT: if the prompt ends with it, the answer begins with it */
     const int32_t *tokens; /* PROMPT_TOKENS, in the arena of the parse */
     uint32_t count;        /* of tokens */
     uint32_t max_tokens;   /* 0: as many as fit */
@@ -174,7 +172,8 @@ enum message_classifier { CLASSIFIER_NONE, CLASSIFIER_SEQUENCE, CLASSIFIER_TOKEN
 enum message_packing { PACKING_NONE, PACKING_USED, PACKING_DAMAGED };
 
 struct message_ready {
-    struct str architecture, name, file_type, chat_format, tool_format, backend, kv_type;
+    struct str architecture, name, file_type, chat_format, tool_format, thought_format, backend,
+        kv_type;
     uint32_t context_tokens, context_trained, vocabulary, threads;
     uint64_t parameters, weight_bytes, kv_bytes, scratch_bytes;
     uint32_t load_us; /* from SETUP to READY */

@@ -687,24 +687,26 @@ TEST(engine_sends_control_tokens_that_are_asked_for)
     worker_destroy(w);
 }
 
-TEST(engine_begins_an_answer_with_its_opening)
+TEST(engine_says_what_the_prompt_has_begun_of_an_answer)
 {
-    static const char *const openings[] = {"", "</s> Well", "</t> Well"};
+    static const char *const begun[] = {"", "Hi", "Ho"};
     struct worker *w = start_engine(synth_model(), NULL);
-    uint32_t tokens[3];
+    char text[3][64];
 
-    for (int i = 0; i < 3; i++) {
-        struct message m = generate_request(1, "[{\"role\":\"user\",\"content\":\"Hi\"}]", 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct message m = generate_request(1 + i, "[{\"role\":\"user\",\"content\":\"Hi \"}]", 3);
         struct answer a = {0};
 
         m.generate.prompt_kind = PROMPT_CHAT;
-        m.generate.opening = str_of(openings[i]);
+        m.generate.begun = str_of(begun[i]);
+        m.generate.grammar = STR("root ::= (\"Hi\" [ab]* \"c\" | [ab]* \"d\")");
         ask(w, &m, &a);
         check_ok(&a);
-        tokens[i] = a.done.prompt_tokens;
+        snprintf(text[i], sizeof(text[i]), "%s", buf_str(&a.text).at);
         buf_fini(&a.text);
     }
-    CHECK(tokens[0] < tokens[1] && tokens[1] < tokens[2]); /* </s> is one token */
+    CHECK(strncmp(text[1], "Hi", 2) == 0 && strspn(text[1] + 2, "abc") == strlen(text[1] + 2));
+    CHECK_STR(text[2], text[0]); /* the prompt ends otherwise */
     worker_destroy(w);
 }
 

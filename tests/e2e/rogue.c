@@ -41,6 +41,7 @@
  *     escapes              texts that would control a terminal
  *     say-call             texts in which a function is called, and then another
  *     say-half-call        the same, and the second call has no end
+ *     say-thought          texts that think, and then answer
  *     nan-logprob          a log-probability that is not a number
  *     done-twice           a second DONE for each request
  *     silent               takes requests and never answers
@@ -132,6 +133,7 @@ static void say_ready(void)
                   .name = STR("rogue"),
                   .file_type = STR("text"),
                   .chat_format = STR("plain"),
+                  .thought_format = mode("say-thought") >= 0 ? STR("think") : STR(""),
                   .backend = STR("none"),
                   .context_tokens = 512,
                   .context_trained = 512,
@@ -393,6 +395,7 @@ static bool say_token(struct request *r)
     static const char *const calls[] = {
         "I see.\n<tool_", "call>\n{\"name\": \"f\", \"argum",
         "ents\": {\"x\": ", "1}}\n</tool_call><tool_call>{\"name\": \"g\"", "}</tool_call>"};
+    static const char *const thought[] = {"<thi", "nk>\n2 and", " 2\n</th", "ink>\n\n4", "."};
     long sent = r->sent;
 
     if (mode("die-after-tokens") == sent)
@@ -412,6 +415,7 @@ static bool say_token(struct request *r)
              mode("bad-utf8") >= 0        ? "\xff\xc3(\xe2\x82"
              : mode("escapes") >= 0       ? "\033[31mred\033]0;title\007\xc2\x9b\r"
              : mode("say-call") >= 0      ? calls[r->sent % 5]
+             : mode("say-thought") >= 0   ? thought[r->sent % 5]
              : mode("say-half-call") >= 0 ? calls[r->sent % 4]
                                           : words[r->sent % 5],
              1, r->want_logprob);

@@ -294,6 +294,39 @@ TEST(tools_are_found_in_what_a_model_says)
     host_stop();
 }
 
+TEST(thoughts_are_told_apart_from_answers)
+{
+    static const char ask[] =
+        "{\"model\":\"say-thought\",\"messages\":[{\"role\":\"user\",\"content\":"
+        "\"a\"}]%s}";
+    char body[1024];
+
+    HOST_START("tests/e2e/rogue", rogue("say-thought"));
+    CHECK(host_logs("thoughts=think", 30));
+    snprintf(body, sizeof(body), ask, "");
+    CHECK_INT(post(CHATS, body)->status, 200);
+    CHECK_CONTAINS(got.body,
+                   "\"content\":\"4.\",\"refusal\":null,\"reasoning_content\":\"2 and 2\"}");
+    snprintf(body, sizeof(body), ask, ",\"stream\":true");
+    post(CHATS, body);
+    CHECK_CONTAINS(got.body, "\"delta\":{\"reasoning_content\":\"2 and\"}");
+    CHECK_CONTAINS(got.body, "\"delta\":{\"reasoning_content\":\" 2\"}");
+    CHECK_CONTAINS(got.body, "\"delta\":{\"content\":\"4\"}");
+    CHECK(!strstr(got.body, "think>"));
+    snprintf(body, sizeof(body), ask, ",\"include_reasoning\":false");
+    post(CHATS, body);
+    CHECK_CONTAINS(got.body, "\"content\":\"4.\",\"refusal\":null}");
+    snprintf(body, sizeof(body), ask, ",\"reasoning_format\":\"none\"");
+    post(CHATS, body);
+    CHECK_CONTAINS(got.body,
+                   "\"content\":\"<think>\\n2 and 2\\n</think>\\n\\n4.\",\"refusal\":null}");
+    snprintf(body, sizeof(body), ask, ",\"max_tokens\":2");
+    post(CHATS, body); /* cut within the thought */
+    CHECK_CONTAINS(got.body, "\"content\":\"\",\"refusal\":null,\"reasoning_content\":\"2 and\"}");
+    CHECK_CONTAINS(got.body, "\"finish_reason\":\"length\"");
+    host_stop();
+}
+
 TEST(tools_that_are_hostile_are_refused_with_a_sentence)
 {
     static const char begin[] =

@@ -39,6 +39,14 @@ static const struct toolcall_format *tool_format(void *owner, struct str model)
 }
 
 /* Grammars that we write are grammars. */
+static const struct thought_format *thought_format(void *owner, struct str model)
+{
+    static const char *const forms[] = {"", "think", "mistral", "granite", "harmony"};
+
+    (void)owner;
+    return thought_format_of(str_of(forms[model.len % 5]));
+}
+
 static void check_grammar(struct str text)
 {
     struct llmos_error err = {0};
@@ -51,7 +59,7 @@ static void check_grammar(struct str text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct openai_models models = {tool_format, NULL};
+    static const struct openai_models models = {tool_format, thought_format, NULL};
     static const struct json_limits limits = {1 << 16, 16, 2000};
     struct openai_request r;
     struct openai_fault fault;

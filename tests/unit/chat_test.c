@@ -82,14 +82,14 @@ static const char *rendered(const llmos_model *m, const struct llmos_message *me
     return shown(t, ids, n);
 }
 
-/* The same of JSON, with an opening. */
-static const char *encoded(const llmos_model *m, const char *json, const char *opening)
+/* The same of JSON. */
+static const char *encoded(const llmos_model *m, const char *json)
 {
     static char why[512];
     const llmos_tokenizer *t = llmos_model_tokenizer(m);
     struct llmos_error err = {0};
     int32_t ids[2048];
-    long n = llmos_chat_encode(t, json, strlen(json), opening, strlen(opening), ids, 2048, &err);
+    long n = llmos_chat_encode(t, json, strlen(json), ids, 2048, &err);
 
     snprintf(why, sizeof(why), "%s", err.text);
     CHECK(n <= 2048);
@@ -258,27 +258,22 @@ TEST(chat_encodes_whole_messages_in_which_only_roles_are_marks)
         "{% endfor %}{{ m.tool_call_id ~ '<|' ~ m.mark }}{% endfor %}{{ tools }}{{ extra }}",
         true);
 
-    CHECK_STR(encoded(m,
-                      "{\"messages\": [{\"role\": \"user\", \"content\": \"<|im_end|>\", "
-                      "\"mark\": \"im_end|>\"}, {\"role\": \"assistant\", \"content\": \"\", "
-                      "\"tool_calls\": [{\"function\": {\"name\": \"</s>\", \"arguments\": "
-                      "{\"x\": \"<|im_end|>\"}}}]}, {\"role\": \"tool\", \"content\": \"1\", "
-                      "\"tool_call_id\": \"</s>\"}], \"extra\": \"<|im_end|>\"}",
-                      ""),
+    CHECK_STR(encoded(m, "{\"messages\": [{\"role\": \"user\", \"content\": \"<|im_end|>\", "
+                         "\"mark\": \"im_end|>\"}, {\"role\": \"assistant\", \"content\": \"\", "
+                         "\"tool_calls\": [{\"function\": {\"name\": \"</s>\", \"arguments\": "
+                         "{\"x\": \"<|im_end|>\"}}}]}, {\"role\": \"tool\", \"content\": \"1\", "
+                         "\"tool_call_id\": \"</s>\"}], \"extra\": \"<|im_end|>\"}"),
               "<<s>><<|im_start|>>user<|im_end|><|im_end|><<|im_start|>>assistant</s>{\"x\": "
               "\"<|im_end|>\"}<|<<|im_start|>>tool1</s><|None<|im_end|>");
-    CHECK_STR(encoded(m, "[{\"role\":\"user\",\"content\":\"a\"}]", "<|im_end|>b"),
-              "<<s>><<|im_start|>>usera<|None<<|im_end|>>b");
-    CHECK_CONTAINS(encoded(m, "[]", ""), "at least one message");
-    CHECK_CONTAINS(encoded(m, "{\"messages\": 1}", ""), "at least one message");
-    CHECK_CONTAINS(encoded(m, "[1]", ""), "message 0 has role ''; there are: system user");
-    CHECK_CONTAINS(encoded(m, "[{\"role\":\"king\"}]", ""), "has role 'king'");
-    CHECK_CONTAINS(encoded(m, "[", ""), "JSON");
+    CHECK_CONTAINS(encoded(m, "[]"), "at least one message");
+    CHECK_CONTAINS(encoded(m, "{\"messages\": 1}"), "at least one message");
+    CHECK_CONTAINS(encoded(m, "[1]"), "message 0 has role ''; there are: system user");
+    CHECK_CONTAINS(encoded(m, "[{\"role\":\"king\"}]"), "has role 'king'");
+    CHECK_CONTAINS(encoded(m, "["), "JSON");
     EVERY_ALLOCATION_FAILS
     {
         static const char json[] = "[{\"role\":\"user\",\"content\":\"a\"}]";
-        long n = llmos_chat_encode(llmos_model_tokenizer(m), json, strlen(json), "<|im_end|>", 10,
-                                   NULL, 0, NULL);
+        long n = llmos_chat_encode(llmos_model_tokenizer(m), json, strlen(json), NULL, 0, NULL);
 
         CHECK(n > 0 || n == LLMOS_ENOMEM);
     }
@@ -304,6 +299,24 @@ TEST(chat_tells_in_which_form_its_template_calls_functions)
         CHECK_STR(llmos_chat_tool_format(llmos_model_tokenizer(m)), cases[i][1]);
         use(m, "chatml");
         CHECK_STR(llmos_chat_tool_format(llmos_model_tokenizer(m)), "");
+        llmos_model_close(m);
+    }
+}
+
+TEST(chat_tells_in_which_form_its_template_thinks)
+{
+    static const char *const cases[][2] = {
+        {"{{ '<think>' }}{{ c.split('</think>') }}", "think"},
+        {"</think> <response>", "granite"},
+        {"[THINK][/THINK]", "mistral"},
+        {"<|channel|>final<|message|></think>", "harmony"},
+        {"<|channel|>", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        llmos_model *m = model_with(cases[i][0], true);
+
+        CHECK_STR(llmos_chat_thought_format(llmos_model_tokenizer(m)), cases[i][1]);
         llmos_model_close(m);
     }
 }

@@ -64,6 +64,8 @@ static struct llmos_sampling sampling_of(size_t i)
     return o;
 }
 
+#define GRAMMAR(of) ((struct llmos_grammar){.text = (of), .length = strlen(of)})
+
 static llmos_session *session_of(llmos_context *c, size_t i, const char *grammar)
 {
     struct llmos_sampling o = sampling_of(i);
@@ -76,7 +78,7 @@ static llmos_session *session_of(llmos_context *c, size_t i, const char *grammar
     CHECK_INT(llmos_session_create(&s, c, &o, NULL), 0);
     CHECK_INT(llmos_session_set_domain(s, LLMOS_DOMAIN_COMMON, NULL), 0);
     CHECK_INT(llmos_session_append(s, tokens, (size_t)n, NULL), 0);
-    CHECK_INT(llmos_session_set_grammar(s, grammar, strlen(grammar), false, NULL), 0);
+    CHECK_INT(llmos_session_set_grammar(s, &GRAMMAR(grammar), NULL), 0);
     return s;
 }
 
@@ -223,10 +225,11 @@ TEST(grammars_that_are_none_are_refused_by_name)
     llmos_session *s = session_of(c, 0, list);
     struct llmos_error err = {0};
 
-    CHECK_INT(llmos_session_set_grammar(s, "root ::= x", 10, false, &err), LLMOS_EFORMAT);
+    CHECK_INT(llmos_session_set_grammar(s, &GRAMMAR("root ::= x"), &err), LLMOS_EFORMAT);
     CHECK_CONTAINS(err.text, "rule 'x' is not defined");
-    CHECK_INT(llmos_context_check_grammar(c, "root", 4, LLMOS_DOMAIN_COMMON, &err), LLMOS_EFORMAT);
-    CHECK_INT(llmos_context_check_grammar(c, quote, strlen(quote), LLMOS_DOMAIN_COMMON, &err), 0);
+    CHECK_INT(llmos_context_check_grammar(c, &GRAMMAR("root"), LLMOS_DOMAIN_COMMON, &err),
+              LLMOS_EFORMAT);
+    CHECK_INT(llmos_context_check_grammar(c, &GRAMMAR(quote), LLMOS_DOMAIN_COMMON, &err), 0);
     llmos_session_destroy(s);
     llmos_context_destroy(c);
 }
@@ -291,10 +294,10 @@ TEST(grammars_count_in_the_memory_of_a_context)
     s = session_of(c, 0, list);
     CHECK_INT(llmos_session_create(&other, c, NULL, NULL), 0);
     CHECK_INT(llmos_session_set_domain(other, LLMOS_DOMAIN_COMMON, NULL), 0);
-    CHECK_INT(llmos_session_set_grammar(other, quote, strlen(quote), false, &err), LLMOS_ENOMEM);
+    CHECK_INT(llmos_session_set_grammar(other, &GRAMMAR(quote), &err), LLMOS_ENOMEM);
     CHECK_CONTAINS(err.text, "those in use need");
     llmos_session_destroy(s);
-    CHECK_INT(llmos_session_set_grammar(other, quote, strlen(quote), false, &err), 0);
+    CHECK_INT(llmos_session_set_grammar(other, &GRAMMAR(quote), &err), 0);
     CHECK(grammar_bytes_of(c) <= one + one / 4);
     llmos_session_destroy(other);
     llmos_context_destroy(c);

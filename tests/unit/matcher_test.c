@@ -403,6 +403,56 @@ TEST(the_mask_is_what_the_bytes_say)
             CHECK(random_text(grammars[g], seed, false) == random_text(grammars[g], seed, true));
 }
 
+/* Tokens that are control tokens of the vocabulary: their pieces are empty there. */
+#define CALLS (256 + 16)
+
+static struct matcher *marked(const char *grammar)
+{
+    static const struct matcher_mark marks[] = {{CALLS, {"[CALLS]", 7}}, {7, {"[THINK]", 7}}};
+    struct matcher *m = matcher_of(grammar);
+
+    matcher_set_marks(m, marks, 2);
+    matcher_reset(m, false);
+    return m;
+}
+
+TEST(marks_are_text_where_the_grammar_has_them)
+{
+    struct matcher *m = marked("root ::= \"a\" \"[CALLS]\" \"b\" | \"a[1]\"");
+
+    CHECK(!matcher_allows(m, CALLS) && !bit(matcher_mask(m), CALLS));
+    CHECK(matcher_accept(m, 'a'));
+    CHECK(matcher_allows(m, CALLS) && bit(matcher_mask(m), CALLS));
+    CHECK(!matcher_allows(m, 7) && !bit(matcher_mask(m), 7));
+    CHECK(matcher_allows(m, '[') && bit(matcher_mask(m), '['));
+    CHECK(matcher_accept(m, CALLS) && matcher_allows(m, 'b') && !matcher_allows(m, CALLS));
+    matcher_destroy(m);
+}
+
+TEST(marks_are_no_letters_where_nothing_else_may_come)
+{
+    struct matcher *m = marked("root ::= (\"[THINK]\" | \"[CALLS]\") \"x\"");
+
+    CHECK(matcher_allows(m, CALLS) && matcher_allows(m, 7));
+    CHECK(bit(matcher_mask(m), CALLS) && bit(matcher_mask(m), 7));
+    CHECK(!matcher_allows(m, '[') && !bit(matcher_mask(m), '['));
+    CHECK(matcher_accept(m, 7) && matcher_allows(m, 'x'));
+    matcher_destroy(m);
+    m = marked("root ::= \"[THINK]\" | \"[THIN\""); /* may end before */
+    CHECK(matcher_allows(m, '[') && bit(matcher_mask(m), '['));
+    matcher_destroy(m);
+}
+
+TEST(marks_are_none_in_strings_of_any_characters)
+{
+    struct matcher *m = marked("root ::= \"\\\"\" [^\"]* \"\\\"\"");
+
+    CHECK(matcher_accept(m, '"'));
+    CHECK(!matcher_allows(m, CALLS) && !bit(matcher_mask(m), CALLS));
+    CHECK(matcher_allows(m, '['));
+    matcher_destroy(m);
+}
+
 TEST(a_token_may_be_half_a_character)
 {
     struct matcher *m = matcher_of("root ::= [\\u00e9\\U0001F600] \"x\"");

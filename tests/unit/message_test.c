@@ -87,6 +87,7 @@ static struct message example(uint16_t type)
                                          STR("F16"),
                                          STR("plain"),
                                          STR("hermes"),
+                                         STR("think"),
                                          STR("avx2"),
                                          STR("q8_0"),
                                          512,
@@ -240,14 +241,14 @@ TEST(message_fields_arrive_in_their_places)
     m = example(MESSAGE_GENERATE);
     m.generate.prompt_kind = PROMPT_CHAT;
     m.generate.text = STR("[{\"role\":\"user\"}]");
-    m.generate.opening = STR("[TOOL_CALLS]");
+    m.generate.begun = STR("<think>");
     m.generate.mark_count = 1;
     m.generate.marks[0] = STR("[ARGS]");
     message_put(&b, &m);
     f = frame_of(&b);
     CHECK_INT(parse(&back, &f, &arena, NULL), 0);
     CHECK(str_eq(back.generate.text, m.generate.text));
-    CHECK(str_is(back.generate.opening, "[TOOL_CALLS]"));
+    CHECK(str_is(back.generate.begun, "<think>"));
     CHECK(back.generate.mark_count == 1 && str_is(back.generate.marks[0], "[ARGS]"));
     buf_clear(&b);
     m.generate.prompt_kind = PROMPT_TOKENS;

@@ -19,10 +19,19 @@ static const struct toolcall_format *tool_format(void *owner, struct str model)
     return toolcall_format_of(str_of(template_form));
 }
 
+static const char *thought_form = "";
+
+static const struct thought_format *thought_format(void *owner, struct str model)
+{
+    (void)owner;
+    (void)model;
+    return thought_format_of(str_of(thought_form));
+}
+
 static int parse(bool is_chat, const char *body)
 {
     static const struct json_limits limits = {1 << 20, 16, 10000};
-    static const struct openai_models models = {tool_format, NULL};
+    static const struct openai_models models = {tool_format, thought_format, NULL};
 
     arena_fini(&arena);
     arena_init(&arena, 1 << 20);
@@ -124,7 +133,8 @@ TEST(openai_gives_whole_messages_to_the_template)
          "\"arguments\": {\"x\": 0.1}}}, "
          "{\"type\": \"function\", \"function\": {\"name\": \"g\", \"arguments\": {}}}]},\n"
          "{\"role\": \"tool\", \"content\": \"sun\", \"tool_call_id\": \"a1\", \"name\": \"f\"},\n"
-         "{\"role\": \"assistant\", \"content\": \"!\", \"reasoning_content\": \"h\"}], "
+         "{\"role\": \"assistant\", \"content\": \"!\", \"reasoning_content\": \"h\", "
+         "\"thinking\": \"h\"}], "
          "\"enable_thinking\": false}");
 }
 
@@ -227,10 +237,11 @@ TEST(openai_holds_calls_that_are_required_to_their_schemas)
                   "<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>"));
     template_form = "mistral";
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
-    CHECK(str_is(r.prompts[0].opening, "[TOOL_CALLS]"));
-    CHECK(allows("[{\"name\": \"f\", \"arguments\": {\"x\": 1}}, {\"name\": \"g\", \"arguments\": "
-                 "{}}]"));
-    CHECK(allows(" [{\"name\": \"g\", \"arguments\": {}}]") && !allows("[]"));
+    CHECK(r.prompts[0].mark_count == 1 && str_is(r.prompts[0].marks[0], "[TOOL_CALLS]"));
+    CHECK(allows("[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"x\": 1}}, {\"name\": \"g\", "
+                 "\"arguments\": {}}]"));
+    CHECK(allows("[TOOL_CALLS] [{\"name\": \"g\", \"arguments\": {}}]") &&
+          !allows("[TOOL_CALLS][]"));
     template_form = "llama3";
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
     CHECK(allows("{\"name\": \"f\", \"parameters\": {\"x\": 1}}"));
@@ -257,11 +268,65 @@ TEST(openai_lets_a_model_choose_and_holds_the_calls_it_makes)
     CHECK(!allows("{\"name\": \"f\", \"parameters\": {}}"));
     template_form = "mistral";
     CHECK_INT(CHAT(TOOLS), 0);
-    CHECK(r.prompts[0].grammar.len == 0 && !r.calls.is_strict);
+    CHECK(r.calls.is_strict && allows("") && allows("Hi [1]"));
+    CHECK(allows("So: [TOOL_CALLS][{\"name\": \"g\", \"arguments\": {}}]"));
+    CHECK(!allows("[TOOL_CALLS]") && !allows("[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]"));
     CHECK(r.prompts[0].mark_count == 1 && str_is(r.prompts[0].marks[0], "[TOOL_CALLS]"));
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"none\""), 0);
     CHECK(!r.calls.format && r.prompts[0].grammar.len == 0 && r.prompts[0].mark_count == 0);
     says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}]}");
+}
+
+TEST(openai_begins_a_form_behind_the_thought)
+{
+    thought_form = "think";
+    template_form = "hermes";
+    CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{"
+                   "\"enum\":[1,2]}}}"),
+              0);
+    CHECK(r.thoughts && !r.hides_thoughts && str_is(r.prompts[0].begun, "<think>"));
+    CHECK(r.prompts[0].mark_count == 2 && str_is(r.prompts[0].marks[1], "</think>"));
+    CHECK(allows("1") && allows("<think>\n3?\n</think>\n\n2") && !allows("<think>3</think>3"));
+    CHECK(!allows("<think>1") && !allows("3"));
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("<think><tool_call></think><tool_call>\n{\"name\": \"g\", \"arguments\": "
+                 "{}}\n</tool_call>"));
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(allows("<think>a</think>b") && allows("b") && !allows("<think>a</think><tool_call>"));
+    CHECK_INT(CHAT(",\"reasoning_format\":\"none\""), 0);
+    CHECK(!r.thoughts && str_is(r.prompts[0].begun, "<think>"));
+    CHECK_INT(CHAT(",\"include_reasoning\":false,\"reasoning_format\":\"auto\""), 0);
+    CHECK(r.thoughts && r.hides_thoughts);
+    CHECK_INT(TEXT(""), 0);
+    CHECK(!r.thoughts && r.prompts[0].begun.len == 0);
+    thought_form = "harmony";
+    CHECK_INT(CHAT(",\"guided_choice\":[\"a\"],\"reasoning_format\":\"none\""), 0);
+    CHECK(r.thoughts && allows("<|channel|>final<|message|>a") && !allows("a"));
+    thought_form = "";
+    CHECK_INT(CHAT(",\"guided_choice\":[\"a\"]"), 0);
+    CHECK(!r.thoughts && allows("a"));
+    CHECK_INT(CHAT(",\"reasoning_format\":\"deepseek-legacy\""), LLMOS_EINVAL);
+    CHECK_STR(fault.what.param, "reasoning_format");
+}
+
+TEST(openai_tells_a_template_how_much_to_think)
+{
+    CHECK_INT(CHAT(",\"reasoning_effort\":\"low\""), 0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}], \"reasoning_effort\": "
+         "\"low\"}");
+    CHECK_INT(CHAT(",\"reasoning_effort\":\"none\""), 0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}], \"enable_thinking\": false, "
+         "\"reasoning_effort\": \"none\"}");
+    CHECK_INT(
+        CHAT(",\"enable_thinking\":true,\"chat_template_kwargs\":{\"enable_thinking\":false}"), 0);
+    says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}], \"enable_thinking\": "
+         "false}");
+    CHECK_INT(CHAT(",\"reasoning_effort\":\"a lot\""), LLMOS_EINVAL);
+    CHECK_STR(fault.what.param, "reasoning_effort");
+    CHECK_INT(
+        parse(true, ASKED "{\"role\":\"assistant\",\"content\":\"4\",\"reasoning\":\"2+2\"}]}"), 0);
+    CHECK_CONTAINS(r.prompts[0].text.at,
+                   "\"content\": \"4\", \"reasoning_content\": \"2+2\", \"thinking\": \"2+2\"}");
 }
 
 TEST(openai_gives_tools_to_templates_that_know_them_and_describes_them_to_others)

@@ -86,6 +86,8 @@ TEST(reply_events_are_whole_and_usage_comes_alone)
     reply_event_text(&out, &chat, &(struct reply_choice){2, STR("a\n\ndata: b"), NULL, NULL});
     reply_event_text(&out, &chat, &(struct reply_choice){2, STR(""), NULL, "length"});
     CHECK_CONTAINS(out.at, "\"delta\":{\"content\":\"a\\n\\ndata: b\"}");
+    reply_event_text(&out, &chat, &(struct reply_choice){2, STR(""), .thought = STR("hm")});
+    CHECK_CONTAINS(out.at, "\"delta\":{\"reasoning_content\":\"hm\"},\"logprobs\":null");
     CHECK_CONTAINS(out.at, "\"delta\":{},\"logprobs\":null,\"finish_reason\":\"length\"}]}\n\n");
     CHECK(!strstr(out.at, "usage"));
     buf_clear(&out);

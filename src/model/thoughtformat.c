@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thoughtformat.c - see thoughtformat.h */
+#include "model/thoughtformat.h"
+
+#include "model/templatesign.h"
+
+static const struct templatesign formats[] = {
+    {"harmony", {"<|channel|>", "<|message|>"}, {NULL}},
+    {"mistral", {"[THINK]"}, {NULL}},
+    {"granite", {"</think>", "<response>"}, {NULL}},
+    {"think", {"</think>"}, {NULL}},
+};
+
+const char *thoughtformat_of(struct str template)
+{
+    return templatesign_find(formats, sizeof(formats) / sizeof(formats[0]), template);
+}
