@@ -8,6 +8,16 @@
 
 #include <sys/random.h>
 
+bool ask_hides_thoughts(const struct ask_options *o)
+{
+    return o->thoughts && strcmp(o->thoughts, "hide") == 0;
+}
+
+bool ask_wants_thoughts(const struct ask_options *o)
+{
+    return !o->thoughts || strcmp(o->thoughts, "off") != 0;
+}
+
 static int random_seed(uint64_t *seed, struct llmos_error *err)
 {
     if (getrandom(seed, sizeof(*seed), 0) != (ssize_t)sizeof(*seed))

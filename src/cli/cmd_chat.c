@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/near.h"
 #include "base/paths.h"
+#include "cli/aside.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/dialog.h"
@@ -175,7 +176,7 @@ static void answer(struct conversation *c)
     if (rc == 0)
         rc = buf_check(&prompt, "the conversation", &err);
     if (rc == 0)
-        rc = talk_generate(&c->talk, &g, hear_piece, c, &done, &err);
+        rc = aside_generate(&c->talk, &g, &c->options->ask, NULL, hear_piece, c, &done, &err);
     if (c->over)
         return;
     if (rc < 0 && rc != LLMOS_ECANCELED) {
@@ -406,6 +407,7 @@ static int run(int argc, char **argv)
     c.options = &options;
     c.terminal = isatty(STDOUT_FILENO);
     dialog_init(&c.dialog);
+    c.dialog.thinks_not = !ask_wants_thoughts(&options.ask);
     buf_init(&c.answer, ANSWER_MAX);
     buf_init(&c.shown, (size_t)4 * ANSWER_MAX);
     code = chat(&c, rest.at[0]);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/jsontext.h"
 #include "base/mem.h"
+#include "cli/aside.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/dialog.h"
@@ -75,7 +76,7 @@ struct output {
     bool terminal; /* then it is cleaned */
     bool printed;  /* something */
     struct screen_filter filter;
-    struct buf text;
+    struct buf text, thought;
     int exit_code; /* of a write that failed */
 };
 
@@ -124,12 +125,16 @@ static int read_prompt(const struct opt_rest *rest, struct buf *prompt, struct l
 }
 
 static void put_json(const struct talk *t, const struct message_generate *g,
-                     const struct message_done *d, struct str text, struct buf *out)
+                     const struct message_done *d, const struct output *o, struct buf *out)
 {
     double made = (double)d->generate_us * 1e-6, read = (double)d->prompt_us * 1e-6;
 
     buf_puts(out, "{\"text\": ");
-    json_put_string(out, text);
+    json_put_string(out, buf_str(&o->text));
+    if (o->thought.len) {
+        buf_puts(out, ", \"thought\": ");
+        json_put_string(out, buf_str(&o->thought));
+    }
     buf_printf(out,
                ", \"finish_reason\": \"%s\", \"prompt_tokens\": %u, \"completion_tokens\": %u, "
                "\"drafted_tokens\": %u, \"accepted_tokens\": %u, "
@@ -162,7 +167,7 @@ static int answer(struct talk *t, const struct run *r, struct message_generate *
     int rc;
 
     t->patience_seconds = 1; /* nothing comes behind this answer */
-    rc = talk_generate(t, g, put_piece, o, &done, err);
+    rc = aside_generate(t, g, &r->ask, r->json ? &o->thought : NULL, put_piece, o, &done, err);
     if (rc == LLMOS_ECLOSED && halt_asked())
         rc = LLMOS_ECANCELED;
     if (o->exit_code != EXIT_OK)
@@ -176,8 +181,8 @@ static int answer(struct talk *t, const struct run *r, struct message_generate *
     if (r->json) {
         CLEANUP(buf) struct buf json = {.at = NULL};
 
-        buf_init(&json, 6 * ANSWER_MAX + 4096); /* \u0001 is six bytes */
-        put_json(t, g, &done, buf_str(&o->text), &json);
+        buf_init(&json, 12 * ANSWER_MAX + 4096); /* \u0001 is six bytes */
+        put_json(t, g, &done, o, &json);
         o->exit_code = cli_print_buf(&json);
     } else {
         buf_putc(&o->text, '\n');
@@ -256,6 +261,7 @@ static int put_conversation(const struct run *r, struct str prompt, struct buf *
     int rc;
 
     dialog_init(&d);
+    d.thinks_not = !ask_wants_thoughts(&r->ask);
     rc = dialog_set_system(&d, str_of(r->system ? r->system : ""), err);
     if (rc == 0)
         rc = dialog_add(&d, "user", prompt, err);
@@ -275,6 +281,7 @@ static int ask_once(const struct run *r, const char *model_path, struct str prom
     int code;
 
     buf_init(&o.text, ANSWER_MAX);
+    buf_init(&o.thought, ANSWER_MAX);
     halt_catch();
     if ((!r->raw && put_conversation(r, prompt, &conversation, &err) < 0) ||
         ask_fill(&g, &r->ask, &grammar, &err) < 0)
@@ -287,6 +294,7 @@ static int ask_once(const struct run *r, const char *model_path, struct str prom
     }
     talk_end(&t);
     buf_fini(&o.text);
+    buf_fini(&o.thought);
     return code;
 }
 

@@ -13,6 +13,7 @@ void dialog_init(struct dialog *d)
 {
     d->count = 0;
     d->system = STR("");
+    d->thinks_not = false;
     arena_init(&d->arena, TEXTS_MAX);
 }
 
@@ -103,5 +104,5 @@ void dialog_put_json(const struct dialog *d, struct buf *out)
         json_put_string(out, d->messages[i].content);
         buf_putc(out, '}');
     }
-    buf_puts(out, "\n]}\n");
+    buf_puts(out, d->thinks_not ? "\n], \"enable_thinking\": false}\n" : "\n]}\n");
 }

@@ -22,6 +22,7 @@ struct dialog {
     struct dialog_message messages[DIALOG_MESSAGES_MAX];
     uint32_t count;
     struct str system; /* empty: none */
+    bool thinks_not;   /* the model is asked not to think; kept by dialog_reset */
 };
 
 void dialog_init(struct dialog *d);
@@ -35,7 +36,8 @@ int dialog_add(struct dialog *d, const char *role, struct str text, struct llmos
 /* Takes back messages until `count` are left. */
 void dialog_cut(struct dialog *d, uint32_t count);
 
-/* {"messages": [{"role": "user", "content": "..."}]} */
+/* {"messages": [{"role": "user", "content": "..."}]}, and "enable_thinking": false if it thinks
+ * not. */
 void dialog_put_json(const struct dialog *d, struct buf *out);
 
 #endif

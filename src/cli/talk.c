@@ -119,11 +119,13 @@ static int keep_ready(struct talk *t, const struct message_ready *r, struct llmo
     copy_text(t->name, sizeof(t->name), r->name);
     copy_text(t->file_type, sizeof(t->file_type), r->file_type);
     copy_text(t->chat_format, sizeof(t->chat_format), r->chat_format);
+    copy_text(t->thought_format, sizeof(t->thought_format), r->thought_format);
     copy_text(t->backend, sizeof(t->backend), r->backend);
     copy_text(t->kv_type, sizeof(t->kv_type), r->kv_type);
     t->ready = *r;
     t->ready.architecture = t->ready.name = t->ready.file_type = t->ready.chat_format =
-        t->ready.tool_format = t->ready.backend = t->ready.kv_type = (struct str){"", 0};
+        t->ready.tool_format = t->ready.thought_format = t->ready.backend = t->ready.kv_type =
+            (struct str){"", 0};
     return keep_labels(t, r, err);
 }
 

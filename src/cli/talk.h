@@ -82,7 +82,8 @@ struct talk {
     /* Of READY. */
     struct arena labels;        /* where those of ready stand */
     struct message_ready ready; /* its other strings are empty: */
-    char architecture[64], name[128], file_type[32], chat_format[32], backend[32], kv_type[32];
+    char architecture[64], name[128], file_type[32], chat_format[32], thought_format[32],
+        backend[32], kv_type[32];
 };
 
 /* What a worker of that model is to be, as the options say; `name` is made of the path, and the

@@ -216,6 +216,14 @@ private() { stat -c %a "$XDG_STATE_HOME/llmos/history" saved.json > "$work/log" 
 claim 'history and saved conversations are for their owner only' private
 piped() { printf 'first\nsecond\n/save piped.json\n' > lines; input=lines rogue "$llmos" chat good --no-history; [ "$code" = 0 ] && [ "$("$tools/json_get" messages.2.content < piped.json)" = second ]; }
 claim 'chat reads lines from a pipe' piped
+thinks() {
+    echo say-thought > thinker
+    rogue "$llmos" run thinker 'what is it' --max-tokens 5 && [ "$(cat "$work/out")" = 4. ] && has "$work/err" '2 and 2' || return 1
+    rogue "$llmos" run thinker 'what is it' --max-tokens 5 --thoughts hide && [ "$(cat "$work/out")" = 4. ] && [ ! -s "$work/err" ] || return 1
+    rogue "$llmos" run thinker 'what is it' --max-tokens 5 --json && [ "$("$tools/json_get" thought < "$work/out")" = '2 and 2' ] &&
+        [ "$("$tools/json_get" text < "$work/out")" = 4. ]
+}
+claim 'a thought is no part of the answer' thinks
 
 # ---- real weights of a model that makes no sense ----
 greedy() { run "$llmos" run tiny.gguf --raw --temperature 0 --max-tokens 12 --threads "$1" 'Once upon a time'; [ "$code" = 0 ] && [ ! -s "$work/err" ]; }
