@@ -7,6 +7,12 @@
 
 #include <stdio.h>
 
+/* What was called is told to the template as it is, and not as text. */
+static bool has_native_calls(const struct tools *t)
+{
+    return t->is_native && !t->format->forgets;
+}
+
 struct taking {
     struct buf *out;
     struct json_fault *fault;
@@ -169,7 +175,7 @@ static int take_call(struct taking *t, const json_t *call)
         rc = json_take_string(call, t->prefix, "id", 256, &id, t->fault);
     if (rc < 0)
         return rc;
-    if (t->tools->is_native) {
+    if (has_native_calls(t->tools)) {
         buf_putc(t->out, '{');
         t->is_first = true;
         put_key(t, "type");
@@ -182,7 +188,7 @@ static int take_call(struct taking *t, const json_t *call)
     }
     snprintf(t->prefix + strlen(t->prefix), sizeof(t->prefix) - strlen(t->prefix), "function.");
     rc = take_function(t, f);
-    buf_puts(t->out, t->tools->is_native ? "}" : "");
+    buf_puts(t->out, has_native_calls(t->tools) ? "}" : "");
     return rc;
 }
 
@@ -190,7 +196,7 @@ static int take_call(struct taking *t, const json_t *call)
 static int take_calls(struct taking *t, const json_t *calls)
 {
     const struct toolcall_format *f = t->tools->format;
-    bool is_native = t->tools->is_native;
+    bool is_native = has_native_calls(t->tools);
     size_t used = strlen(t->prefix), i;
     const json_t *call;
     int rc = 0;
@@ -204,15 +210,19 @@ static int take_calls(struct taking *t, const json_t *calls)
         if (is_native)
             buf_puts(t->out, i ? ", " : "");
         else
-            buf_printf(t->out, "%s%s\n", t->out->len ? "\n" : "", f->opening);
+            buf_printf(t->out, "%s%s%s", t->out->len && !f->is_array ? "\n" : "",
+                       f->is_array && i ? f->between : f->opening,
+                       !f->is_array ? "\n"
+                       : i          ? ""
+                                    : "[");
         rc = take_call(t, call);
         if (!is_native)
-            buf_printf(t->out, "\n%s", f->closing);
+            buf_printf(t->out, "%s%s", f->is_array ? "" : "\n", f->closing);
         if (rc < 0)
             return rc;
     }
     t->prefix[used] = '\0';
-    buf_puts(t->out, is_native ? "]" : "");
+    buf_puts(t->out, is_native || f->is_array ? "]" : "");
     return 0;
 }
 
@@ -333,7 +343,7 @@ static int read_words(struct taking *t, const json_t *m, unsigned role, struct b
         tools_describe(t->tools, text);
     }
     t->must_describe = false;
-    if (rc < 0 || !has_calls || is_native)
+    if (rc < 0 || !has_calls || has_native_calls(t->tools))
         return rc;
     t->out = text;
     rc = take_calls(t, calls);
@@ -376,7 +386,7 @@ static int read_rest(struct taking *t, const json_t *m, unsigned role, struct bu
     t->out = rest;
     t->is_first = t->has_thought = false;
     rc = take_fields(t, m, role);
-    if (rc == 0 && t->tools->is_native && role == ASSISTANT && !is_nothing(calls)) {
+    if (rc == 0 && has_native_calls(t->tools) && role == ASSISTANT && !is_nothing(calls)) {
         put_key(t, "tool_calls");
         rc = take_calls(t, calls);
     }

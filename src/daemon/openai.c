@@ -674,18 +674,19 @@ static int prepare_calls(struct parse *p, struct tools *tools)
         return json_fault(&p->fault->what, LLMOS_EUNSUPPORTED, "", "tools",
                           "'tools' and a form of the answer exclude each other; with "
                           "'tool_choice': 'none' there may be both");
-    rc = tools_put_grammar(tools, &grammar, &p->fault->what);
+    rc = tools_put_grammar(tools, p->thoughts && p->thoughts->is_messages, &grammar,
+                           &p->fault->what);
     if (rc == 0 && grammar.len)
         rc = keep_grammar(p, &grammar, false, "functions that may be called");
     if (rc < 0)
         return rc;
     if (tools->unkept[0])
         ignore(p, tools->unkept);
-    if (tools->format->is_mark)
-        add_mark(p, tools->format->opening);
+    for (size_t i = 0; i < TOOLCALL_MARKS_MAX && tools->format->marks[i]; i++)
+        add_mark(p, tools->format->marks[i]);
     p->r->calls = (struct toolcall_parser){.format = tools->format,
-                                           .names = tools->names,
-                                           .name_count = tools->count,
+                                           .functions = tools->functions,
+                                           .function_count = tools->count,
                                            .calls_max = tools->calls_max,
                                            .is_strict = tools->is_strict};
     return 0;

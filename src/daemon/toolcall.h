@@ -4,35 +4,67 @@
  *     form      what a model writes
  *     hermes    <tool_call>{"name": ..., "arguments": {...}}</tool_call>, any number of times
  *     mistral   [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
+ *     ministral [TOOL_CALLS]name[ARGS]{...}, any number of times; [CALL_ID]... behind a name is
+ *               skipped
+ *     granite   <|tool_call|>[{"name": ..., "arguments": {...}}, ...]
  *     llama3    {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
+ *     harmony   <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as thought.h
+ *               makes it of a message's head
+ *     qwen3xml <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
  *
  * hermes is also what a model is asked for whose template knows no tools (tools.h).  Members may
- * come in any order, "parameters" is "arguments", and others are skipped.  What is no call of a
- * function that was offered (another name, broken JSON, arguments that are no object) is text, as
- * it was said; so is what is longer than a limit.  Blanks before a call, and behind the last one,
- * are dropped.
+ * come in any order, "parameters" is "arguments", and others are skipped.  A value between tags is
+ * a string as it is where its parameter may be one and nothing else; else JSON, or a string where
+ * it is no JSON of a type that the parameter may have (sched/schema.h); line feeds next to the tags
+ * are none of it.  Of a parameter that comes twice the first counts.
+ *
+ * What is no call of a function that was offered (another name, broken JSON, arguments that are no
+ * object) is text, as it was said; so is what is longer than a limit.  Blanks before a call, and
+ * behind the last one, are dropped.
  *
  * Pieces may be cut anywhere: what is told, joined, is the same.  If is_strict, the answer keeps to
- * a grammar that allows calls only as they should be, and arguments are told as they come; else a
- * call is told when it is whole and its arguments have been read as JSON.  Memory is bounded by
+ * a grammar that allows calls only as they should be, and arguments are told as they come (between
+ * tags, value by value); else a call is told when it is whole and its arguments have been read as
+ * JSON.  Memory is bounded by
  * TOOLCALL_HELD_MAX; time is linear.  One thread at a time. */
 #ifndef DAEMON_TOOLCALL_H
 #define DAEMON_TOOLCALL_H
 
 #include "base/buf.h"
+#include "base/json.h"
 
 #define TOOLCALL_CALLS_MAX 128        /* of one answer */
 #define TOOLCALL_NAME_MAX  64         /* bytes of a function's name, as the dialect says */
 #define TOOLCALL_HELD_MAX  (1u << 20) /* bytes that wait to be understood */
 
+#define TOOLCALL_MARKS_MAX 3
+
 struct toolcall_format {
     const char *name;
+    enum toolcall_shape { TOOLCALL_OBJECT, TOOLCALL_NAMED, TOOLCALL_TAGGED } shape;
     const char *opening, *closing; /* of a call; closing may be empty */
     const char *between;           /* two calls, nothing else said: "" or a character and a blank */
-    const char *arguments;         /* what the member is called */
+    const char *separator;         /* NAMED: what ends the name and what is said beside it */
     bool is_array;                 /* calls stand in brackets behind one opening */
     bool is_bare;                  /* one at the beginning of an answer needs no opening */
-    bool is_mark;                  /* the opening is a control token */
+    bool is_single;                /* one call is all of an answer */
+    bool forgets;                  /* the template leaves out what was called before */
+    const char *const marks[TOOLCALL_MARKS_MAX]; /* that are control tokens; NULL: no more */
+    /* Of the grammar, each a sequence of GBNF: all calls stand between the first two, a call is
+     * `before`, the name, `after`, its arguments, `end`. */
+    const char *first, *last, *before, *after, *end;
+};
+
+/* What may be said for a parameter, where calls are TAGGED. */
+struct toolcall_parameter {
+    struct str name;
+    unsigned types; /* of sched/schema.h */
+};
+
+struct toolcall_function {
+    struct str name;
+    const struct toolcall_parameter *parameters; /* of others everything may be said */
+    uint32_t parameter_count;
 };
 
 /* By the name that an engine tells; NULL: it tells none, or none that is known. */
@@ -51,8 +83,8 @@ typedef void toolcall_hear(void *cookie, enum toolcall_kind kind, uint32_t index
 
 struct toolcall_parser {
     const struct toolcall_format *format;
-    const struct str *names; /* of functions; the caller's */
-    uint32_t name_count;
+    const struct toolcall_function *functions; /* the caller's */
+    uint32_t function_count;
     uint32_t calls_max;
     bool is_strict;
     toolcall_hear *hear;
@@ -77,8 +109,12 @@ struct toolcall_parser {
         int member;        /* which the value is of */
         size_t begin, end; /* of the arguments, in held; end 0: not yet */
         bool is_told;
-        const struct str *offered; /* the function of that name; NULL: none yet */
+        const struct toolcall_function *offered; /* of that name; NULL: none yet */
     } object;
+    size_t item_from;         /* in held: where the head, tag or value begins */
+    size_t key_from, key_len; /* in held: of TAGGED's last parameter */
+    struct buf made;          /* TAGGED: the arguments as JSON, not told yet */
+    json_t *said;             /* TAGGED: an object whose keys are the parameters that were said */
 };
 
 /* The first six members are set by the caller, the rest is zero. */

@@ -4,6 +4,7 @@
 
 #include "base/jsontext.h"
 #include "base/mem.h"
+#include "daemon/toolparam.h"
 #include "sched/gbnfput.h"
 #include "sched/schema.h"
 
@@ -62,7 +63,7 @@ static bool is_name(struct str s)
 static int find(const struct tools *t, struct str name)
 {
     for (uint32_t i = 0; i < t->count; i++)
-        if (str_eq(t->names[i], name))
+        if (str_eq(t->functions[i].name, name))
             return (int)i;
     return -1;
 }
@@ -106,7 +107,11 @@ static int take_function(struct tools *t, const json_t *f, const char *prefix, s
     text.at = arena_strndup(arena, json_string_value(name), text.len);
     if (!text.at)
         return json_fault(fault, LLMOS_ENOMEM, "", "tools", "no memory for the tools");
-    t->names[t->count++] = text;
+    t->functions[t->count].name = text;
+    if (t->format->shape == TOOLCALL_TAGGED &&
+        toolparam_take(&t->functions[t->count], json_object_get(f, "parameters"), arena) < 0)
+        return json_fault(fault, LLMOS_ENOMEM, "", "tools", "no memory for the tools");
+    t->count++;
     return 0;
 }
 
@@ -120,8 +125,8 @@ static int take_list(struct tools *t, const json_t *list, struct arena *arena,
     if (!json_is_array(list) || json_array_size(list) > TOOLS_MAX)
         return json_fault(fault, LLMOS_EINVAL, "", "tools",
                           "'tools' must be an array of at most %d functions", TOOLS_MAX);
-    t->names = arena_array(arena, struct str, json_array_size(list));
-    if (!t->names)
+    t->functions = arena_array(arena, struct toolcall_function, json_array_size(list));
+    if (!t->functions)
         return json_fault(fault, LLMOS_ENOMEM, "", "tools", "no memory for the tools");
     json_array_foreach(list, i, tool)
     {
@@ -200,8 +205,7 @@ int tools_take(struct tools *tools, const json_t *request, const struct toolcall
         rc = take_choice(tools, json_object_get(request, "tool_choice"), fault);
     if (rc == 0)
         rc = json_take_bool(request, "", "parallel_tool_calls", &is_parallel, fault);
-    /* Models without an opening were made to call one function at a time, and templates insist. */
-    tools->calls_max = is_parallel && !tools->format->is_bare ? TOOLCALL_CALLS_MAX : 1;
+    tools->calls_max = is_parallel && !tools->format->is_single ? TOOLCALL_CALLS_MAX : 1;
     return rc < 0 ? rc : 0;
 }
 
@@ -225,53 +229,75 @@ static int put_schema(struct buf *out, const json_t *schema, struct llmos_error 
     return rc;
 }
 
+/* The rule NAME-root: arguments that keep to the parameters, or any. */
+static int put_arguments(const struct tools *t, const char *name, const json_t *parameters,
+                         bool is_kept, struct buf *out, struct llmos_error *err)
+{
+    CLEANUP(buf) struct buf own = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
+    char prefix[40];
+    int rc = 0;
+
+    if (t->format->shape == TOOLCALL_TAGGED) {
+        bool is_any = !is_kept || (json_is_object(parameters) && !json_object_size(parameters));
+
+        if (is_any)
+            toolparam_put_any(&own, name);
+        else
+            rc = toolparam_put(&own, name, parameters, err);
+        buf_put(out, buf_str(&own).at, own.len);
+    } else {
+        rc = is_kept ? put_schema(&own, parameters, err) : schema_put_object(&own, err);
+        snprintf(prefix, sizeof(prefix), "%s-", name);
+        gbnfput_renamed(out, buf_str(&own), prefix);
+    }
+    out->bad |= own.bad;
+    return rc;
+}
+
 /* The rule call-N, and those of its arguments. */
 static int put_call(struct tools *t, uint32_t i, struct buf *out, struct json_fault *fault)
 {
     const json_t *f = json_object_get(json_array_get(t->list, i), "function");
-    CLEANUP(buf) struct buf schema = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
+    const json_t *parameters = json_object_get(f, "parameters");
     bool must_keep = t->choice == TOOLS_REQUIRED || json_is_true(json_object_get(f, "strict"));
+    const struct toolcall_format *form = t->format;
     struct llmos_error err = {0};
-    char prefix[64];
-    int rc = put_schema(&schema, json_object_get(f, "parameters"), &err);
+    char prefix[64], name[16];
+    size_t from = out->len;
+    int rc;
 
+    snprintf(name, sizeof(name), "t%u", i);
     snprintf(prefix, sizeof(prefix), "tools[%u].function.", i);
+    rc = put_arguments(t, name, parameters, true, out, &err);
     if (rc < 0 && rc != LLMOS_ENOMEM && !must_keep) {
         if (!t->unkept[0])
             snprintf(t->unkept, sizeof(t->unkept), "tools[%u].function.parameters", i);
-        buf_clear(&schema);
-        rc = schema_put_object(&schema, &err);
+        out->len = from;
+        rc = put_arguments(t, name, parameters, false, out, &err);
     }
     if (rc < 0)
         return json_fault(fault, rc, prefix, "parameters", "'%sparameters': %s", prefix, err.text);
-    snprintf(prefix, sizeof(prefix), "t%u-", i);
-    gbnfput_renamed(out, buf_str(&schema), prefix);
-    buf_printf(out, "\ncall-%u ::= \"{\\\"name\\\": \\\"%.*s\\\", \\\"%s\\\": \" t%u-root \"}\"\n",
-               i, STR_ARG(t->names[i]), t->format->arguments, i);
+    buf_printf(out, "\ncall-%u ::= %s \"%.*s\" %s t%u-root %s\n", i, form->before,
+               STR_ARG(t->functions[i].name), form->after, i, form->end);
     return 0;
 }
 
+/* The rule block: one call or several. */
 static void put_calls(const struct tools *t, struct buf *out)
 {
     const struct toolcall_format *f = t->format;
-    bool is_wrapped = !f->is_array && !f->is_bare;
 
     buf_puts(out, "call ::= ");
     for (uint32_t i = 0, n = 0; i < t->count; i++)
         if (t->named == t->count || t->named == i)
             buf_printf(out, "%scall-%u", n++ ? " | " : "", i);
-    buf_puts(out, "\nblock ::= ");
-    if (is_wrapped)
-        buf_printf(out, "\"%s\\n\" call \"\\n%s\"\n", f->opening, f->closing);
-    else
-        buf_puts(out, "call\n");
-    buf_puts(out, "calls ::= block");
+    buf_printf(out, "\nblock ::= %s call", f->first ? f->first : "");
     if (t->calls_max > 1) {
         buf_puts(out, " (");
         json_put_string(out, str_of(f->between));
-        buf_printf(out, " block){0,%u}", t->calls_max - 1);
+        buf_printf(out, " call){0,%u}", t->calls_max - 1);
     }
-    buf_putc(out, '\n');
+    buf_printf(out, " %s\n", f->last ? f->last : "");
 }
 
 static void put_char(struct buf *out, char c)
@@ -296,26 +322,23 @@ static void put_text_beginning_otherwise(struct buf *out, const char *beginning)
     }
 }
 
-static void put_root(const struct tools *t, struct buf *out)
+static void put_root(const struct tools *t, bool is_messages, struct buf *out)
 {
-    if (t->choice == TOOLS_REQUIRED && t->format->is_array) {
-        buf_printf(out, "root ::= \"%s\" \" \"? \"[\" calls \"]\"\n", t->format->opening);
-    } else if (t->choice == TOOLS_REQUIRED) {
-        buf_puts(out, "root ::= calls\n");
+    if (t->choice == TOOLS_REQUIRED) {
+        buf_puts(out, "root ::= block\n");
+    } else if (is_messages) {
+        buf_puts(out, "root ::= block | \"<|channel|>final<|message|>\" text\n");
+        gbnfput_without(out, "text", "<|end|>");
     } else if (t->format->is_bare) {
-        buf_puts(out, "root ::= calls | text\n");
+        buf_puts(out, "root ::= block | text\n");
         put_text_beginning_otherwise(out, BARE_OPENING);
-    } else if (t->format->is_array) {
-        buf_printf(out, "root ::= text (\"%s\" \" \"? \"[\" calls \"]\" [ \\n]{0,8})?\n",
-                   t->format->opening);
-        gbnfput_without(out, "text", t->format->opening);
     } else {
-        buf_puts(out, "root ::= text (calls [ \\n]{0,8})?\n");
+        buf_puts(out, "root ::= text (block [ \\n]{0,8})?\n");
         gbnfput_without(out, "text", t->format->opening);
     }
 }
 
-int tools_put_grammar(struct tools *t, struct buf *out, struct json_fault *fault)
+int tools_put_grammar(struct tools *t, bool is_messages, struct buf *out, struct json_fault *fault)
 {
     bool is_free = t->choice == TOOLS_AUTO && !t->is_native;
 
@@ -323,7 +346,7 @@ int tools_put_grammar(struct tools *t, struct buf *out, struct json_fault *fault
         return 0;
     /* What llama3 says otherwise may hold a call all the same, which nothing vouches for. */
     t->is_strict = t->choice == TOOLS_REQUIRED || !t->format->is_bare;
-    put_root(t, out);
+    put_root(t, is_messages, out);
     put_calls(t, out);
     for (uint32_t i = 0; i < t->count; i++) {
         int rc = t->named == t->count || t->named == i ? put_call(t, i, out, fault) : 0;
@@ -354,8 +377,8 @@ void tools_describe(const struct tools *t, struct buf *out)
     }
     buf_printf(out,
                "To call a function, answer with its name and arguments as JSON, like this:\n%s\n"
-               "{\"name\": \"NAME\", \"%s\": {\"PARAMETER\": \"VALUE\"}}\n%s\n"
+               "{\"name\": \"NAME\", \"arguments\": {\"PARAMETER\": \"VALUE\"}}\n%s\n"
                "What it returns comes in <tool_response></tool_response>. Call functions only when "
                "they help; else answer in words.",
-               f->opening, f->arguments, f->closing);
+               f->opening, f->closing);
 }

@@ -31,7 +31,7 @@ enum tools_choice { TOOLS_NONE, TOOLS_AUTO, TOOLS_REQUIRED };
 struct tools {
     const json_t *list; /* of the request, which must outlive this; NULL: there are none */
     uint32_t count;
-    struct str *names; /* in the arena */
+    struct toolcall_function *functions; /* in the arena */
     enum tools_choice choice;
     uint32_t named; /* the only one that may be called; count: any */
     uint32_t calls_max;
@@ -46,8 +46,10 @@ int tools_take(struct tools *tools, const json_t *request, const struct toolcall
                struct arena *arena, struct json_fault *fault);
 
 /* Appends the grammar of the answer to out, or nothing if any text will do; sets is_strict and
- * unkept.  0, or negative with the fault. */
-int tools_put_grammar(struct tools *tools, struct buf *out, struct json_fault *fault);
+ * unkept.  is_messages: answers are messages of harmony (sched/thought.h).  0, or negative with the
+ * fault. */
+int tools_put_grammar(struct tools *tools, bool is_messages, struct buf *out,
+                      struct json_fault *fault);
 
 /* Appends what a model must know, in words. */
 void tools_describe(const struct tools *tools, struct buf *out);

@@ -5,8 +5,12 @@
 #include "model/templatesign.h"
 
 static const struct templatesign formats[] = {
-    {"mistral", {"[TOOL_CALLS]"}, {"[ARGS]"}}, /* newer ones: a name, [ARGS], the arguments */
-    {"hermes", {"<tool_call>"}, {"<function=", "<arg_key>"}}, /* XML of Qwen3-Coder, of GLM */
+    {"ministral", {"[TOOL_CALLS]", "[ARGS]"}, {NULL}},
+    {"mistral", {"[TOOL_CALLS]"}, {NULL}},
+    {"harmony", {"<|channel|>", "<|call|>"}, {NULL}},
+    {"granite", {"<|tool_call|>", "<|start_of_role|>"}, {NULL}},
+    {"qwen3xml", {"<tool_call>", "<function="}, {"<arg_key>"}},
+    {"hermes", {"<tool_call>"}, {"<arg_key>"}}, /* XML of GLM */
     {"llama3", {"\"parameters\":", "<|start_header_id|>"}, {NULL}},
 };
 

@@ -293,6 +293,12 @@ static int put_targets(struct job *j)
 
 int schema_put(struct buf *out, const json_t *schema, struct llmos_error *err)
 {
+    return schema_put_within(out, schema, schema, err);
+}
+
+int schema_put_within(struct buf *out, const json_t *schema, const json_t *root_schema,
+                      struct llmos_error *err)
+{
     CLEANUP(free) struct job *j = mem_zalloc(1, sizeof(*j));
     CLEANUP(buf) struct buf root = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
     struct llmos_error own;
@@ -302,7 +308,7 @@ int schema_put(struct buf *out, const json_t *schema, struct llmos_error *err)
         return fail(err, LLMOS_ENOMEM, "no memory for the schema");
     json_memory_watch();
     *j = (struct job){.out = out,
-                      .root = schema,
+                      .root = root_schema,
                       .err = err ? err : &own,
                       .made = json_array(),
                       .work = AUTOMATON_WORK_MAX};

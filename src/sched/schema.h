@@ -36,9 +36,25 @@
 /* Each appends a whole grammar to out, which should be empty and bounded by SCHEMA_GRAMMAR_MAX.
  * LLMOS_EINVAL, LLMOS_EFORMAT, LLMOS_EUNSUPPORTED, LLMOS_ELIMIT or LLMOS_ENOMEM with a sentence. */
 int schema_put(struct buf *out, const json_t *schema, struct llmos_error *err);
+/* Of a schema that is a part of another one, where its references lead. */
+int schema_put_within(struct buf *out, const json_t *schema, const json_t *root,
+                      struct llmos_error *err);
 int schema_put_object(struct buf *out, struct llmos_error *err); /* any JSON object */
 int schema_put_regex(struct buf *out, struct str regex, struct llmos_error *err);
 int schema_put_choice(struct buf *out, const struct str *choices, size_t count,
                       struct llmos_error *err);
+
+/* --- values that a model writes as plain text: strings without quotes, others as JSON --- */
+
+/* Types of values, as bits. */
+#define SCHEMA_STRING 4u
+#define SCHEMA_OTHERS 123u
+
+unsigned schema_types(const json_t *schema, const json_t *root); /* that may be valid */
+bool schema_has_type(unsigned types, const json_t *v);
+/* A grammar of the strings of a schema, which takes no other values, as they are, but those in
+ * which the word stands; it has no character that means something in a regular expression. */
+int schema_put_text(struct buf *out, const json_t *schema, const json_t *root, const char *without,
+                    struct llmos_error *err);
 
 #endif

@@ -42,6 +42,7 @@
  *     say-call             texts in which a function is called, and then another
  *     say-half-call        the same, and the second call has no end
  *     say-thought          texts that think, and then answer
+ *     say-messages         messages of harmony: a thought, words, and a call
  *     nan-logprob          a log-probability that is not a number
  *     done-twice           a second DONE for each request
  *     silent               takes requests and never answers
@@ -133,7 +134,10 @@ static void say_ready(void)
                   .name = STR("rogue"),
                   .file_type = STR("text"),
                   .chat_format = STR("plain"),
-                  .thought_format = mode("say-thought") >= 0 ? STR("think") : STR(""),
+                  .tool_format = mode("say-messages") >= 0 ? STR("harmony") : STR(""),
+                  .thought_format = mode("say-messages") >= 0  ? STR("harmony")
+                                    : mode("say-thought") >= 0 ? STR("think")
+                                                               : STR(""),
                   .backend = STR("none"),
                   .context_tokens = 512,
                   .context_trained = 512,
@@ -396,6 +400,10 @@ static bool say_token(struct request *r)
         "I see.\n<tool_", "call>\n{\"name\": \"f\", \"argum",
         "ents\": {\"x\": ", "1}}\n</tool_call><tool_call>{\"name\": \"g\"", "}</tool_call>"};
     static const char *const thought[] = {"<thi", "nk>\n2 and", " 2\n</th", "ink>\n\n4", "."};
+    static const char *const messages[] = {
+        "<|channel|>analysis<|mess", "age|>Hm.<|end|><|start|>assistant<|channel|>commentary",
+        "<|message|>I see.<|end|><|st", "art|>assistant<|channel|>commentary to=functions.f ",
+        "<|constrain|>json<|message|>{\"x\": 1}"};
     long sent = r->sent;
 
     if (mode("die-after-tokens") == sent)
@@ -406,7 +414,8 @@ static bool say_token(struct request *r)
         return false;
     pause_ms(mode("slow-tokens"));
     if (r->sent >= r->wanted && mode("too-many-tokens") < 0) {
-        say_done(r, mode("say-call") >= 0 ? FINISH_STOP : FINISH_LENGTH);
+        say_done(r,
+                 mode("say-call") >= 0 || mode("say-messages") >= 0 ? FINISH_STOP : FINISH_LENGTH);
         if (mode("done-twice") >= 0)
             say_done(r, FINISH_LENGTH);
         return true;
@@ -415,6 +424,7 @@ static bool say_token(struct request *r)
              mode("bad-utf8") >= 0        ? "\xff\xc3(\xe2\x82"
              : mode("escapes") >= 0       ? "\033[31mred\033]0;title\007\xc2\x9b\r"
              : mode("say-call") >= 0      ? calls[r->sent % 5]
+             : mode("say-messages") >= 0  ? messages[r->sent % 5]
              : mode("say-thought") >= 0   ? thought[r->sent % 5]
              : mode("say-half-call") >= 0 ? calls[r->sent % 4]
                                           : words[r->sent % 5],

@@ -39,6 +39,11 @@ static const struct {
 } models[] = {
     {"hermes", WANTS "{# <tool_call> #}" SAYS},
     {"mistral", WANTS "{# [TOOL_CALLS] #}" SAYS},
+    {"ministral", WANTS "{# [TOOL_CALLS] [ARGS] #}" SAYS},
+    {"granite",
+     "{# <|tool_call|> <|start_of_role|> #}{% if not tools or messages[3].tool_call_id != "
+     "'abcdefghi' %}{{ raise_exception('not all of it came') }}{% endif %}" SAYS},
+    {"qwen3xml", WANTS "{# <tool_call> <function= #}" SAYS},
     {"llama3", WANTS "{# <|start_header_id|> \"parameters\": #}" SAYS},
     /* Knows no tools, and takes turns alone. */
     {"plain", "{% for m in messages %}{% if m.role == 'tool' or m.tool_calls or tools %}"
@@ -68,7 +73,8 @@ static const char *model_arg(size_t i)
 
 static void start(void)
 {
-    HOST_START("llmos-engine", model_arg(0), model_arg(1), model_arg(2), model_arg(3));
+    HOST_START("llmos-engine", model_arg(0), model_arg(1), model_arg(2), model_arg(3), model_arg(4),
+               model_arg(5), model_arg(6));
     for (size_t i = 0; i < MODELS; i++) {
         char ready[64];
 
@@ -324,6 +330,29 @@ TEST(thoughts_are_told_apart_from_answers)
     post(CHATS, body); /* cut within the thought */
     CHECK_CONTAINS(got.body, "\"content\":\"\",\"refusal\":null,\"reasoning_content\":\"2 and\"}");
     CHECK_CONTAINS(got.body, "\"finish_reason\":\"length\"");
+    host_stop();
+}
+
+TEST(calls_among_messages_are_found)
+{
+    static const char ask[] = "{\"model\":\"say-messages\",\"messages\":[{\"role\":\"user\","
+                              "\"content\":\"a\"}],\"tools\":[{"
+                              "\"type\":\"function\",\"function\":{\"name\":\"f\"}}]%s}";
+    char body[1024];
+
+    HOST_START("tests/e2e/rogue", rogue("say-messages"));
+    CHECK(host_logs("tools=harmony thoughts=harmony", 30));
+    snprintf(body, sizeof(body), ask, "");
+    CHECK_INT(post(CHATS, body)->status, 200);
+    CHECK_CONTAINS(got.body,
+                   "\"content\":\"I see.\",\"refusal\":null,\"reasoning_content\":\"Hm.\"");
+    CHECK_CONTAINS(got.body, "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\": 1}\"}}]");
+    CHECK_CONTAINS(got.body, "\"finish_reason\":\"tool_calls\"");
+    snprintf(body, sizeof(body), ask, ",\"stream\":true");
+    post(CHATS, body);
+    CHECK_CONTAINS(got.body, "\"delta\":{\"reasoning_content\":\"Hm.\"}");
+    CHECK_CONTAINS(got.body, "\"delta\":{\"content\":\"I see.\"}");
+    CHECK_CONTAINS(got.body, "\"function\":{\"name\":\"f\",\"arguments\":\"\"}}");
     host_stop();
 }
 

@@ -4,13 +4,18 @@
  * is told does not depend on where the pieces were cut. */
 #include "base/json.h"
 #include "daemon/toolcall.h"
+#include "sched/schema.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct str names[] = {{"f", 1}, {"get_it", 6}};
+static const struct toolcall_parameter parameters[] = {{{"s", 1}, SCHEMA_STRING},
+                                                       {{"n", 1}, SCHEMA_OTHERS},
+                                                       {{"b", 1}, SCHEMA_STRING | SCHEMA_OTHERS}};
+static const struct toolcall_function functions[] = {{.name = {"f", 1}},
+                                                     {{"get_it", 6}, parameters, 3}};
 
 struct heard {
     struct buf all, arguments; /* all: told, with marks where a call begins */
@@ -35,7 +40,8 @@ static void hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct s
     struct heard *h = cookie;
 
     if (kind == TOOLCALL_BEGIN) {
-        if (index != h->calls || !(str_eq(text, names[0]) || str_eq(text, names[1])))
+        if (index != h->calls ||
+            !(str_eq(text, functions[0].name) || str_eq(text, functions[1].name)))
             abort();
         end_call(h);
         h->calls++;
@@ -70,14 +76,15 @@ static void parse(struct heard *h, const struct toolcall_parser *how, struct str
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const formats[] = {"hermes", "mistral", "llama3"};
+    static const char *const formats[] = {"hermes",  "mistral", "llama3",  "ministral",
+                                          "granite", "harmony", "qwen3xml"};
     struct toolcall_parser how = {
-        .names = names, .name_count = 2, .calls_max = TOOLCALL_CALLS_MAX, .hear = hear};
+        .functions = functions, .function_count = 2, .calls_max = TOOLCALL_CALLS_MAX, .hear = hear};
     struct heard whole, cut;
 
     if (size == 0)
         return 0;
-    how.format = toolcall_format_of(str_of(formats[data[0] % 3]));
+    how.format = toolcall_format_of(str_of(formats[data[0] % 7]));
     how.is_strict = data[0] & 64;
     if (data[0] & 128)
         how.calls_max = 1;

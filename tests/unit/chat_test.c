@@ -284,10 +284,12 @@ TEST(chat_tells_in_which_form_its_template_calls_functions)
 {
     static const char *const cases[][2] = {
         {"{{ '<tool_call>' }}", "hermes"},
-        {"{{ '<tool_call>\n<function=' }}", ""}, /* of Qwen3-Coder: not JSON */
+        {"{{ '<tool_call>\n<function=' }}", "qwen3xml"},
+        {"{{ '<|channel|>' }}{{ '<|call|>' }}", "harmony"},
+        {"{{ '<|start_of_role|>' }}<|tool_call|>", "granite"},
         {"{{ '<tool_call>' }}{{ '<arg_key>' }}", ""},
         {"{{ '[TOOL_CALLS]' }}", "mistral"},
-        {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", ""},
+        {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", "ministral"},
         {"{{ '<|start_header_id|>' }}{{ '\"parameters\": ' }}", "llama3"},
         {"{{ '\"parameters\": ' }}", ""},
         {"{{ messages }}", ""},

@@ -184,8 +184,9 @@ TEST(openai_says_what_is_wrong_with_a_message)
 #define F_X                                                                                    \
     "{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\"," \
     "\"properties\":{\"x\":{\"type\":\"integer\"}},\"required\":[\"x\"]}}}"
-#define G_NOTHING "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"
-#define TOOLS     ",\"tools\":[" F_X "," G_NOTHING "]"
+#define G_NOTHING  "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"
+#define TOOLS      ",\"tools\":[" F_X "," G_NOTHING "]"
+#define TOOLS_LIST "\"tools\":[" G_NOTHING "]"
 
 /* Whether an answer may be that text. */
 static bool allows(const char *text)
@@ -220,7 +221,7 @@ TEST(openai_holds_calls_that_are_required_to_their_schemas)
 {
     template_form = "hermes";
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
-    CHECK(r.calls.is_strict && r.calls.name_count == 2 && r.calls.calls_max > 1);
+    CHECK(r.calls.is_strict && r.calls.function_count == 2 && r.calls.calls_max > 1);
     CHECK(allows("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"));
     CHECK(allows("<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>\n"
                  "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": -20}}\n</tool_call>"));
@@ -275,6 +276,70 @@ TEST(openai_lets_a_model_choose_and_holds_the_calls_it_makes)
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"none\""), 0);
     CHECK(!r.calls.format && r.prompts[0].grammar.len == 0 && r.prompts[0].mark_count == 0);
     says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}]}");
+}
+
+TEST(openai_holds_calls_in_each_form)
+{
+    template_form = "ministral";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.calls.is_strict && r.prompts[0].mark_count == 3);
+    CHECK(allows("So: [TOOL_CALLS]f[ARGS]{\"x\": 1}[TOOL_CALLS]g[CALL_ID]abcdefghi[ARGS]{}"));
+    CHECK(!allows("[TOOL_CALLS]f[ARGS]{}") && !allows("[TOOL_CALLS]h[ARGS]{}"));
+    template_form = "granite";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("<|tool_call|>[{\"name\": \"g\", \"arguments\": {}}]") && !allows("g"));
+    CHECK_INT(
+        parse(true, ASKED
+              "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":"
+              "\"g\",\"arguments\":\"{}\"}},{\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]}]"
+              "," TOOLS_LIST "}"),
+        0);
+    CHECK_CONTAINS(r.prompts[0].text.at,
+                   "\"<|tool_call|>[{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": {}}, "
+                   "{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": {}}]\"}");
+    template_form = "harmony";
+    thought_form = "harmony";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.calls.calls_max == 1);
+    CHECK(allows("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary "
+                 "to=functions.f <|constrain|>json<|message|>{\"x\": 1}"));
+    CHECK(allows(" to=functions.g<|channel|>commentary json<|message|>{}"));
+    CHECK(allows("<|channel|>final<|message|>Hi <|") && !allows("Hi"));
+    CHECK(!allows("<|channel|>commentary to=functions.f<|message|>{}"));
+    thought_form = "";
+}
+
+#define X_TOOLS                                                                               \
+    ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":true,"        \
+    "\"parameters\":{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\"},\"w\":{" \
+    "\"enum\":"                                                                               \
+    "[\"a\",\"b\"]},\"n\":{\"$ref\":\"#/$defs/"                                               \
+    "few\"},\"o\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":"                               \
+    "\"null\"}]}},\"required\":[\"s\",\"n\"],\"$defs\":{\"few\":{\"type\":\"integer\","       \
+    "\"maximum\":"                                                                            \
+    "9,\"minimum\":0}}}}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]"
+#define P(name, value) "<parameter=" name ">\n" value "\n</parameter>\n"
+#define F(parameters)  "<tool_call>\n<function=f>\n" parameters "</function>\n</tool_call>"
+
+TEST(openai_holds_parameters_between_tags)
+{
+    template_form = "qwen3xml";
+    CHECK_INT(CHAT(X_TOOLS), 0);
+    CHECK(allows("Hi.\n" F(P("s", "a <b>\n") P("w", "a") P("n", "5") P("o", "null"))));
+    CHECK(allows(F(P("s", "") P("n", "0") P("o", "Hello [1]"))));
+    CHECK(allows(F(P("s", "{") P("n", "0") P("o", "\"1\""))));
+    CHECK(!allows(F(P("s", "a") P("n", "0") P("o", "1"))) && !allows(F(P("s", "a") P("n", "x"))));
+    CHECK(!allows(F(P("s", "a") P("n", "12"))) && !allows(F(P("n", "1"))));
+    CHECK(!allows(F(P("s", "a") P("w", "c") P("n", "1"))));
+    CHECK(!allows(F(P("s", "</parameter>") P("n", "1"))));
+    CHECK(allows("<tool_call>\n<function=g>\n</function>\n</tool_call>"));
+    CHECK_INT(r.calls.functions[0].parameter_count, 4);
+    CHECK_INT(
+        CHAT(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
+             "\"minProperties\":1}}}]"),
+        0);
+    CHECK_STR(r.ignored, "tools[0].function.parameters");
+    CHECK(allows(F(P("s", "a"))) && allows(F("")));
 }
 
 TEST(openai_begins_a_form_behind_the_thought)

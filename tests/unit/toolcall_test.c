@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* toolcall_test.c - claims about toolcall.h */
 #include "daemon/toolcall.h"
+#include "sched/schema.h"
 
 #include "base/mem.h"
 #include "test.h"
 
-static const struct str names[] = {{"f", 1}, {"get_it", 6}};
+static const struct toolcall_parameter parameters[] = {{{"s", 1}, SCHEMA_STRING},
+                                                       {{"n", 1}, SCHEMA_OTHERS},
+                                                       {{"b", 1}, SCHEMA_STRING | SCHEMA_OTHERS}};
+static const struct toolcall_function functions[] = {{.name = {"f", 1}},
+                                                     {{"get_it", 6}, parameters, 3}};
 
 /* What was told: text as it is, a call as {name|arguments}. */
 static struct buf heard;
@@ -27,8 +32,8 @@ static void hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct s
 static struct toolcall_parser parser_of(const char *format, bool is_strict)
 {
     struct toolcall_parser p = {.format = toolcall_format_of(str_of(format)),
-                                .names = names,
-                                .name_count = 2,
+                                .functions = functions,
+                                .function_count = 2,
                                 .calls_max = TOOLCALL_CALLS_MAX,
                                 .is_strict = is_strict,
                                 .hear = hear};
@@ -92,6 +97,31 @@ static const struct {
      "{f|{}}{f|{}}"},
     {"llama3", "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}", "{f|{}}"},
     {"llama3", "JSON: {\"name\": \"f\"}", "JSON: {\"name\": \"f\"}"},
+    {"ministral", "So: [TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]get_it[CALL_ID]abcdefghi[ARGS]{}",
+     "So:{f|{\"a\": 1}}{get_it|{}}"},
+    {"ministral", "[TOOL_CALLS]g[ARGS]{}", "[TOOL_CALLS]g[ARGS]{}"},
+    {"ministral", "[TOOL_CALLS]f[ARGS][]", "[TOOL_CALLS]f[ARGS][]"},
+    {"ministral", "[TOOL_CALLS]f", "[TOOL_CALLS]f"},
+    {"granite", "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"f\"}]",
+     "{f|{}}{f|{}}"},
+    {"harmony", "<|channel|>commentary to=functions.get_it<|message|>{\"a\": 2}<|call|>",
+     "{get_it|{\"a\": 2}}"},
+    {"harmony", "<|channel|>commentary to=functions.get_it<|message|>{\"a\": 2}",
+     "{get_it|{\"a\": 2}}"},
+    {"harmony", "<|channel|>commentary to=functions.no<|message|>{}",
+     "<|channel|>commentary to=functions.no<|message|>{}"},
+    {"qwen3xml",
+     "Go.\n<tool_call>\n<function=get_it>\n<parameter=s>\n<b> "
+     "5\n\n</parameter>\n<parameter=n>\n[1, "
+     "true]\n</parameter>\n<parameter=b>\nx\n</parameter>\n<parameter=other>7</parameter>\n"
+     "</function>\n</tool_call>\n<tool_call><function=f></function></tool_call>",
+     "Go.{get_it|{\"s\": \"<b> 5\\n\", \"n\": [1, true], \"b\": \"x\", \"other\": 7}}{f|{}}"},
+    {"qwen3xml",
+     "<tool_call><function=get_it><parameter=b>None</parameter><parameter=b>1</parameter>"
+     "<parameter=s>true</parameter></function></tool_call>",
+     "{get_it|{\"b\": null, \"s\": \"true\"}}"},
+    {"qwen3xml", "<tool_call><function=g></function>", "<tool_call><function=g></function>"},
+    {"qwen3xml", "<tool_call>{\"name\": \"f\"}", "<tool_call>{\"name\": \"f\"}"},
     {"llama3", "{\"answer\": {\"name\": \"f\"}}", "{\"answer\": {\"name\": \"f\"}}"},
 };
 
@@ -102,6 +132,16 @@ TEST(toolcall_finds_calls_wherever_the_text_is_cut)
             CHECK_STR(parse(cases[i].format, false, cases[i].text, cut), cases[i].told);
             CHECK_STR(parse(cases[i].format, true, cases[i].text, cut), cases[i].told);
         }
+}
+
+TEST(toolcall_takes_nothing_for_a_parameter_that_it_cannot_be)
+{
+    static const char text[] =
+        "<tool_call><function=get_it><parameter=n>x</parameter></function></tool_call>";
+
+    CHECK_STR(parse("qwen3xml", false, text, 0), text);
+    CHECK_STR(parse("qwen3xml", false, "<tool_call><function=f><param>", 0),
+              "<tool_call><function=f><param>");
 }
 
 TEST(toolcall_reads_arguments_as_json_unless_a_grammar_vouches_for_them)
