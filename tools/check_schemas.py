@@ -44,7 +44,7 @@ SCHEMAS = [
     {"type": "string", "pattern": "^[a-c]+\\d{2}$"}, {"type": "string", "pattern": "[f-z]|b[aeiou]r$"}, {"pattern": "^\\w+@(x|y)\\.com$"},
     {"type": "string", "pattern": "^[^a-z]{2,4}$"}, {"type": "string", "pattern": "^\"\\\\.\\s?$"},
 ] + [{"type": "string", "format": f} for f in
-     ("date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri")] + [
+     ("date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri", "idn-email", "idn-hostname", "iri", "uri-reference", "iri-reference", "uri-template", "json-pointer", "relative-json-pointer", "regex")] + [
     {"type": "integer", "minimum": lo, "maximum": hi} for lo, hi in
     ((0, 9), (5, 5), (-3, 7), (17, 4123), (-120, -7), (99, 1001), (0, 1000000), (-1, 0), (1990, 2035))
 ] + [
@@ -52,6 +52,9 @@ SCHEMAS = [
     {"type": "integer", "exclusiveMaximum": -5}, {"type": "integer", "minimum": 2.5, "maximum": 7.5}, {"type": "integer", "minimum": 123},
     {"type": "number", "minimum": 0}, {"type": "number", "exclusiveMinimum": 0, "maximum": 100}, {"type": "number", "minimum": -5, "exclusiveMaximum": 5},
     {"type": "number", "maximum": -2}, {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 2}, {"minimum": 3, "maximum": 3, "type": "number"},
+    {"oneOf": [{"type": "number"}, I]}, {"type": "object", "properties": {"a": S, "b": I}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
+    {"oneOf": [obj(required=[], more=False, a=S, c=I), obj(required=[], more=False, a={"type": ["string", "null"]})]},
+    {"type": "integer", "oneOf": [{"maximum": 5}, {"minimum": 3}, {"multipleOf": 4}]}, {"oneOf": [{"type": "string", "maxLength": 4}, {"type": "string", "pattern": "^a"}]},
     {"anyOf": [S, obj(a=I)]}, {"oneOf": [I, S, {"type": "array", "items": I}]},
     {"oneOf": [obj(kind={"const": "a"}, x=I, more=False), obj(kind={"const": "b"}, y=S, more=False)]},
     {"allOf": [obj(a=S), obj(b=I)]}, {"allOf": [{"type": "integer", "minimum": 3}, {"maximum": 8}]},
@@ -113,8 +116,8 @@ REGEXES = [
 REFUSED = [
     ({"not": {"format": "date"}}, "not"), ({"type": "array", "uniqueItems": True}, "uniqueItems"), ({"type": "object", "patternProperties": {"(?!a)": S}}, "patternProperties"),
     ({"type": "integer", "multipleOf": 1009}, "multipleOf"), ({"type": "strin"}, "type"), ({"typ": "string"}, "did you mean 'type'"),
-    ({"type": "string", "format": "regex"}, "format"), ({"$ref": "http://x/y"}, "$ref"), ({"$ref": "#/$defs/x"}, "leads to nothing"),
-    ({"oneOf": [{"type": "number"}, I]}, "may both hold"), ({"type": "string", "pattern": "(?=a)"}, "looking ahead"), (False, "nothing is valid"),
+    ({"type": "string", "format": "datetime"}, "format"), ({"$ref": "http://x/y"}, "$ref"), ({"$ref": "#/$defs/x"}, "leads to nothing"),
+    ({"oneOf": [S, {"format": "date"}]}, "may both hold"), ({"type": "string", "pattern": "(?=a)"}, "looking ahead"), (False, "nothing is valid"),
     ({"type": "number", "minimum": 1e-40}, "minimum"), ({"properties": {"a": {"items": {"if": {"oneOf": [S]}, "then": S}}}}, "#/properties/a/items"),
     ({"allOf": [{"$ref": "#"}]}, "without end"), ({"type": "integer", "minimum": 3, "maximum": 2}, "minimum"),
     ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "itself"), ({"$dynamicRef": "#x"}, "$dynamicRef"), ({"type": "object", "minProperties": 3}, "minProperties"),

@@ -2,22 +2,23 @@
 /* schema.h - what an answer must be, as a user says it, made the grammar (GBNF) that an engine
  * takes.
  *
- * A JSON schema (draft 2020-12): type (one or several), enum, const, anyOf, oneOf (where no two
- * branches can hold at once), allOf, $ref within the schema, recursion included, not, if/then/else;
- * properties, required, additionalProperties, patternProperties, propertyNames, min/maxProperties,
- * dependentRequired, dependentSchemas; items, prefixItems, min/maxItems, contains with its counts,
- * uniqueItems of listed values; minLength, maxLength, pattern, format, together as well; minimum,
- * maximum, their exclusive forms and multipleOf, counted in decimal digits.  What a schema does not
- * say is answered as the strict modes of the usual servers do: properties come in the order of the
- * schema, none but those that are named unless additionalProperties or patternProperties is there,
- * arrays of prefixItems have these items; more than eight values of uniqueItems come in the order
- * of their enum.  So every text of the grammar is valid, but not every valid text is one of the
- * grammar.  A keyword that cannot be kept is an error that names it and where it stands;
- * annotations (title, description, default, ...) change nothing, a branch of anyOf that nothing is
- * valid for is left out.
+ * A JSON schema (draft 2020-12): type (one or several), enum, const, anyOf, oneOf (each branch
+ * without what another one holds for, where that can be said), allOf, $ref within the schema,
+ * recursion included, not, if/then/else; properties, required, additionalProperties,
+ * patternProperties, propertyNames, min/maxProperties, dependentRequired, dependentSchemas; items,
+ * prefixItems, min/maxItems, contains with its counts, uniqueItems of listed values; minLength,
+ * maxLength, pattern, format, together as well; minimum, maximum, their exclusive forms and
+ * multipleOf, counted in decimal digits.  What a schema does not say is answered as the strict
+ * modes of the usual servers do: properties come in the order of the schema, none but those that
+ * are named unless additionalProperties or patternProperties is there, arrays of prefixItems have
+ * these items; more than eight values of uniqueItems come in the order of their enum.  So every
+ * text of the grammar is valid, but not every valid text is one of the grammar.  A keyword that
+ * cannot be kept is an error that names it and where it stands; annotations (title, description,
+ * default, and all words that JSON Schema does not know, but those that look mistyped) change
+ * nothing, likewise formats; a branch of anyOf that nothing is valid for is left out.
  *
- * Refused: unevaluatedItems and unevaluatedProperties but for true and false, $dynamicRef, $anchor,
- * nullable, uniqueItems of items that are not listed, a minProperties that properties without a
+ * Refused: unevaluatedItems and unevaluatedProperties but for true and false, $dynamicRef,
+ * uniqueItems of items that are not listed, a minProperties that properties without a
  * name would have to fill, and what cannot be turned round in a `not` or `if` (oneOf, format,
  * single places of arrays, patternProperties and the like).
  *

@@ -144,29 +144,107 @@ static int flatten_branches(struct job *j, const json_t *base, const json_t *bra
     return 0;
 }
 
-static int check_one_of(struct job *j, const json_t *base, const json_t *branches,
+/* Objects of `written` that a closed object does not take for a property of theirs; NULL: none.
+ * New.
+ */
+static json_t *with_others(const json_t *written, const json_t *closed)
+{
+    json_t *ways = json_array(), *value;
+    const char *name;
+
+    json_object_foreach(json_object_get(written, "properties"), name, value)
+    {
+        if (!json_is_false(value) && !json_object_get(json_object_get(closed, "properties"), name))
+            json_array_append_new(ways,
+                                  json_pack("{s:s,s:[s]}", "type", "object", "required", name));
+    }
+    return ways;
+}
+
+/* All that is written for `written` and not valid for the other one, or less: what is to stand
+ * beside it.  New; NULL: that cannot be said. */
+static json_t *not_that(struct job *j, const json_t *written, const json_t *other,
                         const struct path *at)
+{
+    const json_t *s = resolved(j, other, 8);
+    bool is_closed = json_is_false(json_object_get(s, "additionalProperties")) &&
+                     !json_object_get(s, "patternProperties");
+    unsigned depth = j->depth;
+    json_t *open, *opposite, *ways;
+
+    if (!is_closed) {
+        opposite = schema_opposite(j, other, at);
+        j->depth = depth;
+        return opposite;
+    }
+    open = json_copy((json_t *)(uintptr_t)s);
+    json_object_del(open, "additionalProperties");
+    opposite = schema_opposite(j, open, at);
+    j->depth = depth;
+    json_decref(open);
+    if (!opposite)
+        return NULL;
+    ways = with_others(written, s);
+    if (!json_is_false(opposite))
+        json_array_append(ways, opposite);
+    json_decref(opposite);
+    return json_array_size(ways) ? json_pack("{s:o}", "anyOf", ways)
+                                 : (json_decref(ways), json_false());
+}
+
+/* Puts what keeps the others away beside a branch that they may hold with. */
+static int part_branch(struct job *j, json_t *const *flat, const json_t *branches, size_t i,
+                       const struct path *at, json_t **parted)
+{
+    const struct path here = {at, "oneOf", 0}, there = {&here, NULL, i};
+    json_t *all = json_pack("[O]", json_array_get(branches, i));
+    char why[120];
+
+    for (size_t k = 0; k < json_array_size(branches); k++) {
+        const json_t *other = json_array_get(branches, k);
+        json_t *away;
+
+        if (k == i || !flat[i] || excludes(j, flat[i], other))
+            continue;
+        away = not_that(j, flat[i], other, &there);
+        if (away) {
+            json_array_append_new(all, away);
+            continue;
+        }
+        json_decref(all);
+        if (j->err->code == LLMOS_ENOMEM)
+            return LLMOS_ENOMEM;
+        snprintf(why, sizeof(why),
+                 "has branches %zu and %zu that may both hold; if that is no harm, say anyOf",
+                 i < k ? i : k, i < k ? k : i);
+        return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "oneOf", why);
+    }
+    *parted = json_array_size(all) > 1 ? schema_keep(j, json_pack("{s:O}", "allOf", all))
+                                       : (json_t *)(uintptr_t)json_array_get(branches, i);
+    json_decref(all);
+    return *parted ? 0 : schema_no_memory(j);
+}
+
+/* The branches, each without what others hold for, too. */
+static int part_branches(struct job *j, const json_t *base, const json_t *branches,
+                         const struct path *at, json_t **parted)
 {
     size_t n = json_array_size(branches);
     CLEANUP(free) json_t **flat = mem_zalloc(n, sizeof(*flat));
+    json_t *one = NULL, *list = schema_keep(j, json_array());
     int rc;
 
-    if (!flat)
+    if (!flat || !list)
         return schema_no_memory(j);
     if (n > SCHEMA_BRANCHES_MAX)
         return schema_refuse(j, LLMOS_ELIMIT, at, "oneOf", "has more than 512 branches");
     rc = flatten_branches(j, base, branches, at, flat);
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        for (size_t k = 0; k < n; k++) {
-            char why[120];
-
-            if (k == i || !flat[i] || excludes(j, flat[i], json_array_get(branches, k)))
-                continue;
-            snprintf(why, sizeof(why),
-                     "has branches %zu and %zu that may both hold; if that is no harm, say anyOf",
-                     i < k ? i : k, i < k ? k : i);
-            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "oneOf", why);
-        }
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = part_branch(j, flat, branches, i, at, &one);
+        if (rc == 0 && json_array_append(list, one) < 0)
+            rc = schema_no_memory(j);
+    }
+    *parted = list;
     return rc;
 }
 
@@ -177,16 +255,18 @@ int schema_put_branches(struct job *j, const json_t *schema, const char *name,
     const json_t *branches = json_object_get(schema, name), *branch;
     json_t *base = schema_keep(j, json_copy((json_t *)(uintptr_t)schema));
     bool is_bare = true, any = false;
+    json_t *parted = NULL, *value;
     const char *key;
-    json_t *value;
     size_t i;
     int rc = base ? 0 : schema_no_memory(j), last = 0;
 
     if (rc == 0 && (!json_is_array(branches) || json_array_size(branches) == 0))
         rc = schema_refuse(j, LLMOS_EINVAL, at, name, "is not an array of schemas");
     json_object_del(base, name);
-    if (rc == 0 && strcmp(name, "oneOf") == 0)
-        rc = check_one_of(j, base, branches, at);
+    if (rc == 0 && strcmp(name, "oneOf") == 0) {
+        rc = part_branches(j, base, branches, at, &parted);
+        branches = parted;
+    }
     json_object_foreach(base, key, value) is_bare &= schema_is_note(key);
     buf_puts(body, "( ");
     json_array_foreach(branches, i, branch)

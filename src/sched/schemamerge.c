@@ -217,9 +217,6 @@ static int reach_properties(struct job *j, const json_t *a, const json_t *b, jso
     {
         if (json_object_get(own, name) || json_is_false(value))
             continue;
-        if (json_is_false(more))
-            return schema_refuse(j, LLMOS_EUNSUPPORTED, at, "additionalProperties",
-                                 "forbids properties that another part of allOf names");
         if (json_object_set_new(copy, name, schema_all_of(value, more)) < 0)
             return schema_no_memory(j);
     }

@@ -3,6 +3,7 @@
 #include "sched/schemajob.h"
 
 #include "base/mem.h"
+#include "base/near.h"
 
 #define YEAR "(000[1-9]|00[1-9]\\d|0[1-9]\\d{2}|[1-9]\\d{3})"
 #define DATE                                                                                       \
@@ -17,6 +18,12 @@
 #define BYTE  "(25[0-5]|2[0-4]\\d|1\\d{2}|[1-9]?\\d)"
 #define GROUP "[0-9a-fA-F]{1,4}"
 
+#define EMAIL   "[A-Za-z0-9_+-]{1,30}(\\.[A-Za-z0-9_+-]{1,20}){0,3}@" HOST
+#define PATH    "(/[A-Za-z0-9._~-]{0,60}){0,20}(\\?[A-Za-z0-9._~=&-]{0,200})?(#[A-Za-z0-9._~-]{0,60})?"
+#define URI     "[a-z][a-z0-9+.-]{0,30}://" HOST "(:[1-9]\\d{0,3})?" PATH
+#define POINTER "(/([A-Za-z0-9 ._-]|~[01]){0,60}){0,20}"
+
+/* Each all of the format, or a part of it that is certain. */
 static const struct {
     const char *name, *regex;
 } formats[] = {
@@ -26,12 +33,21 @@ static const struct {
     {"duration", "P((\\d{1,6}D|\\d{1,6}M(\\d{1,6}D)?|\\d{1,6}Y(\\d{1,6}M(\\d{1,6}D)?)?)(T" SPAN
                  ")?|T" SPAN "|\\d{1,6}W)"},
     {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
-    {"email", "[A-Za-z0-9_+-]{1,30}(\\.[A-Za-z0-9_+-]{1,20}){0,3}@" HOST},
+    {"email", EMAIL},
+    {"idn-email", EMAIL},
+    {"idn-hostname", HOST},
     {"hostname", HOST},
     {"ipv4", BYTE "(\\." BYTE "){3}"},
     {"ipv6", GROUP "(:" GROUP "){7}|(" GROUP "(:" GROUP "){0,2})?::(" GROUP "(:" GROUP "){0,3})?"},
-    {"uri", "[a-z][a-z0-9+.-]{0,30}://" HOST "(:[1-9]\\d{0,3})?(/[A-Za-z0-9._~-]{0,60}){0,20}"
-            "(\\?[A-Za-z0-9._~=&-]{0,200})?(#[A-Za-z0-9._~-]{0,60})?"},
+    {"uri", URI},
+    {"iri", URI},
+    {"uri-reference", URI "|/?[a-z0-9._~-]{1,60}" PATH},
+    {"iri-reference", URI "|/?[a-z0-9._~-]{1,60}" PATH},
+    {"uri-template",
+     URI "|/?[a-z0-9._~-]{1,60}((/|\\{[a-z]{1,30}\\}){1,2}[a-z0-9._~-]{1,60}){0,20}"},
+    {"json-pointer", POINTER},
+    {"relative-json-pointer", "(0|[1-9]\\d{0,3})(#|" POINTER ")"},
+    {"regex", "[A-Za-z0-9 _=:;,-]{0,200}"},
 };
 
 static const char *format_regex(const char *name)
@@ -49,6 +65,16 @@ const json_t *schema_regex_at(const json_t *parts, size_t i)
     return i == 0 ? parts : NULL;
 }
 
+/* Is it a mistyped one?  Of few letters everything is. */
+static bool resembled_format(const char *name)
+{
+    struct near near = {.word = name};
+
+    for (size_t i = 0; name && strlen(name) > 4 && i < sizeof(formats) / sizeof(formats[0]); i++)
+        near_offer(&near, formats[i].name);
+    return near.best != NULL;
+}
+
 /* The regular expression of a keyword's value. */
 static int take_regex(struct job *j, const char *keyword, const json_t *value,
                       const struct path *at, struct str *regex)
@@ -60,10 +86,12 @@ static int take_regex(struct job *j, const char *keyword, const json_t *value,
         return schema_refuse(j, LLMOS_EINVAL, at, keyword, "is not a string");
     if (is_format)
         text = format_regex(text);
+    if (!text && resembled_format(json_string_value(value)))
+        return schema_refuse(j, LLMOS_EUNSUPPORTED, at, keyword,
+                             "is none that is known, but looks like one of date, time, date-time, "
+                             "duration, uuid, email, hostname, ipv4, ipv6, uri");
     if (!text)
-        return schema_refuse(
-            j, LLMOS_EUNSUPPORTED, at, keyword,
-            "is none of date, time, date-time, duration, uuid, email, hostname, ipv4, ipv6, uri");
+        text = "[\\s\\S]*"; /* what nobody knows is an annotation */
     *regex = str_of(text);
     return 0;
 }
@@ -238,6 +266,9 @@ int schema_put_strings(struct job *j, const json_t *schema, const struct path *a
 
     if (high < 0)
         return high;
+    if (json_is_string(format) && !format_regex(json_string_value(format)) &&
+        !resembled_format(json_string_value(format)))
+        format = NULL;
     if (schema_excluded(schema, 0) || json_is_array(pattern) || json_is_array(format) ||
         !!pattern + !!format + (low > 0 || high > 0) > 1)
         return put_set(j, schema, at, body);

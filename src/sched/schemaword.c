@@ -39,6 +39,10 @@ static const struct {
     {"definitions", NOTE, 0},
     {"$schema", NOTE, 0},
     {"$id", NOTE, 0},
+    {"id", NOTE, 0}, /* of draft 4 */
+    {"$anchor", NOTE, 0},
+    {"$dynamicAnchor", NOTE, 0},
+    {"nullable", NOTE, 0}, /* of OpenAPI: null would be valid, too */
     {"$comment", NOTE, 0},
     {"title", NOTE, 0},
     {"description", NOTE, 0},
@@ -70,10 +74,7 @@ static const struct {
     {"dependentSchemas", KEPT, OBJECT},
     {"dependencies", KEPT, OBJECT},
     {"multipleOf", KEPT, NUMBER},
-    {"nullable", NOT_KEPT, 0},
-    {"$anchor", NOT_KEPT, 0},
     {"$dynamicRef", NOT_KEPT, 0},
-    {"$dynamicAnchor", NOT_KEPT, 0},
 };
 #define KEYWORDS (sizeof(keywords) / sizeof(keywords[0]))
 
@@ -86,22 +87,46 @@ static size_t keyword_at(const char *name)
     return i;
 }
 
+/* May it be a mistyped keyword?  A look of little cost, since schemas may have many words. */
+static bool may_resemble(const char *name, const char *keyword)
+{
+    size_t n = strlen(name), k = strlen(keyword);
+
+    if ((name[0] | 32) != (keyword[0] | 32))
+        return false;
+    return (n + 2 >= k && n <= k + 2) || (n >= 3 && strncmp(name, keyword, n) == 0);
+}
+
+/* A keyword that it resembles, and that says something; NULL: none. */
+static const char *resembled(const char *name)
+{
+    struct near near = {.word = name};
+
+    for (size_t i = 0; i < KEYWORDS; i++)
+        if (keywords[i].kind != NOTE && may_resemble(name, keywords[i].name))
+            near_offer(&near, keywords[i].name);
+    return near.best;
+}
+
+/* What JSON Schema does not know are annotations, as it says; but mistyped words are none. */
 bool schema_is_note(const char *name)
 {
     size_t i = keyword_at(name);
 
-    return strncmp(name, "x-", 2) == 0 || (i < KEYWORDS && keywords[i].kind == NOTE);
+    if (i < KEYWORDS)
+        return keywords[i].kind == NOTE;
+    return strncmp(name, "x-", 2) == 0 || !resembled(name);
 }
 
 /* With these values a keyword that is not kept says nothing: what is not named does not come
  * anyway. */
 bool schema_says_nothing(const char *name, const json_t *v)
 {
-    static const char *const off[] = {"uniqueItems", "nullable"};
+    static const char *const off[] = {"uniqueItems"};
     static const char *const all[] = {"unevaluatedItems", "unevaluatedProperties",
                                       "additionalItems"};
 
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 1; i++)
         if (strcmp(name, off[i]) == 0)
             return json_is_false(v);
     for (size_t i = 0; i < 3; i++)
@@ -112,13 +137,9 @@ bool schema_says_nothing(const char *name, const json_t *v)
 
 static int unknown_keyword(struct job *j, const struct path *at, const char *name)
 {
-    struct near near = {.word = name};
     char why[160];
 
-    for (size_t i = 0; i < KEYWORDS; i++)
-        near_offer(&near, keywords[i].name);
-    snprintf(why, sizeof(why), near.best ? "is not known; did you mean '%.60s'?" : "is not known",
-             near.best);
+    snprintf(why, sizeof(why), "is not known; did you mean '%.60s'?", resembled(name));
     return schema_refuse(j, LLMOS_EUNSUPPORTED, at, name, why);
 }
 

@@ -449,11 +449,11 @@ TEST(openai_says_what_is_wrong_with_tools)
          "tools[0].function.params", "is not known"},
         {"[" G_NOTHING "," G_NOTHING "]", "tools[1].function.name", "comes twice"},
         {"[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":true,\"parameters\":{"
-         "\"nullable\":true}}}]",
-         "tools[0].function.parameters", "keyword 'nullable'"},
+         "\"unevaluatedItems\":{}}}}]",
+         "tools[0].function.parameters", "keyword 'unevaluatedItems'"},
     };
     static const char odd[] = ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
-                              "\"parameters\":{\"nullable\":true}}}]";
+                              "\"parameters\":{\"unevaluatedItems\":{}}}}]";
     char body[1024];
 
     template_form = "hermes";
@@ -471,7 +471,7 @@ TEST(openai_says_what_is_wrong_with_tools)
     snprintf(body, sizeof(body), ASKED "{\"role\":\"user\",\"content\":\"\"}]%s%s", odd,
              ",\"tool_choice\":\"required\"}");
     CHECK_INT(parse(true, body), LLMOS_EUNSUPPORTED);
-    CHECK_CONTAINS(fault.what.err.text, "keyword 'nullable'");
+    CHECK_CONTAINS(fault.what.err.text, "keyword 'unevaluatedItems'");
     CHECK_INT(CHAT(TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"h\"}}"),
               LLMOS_EINVAL);
     CHECK_CONTAINS(fault.what.err.text, "not among the tools");
@@ -554,11 +554,11 @@ TEST(openai_makes_grammars_of_all_forms)
 
 TEST(openai_says_what_is_wrong_with_a_form)
 {
-    CHECK_INT(TEXT(",\"json_schema\":{\"properties\":{\"a\":{\"nullable\":true}}}"),
+    CHECK_INT(TEXT(",\"json_schema\":{\"properties\":{\"a\":{\"unevaluatedItems\":{}}}}"),
               LLMOS_EUNSUPPORTED);
     CHECK_INT(fault.status, 400);
     CHECK_STR(fault.what.param, "json_schema");
-    CHECK_CONTAINS(fault.what.err.text, "keyword 'nullable' at '#/properties/a' is not supported");
+    CHECK_CONTAINS(fault.what.err.text, "keyword 'unevaluatedItems' at '#/properties/a' is not supported");
     CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"),
               LLMOS_EINVAL);
     CHECK_STR(fault.what.param, "response_format.json_schema.schema");

@@ -151,15 +151,53 @@ TEST(parts_of_all_of_are_one)
     CHECK(allows(either, "{\"a\":1}"));
     CHECK(allows(either, "{\"b\":2}"));
     CHECK(!allows(either, "{}"));
+    CHECK(!allows("{\"allOf\":[{\"additionalProperties\":false,\"properties\":{}},{\"properties\":"
+                  "{\"a\":true}}]}",
+                  "{\"a\":1}"));
     refused("{\"allOf\":[{\"additionalProperties\":false,\"properties\":{}},{\"properties\":{\"a\":"
-            "true}}]}",
-            LLMOS_EUNSUPPORTED, "'additionalProperties' at '#/allOf/1' forbids");
+            "true},\"required\":[\"a\"]}]}",
+            LLMOS_EINVAL, "'required' at '#' names a property that cannot be");
+}
+
+TEST(one_of_takes_what_one_branch_alone_holds_for)
+{
+    const char *numbers = "{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}";
+    const char *either =
+        "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}},\"oneOf\":[{\"required\":["
+        "\"a\"]},{\"required\":[\"b\"]}]}";
+    const char *closed =
+        "{\"oneOf\":[{\"properties\":{\"a\":{},\"c\":{}},\"additionalProperties\":false},"
+        "{\"properties\":{\"a\":{\"type\":\"string\"}},\"additionalProperties\":false}]}";
+    const char *ranges =
+        "{\"type\":\"integer\",\"minimum\":0,\"oneOf\":[{\"maximum\":5},{\"minimum\":3}]}";
+    const char *mixed =
+        "{\"oneOf\":[{\"type\":\"string\"},{\"properties\":{\"a\":true},\"required\":[\"a\"]}]}";
+
+    CHECK(allows(numbers, "1.5") && !allows(numbers, "1") && !allows(numbers, "2.0"));
+    CHECK(allows(either, "{\"a\":1}") && allows(either, "{\"b\":1}"));
+    CHECK(!allows(either, "{\"a\":1,\"b\":1}") && !allows(either, "{}"));
+    CHECK(allows(closed, "{\"c\":1}") && allows(closed, "{\"a\":1}") && !allows(closed, "{}") &&
+          !allows(closed, "{\"a\":\"x\"}"));
+    CHECK(allows(ranges, "2") && allows(ranges, "6") && !allows(ranges, "4"));
+    CHECK(allows(mixed, "{\"a\":1}") &&
+          !allows(mixed, "\"x\"")); /* a string has no bad properties */
+}
+
+TEST(words_that_nobody_knows_are_annotations)
+{
+    CHECK(allows(
+        "{\"id\":\"x\",\"type\":\"integer\",\"nullable\":true,\"javaType\":\"int\",\"format\":"
+        "\"int32\",\"propertyOrdering\":[]}",
+        "5"));
+    CHECK(allows("{\"type\":\"string\",\"format\":\"color\",\"maxLength\":9000}", "\"a\""));
+    CHECK(allows("{\"format\":\"json-pointer\"}", "\"/a~1b/0\""));
+    CHECK(!allows("{\"format\":\"json-pointer\"}", "\"/~2\""));
 }
 
 TEST(what_cannot_be_kept_is_named_with_its_place)
 {
-    refused("{\"properties\":{\"a\":{\"items\":{\"nullable\":true}}}}", LLMOS_EUNSUPPORTED,
-            "keyword 'nullable' at '#/properties/a/items' is not supported");
+    refused("{\"properties\":{\"a\":{\"items\":{\"unevaluatedItems\":{}}}}}", LLMOS_EUNSUPPORTED,
+            "keyword 'unevaluatedItems' at '#/properties/a/items' is not supported");
     refused("{\"$dynamicRef\":\"#a\"}", LLMOS_EUNSUPPORTED, "'$ref' to a place in the schema is");
     refused("{\"anyOf\":[{},{\"uniqueItems\":true}]}", LLMOS_EUNSUPPORTED,
             "'uniqueItems' at '#/anyOf/1'");
@@ -167,18 +205,16 @@ TEST(what_cannot_be_kept_is_named_with_its_place)
     refused("{\"type\":\"text\"}", LLMOS_EINVAL, "'type' at '#' is none of");
     refused("{\"$ref\":\"x.json\"}", LLMOS_EUNSUPPORTED, "leads out of the schema");
     refused("{\"$ref\":\"#/a\"}", LLMOS_EINVAL, "leads to nothing");
-    refused("{\"format\":\"regex\"}", LLMOS_EUNSUPPORTED, "'format'");
+    refused("{\"oneof\":[{}]}", LLMOS_EUNSUPPORTED, "did you mean 'oneOf'?");
+    refused("{\"format\":\"datetime\"}", LLMOS_EUNSUPPORTED, "'format'");
     refused("{\"pattern\":\"(?!a)b\"}", LLMOS_EUNSUPPORTED, "looking ahead");
     refused("{\"pattern\":\"(a)\\\\1\"}", LLMOS_EUNSUPPORTED, "reference back");
     refused("{\"pattern\":\"a\",\"maxLength\":9000}", LLMOS_ELIMIT, "automaton");
-    refused("{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}", LLMOS_EUNSUPPORTED,
+    refused("{\"oneOf\":[{\"type\":\"string\"},{\"format\":\"date\"}]}", LLMOS_EUNSUPPORTED,
             "branches 0 and 1 that may both hold");
-    refused(
-        "{\"oneOf\":[{\"type\":\"string\"},{\"properties\":{\"a\":true},\"required\":[\"a\"]}]}",
-        LLMOS_EUNSUPPORTED, "may both hold"); /* no string has properties that are wrong */
-    refused("{\"type\":\"object\",\"properties\":{\"b\":{}},\"oneOf\":[{\"properties\":{\"a\":{}},"
-            "\"required\":[\"a\"]},{\"properties\":{\"b\":{}},\"required\":[\"b\"]}]}",
-            LLMOS_EUNSUPPORTED, "may both hold");
+    refused("{\"oneOf\":[{\"type\":\"string\"},{\"type\":[\"string\",\"null\"],\"enum\":[\"a\"]},"
+            "{\"const\":\"a\"}],\"enum\":[\"a\"]}",
+            LLMOS_EINVAL, "leaves");
     refused("{\"minItems\":3,\"maxItems\":2}", LLMOS_EINVAL, "'minItems'");
     refused("{\"maxLength\":70000}", LLMOS_ELIMIT, "'maxLength'");
     refused("{\"type\":\"integer\",\"minimum\":2,\"maximum\":1}", LLMOS_EINVAL, "leaves no number");
