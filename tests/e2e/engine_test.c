@@ -710,6 +710,29 @@ TEST(engine_says_what_the_prompt_has_begun_of_an_answer)
     worker_destroy(w);
 }
 
+TEST(engine_says_marks_where_a_grammar_has_them)
+{
+    struct worker *w = start_engine(synth_model(), NULL);
+    uint32_t tokens[2];
+
+    for (uint32_t i = 0; i < 2; i++) {
+        struct message m = generate_request(1 + i, "Once", 20);
+        struct answer a = {0};
+
+        m.generate.grammar = STR("root ::= \"a<s>b\"");
+        m.generate.marks[0] = STR("<s>");
+        m.generate.mark_count = i;
+        ask(w, &m, &a);
+        check_ok(&a);
+        CHECK_STR(buf_str(&a.text).at, "a<s>b");
+        tokens[i] = a.done.completion_tokens;
+        buf_fini(&a.text);
+    }
+    CHECK_INT(tokens[1], 3); /* a mark is one, its letters are not */
+    CHECK(tokens[0] > tokens[1]);
+    worker_destroy(w);
+}
+
 TEST(engine_answers_as_much_as_fits_when_no_length_is_given)
 {
     struct message_setup setup = {.context_tokens = 32};
