@@ -55,6 +55,7 @@ SCHEMAS = [
     {"oneOf": [{"type": "number"}, I]}, {"type": "object", "properties": {"a": S, "b": I}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
     {"oneOf": [obj(required=[], more=False, a=S, c=I), obj(required=[], more=False, a={"type": ["string", "null"]})]},
     {"type": "integer", "oneOf": [{"maximum": 5}, {"minimum": 3}, {"multipleOf": 4}]}, {"oneOf": [{"type": "string", "maxLength": 4}, {"type": "string", "pattern": "^a"}]},
+    {"type": "array", "items": {"type": "integer", "minimum": -2, "maximum": 9, "multipleOf": 2}, "uniqueItems": True, "minItems": 2},
     {"anyOf": [S, obj(a=I)]}, {"oneOf": [I, S, {"type": "array", "items": I}]},
     {"oneOf": [obj(kind={"const": "a"}, x=I, more=False), obj(kind={"const": "b"}, y=S, more=False)]},
     {"allOf": [obj(a=S), obj(b=I)]}, {"allOf": [{"type": "integer", "minimum": 3}, {"maximum": 8}]},

@@ -115,8 +115,8 @@ int schema_holds(struct job *j, const json_t *schema, const json_t *v, const str
 
 /* --- values, strings, numbers, arrays, objects, branches: a file for each --- */
 
-/* The values that a schema lists by enum, const, or types that have few, as far as they are valid
- * for all of it.  New; NULL: an error, or with *rc 0 it lists none. */
+/* The values that a schema lists by enum, const, types or limits that leave few, as far as they are
+ * valid for all of it.  New; NULL: an error, or with *rc 0 it lists none. */
 json_t *schema_listed(struct job *j, const json_t *schema, const struct path *at, int *rc);
 int schema_put_listed(struct job *j, const json_t *schema, const struct path *at, struct buf *body);
 int schema_put_strings(struct job *j, const json_t *schema, const struct path *at,

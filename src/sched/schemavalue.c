@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define INTEGERS_FEW 64 /* what lists of them are made of: ratings, weekdays, hours */
+#define INTEGERS_FAR 1000000000
+
 /* The shortest digits that are this number again. */
 static void put_real(struct buf *text, double v)
 {
@@ -74,6 +77,23 @@ static void put_one_value(const json_t *v, bool is_first, struct buf *body)
     body->bad |= text.bad;
 }
 
+/* The integers between two limits, if they are few; NULL: they are not.  New. */
+static json_t *few_integers(const json_t *schema)
+{
+    const json_t *low = json_object_get(schema, "minimum"),
+                 *high = json_object_get(schema, "maximum");
+    json_int_t from = json_integer_value(low), to = json_integer_value(high);
+    json_t *all;
+
+    if (!json_is_integer(low) || !json_is_integer(high) || from < -INTEGERS_FAR ||
+        to > INTEGERS_FAR || to - from >= INTEGERS_FEW)
+        return NULL;
+    all = json_array();
+    for (json_int_t i = from; i <= to; i++)
+        json_array_append_new(all, json_integer(i));
+    return all;
+}
+
 json_t *schema_listed(struct job *j, const json_t *schema, const struct path *at, int *rc)
 {
     const json_t *list = json_object_get(schema, "enum"), *one = json_object_get(schema, "const");
@@ -90,6 +110,8 @@ json_t *schema_listed(struct job *j, const json_t *schema, const struct path *at
         all = bits == NIL       ? json_pack("[n]")
               : bits == BOOLEAN ? json_pack("[b,b]", 1, 0)
                                 : json_pack("[b,b,n]", 1, 0);
+    else if (bits == INTEGER)
+        all = few_integers(schema);
     json_array_foreach(all, i, v)
     {
         int holds = *rc == 0 ? schema_holds(j, schema, v, at) : 0;

@@ -370,6 +370,9 @@ TEST(listed_items_come_once)
     CHECK(allows("{\"items\":{\"type\":\"boolean\"},\"uniqueItems\":true}", "[false,true]"));
     CHECK(!matches("[true,true]"));
     CHECK(allows("{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[{}]"));
+    s = "{\"items\":{\"type\":\"integer\",\"minimum\":-1,\"maximum\":3,\"not\":{\"const\":2}},"
+        "\"uniqueItems\":true}";
+    CHECK(allows(s, "[3,-1,0]") && !allows(s, "[3,3]") && !allows(s, "[2]") && !allows(s, "[4]"));
     refused("{\"type\":\"array\",\"uniqueItems\":true}", LLMOS_EUNSUPPORTED, "values of an enum");
 }
 
