@@ -213,7 +213,7 @@ static int request_fill(struct request *r, struct serve *s, const struct message
         r->marks[r->mark_count] = keep(r, g->marks[r->mark_count], &failed).at;
     if (g->echo && g->prompt_kind == PROMPT_TEXT)
         r->echo = keep(r, g->text, &failed);
-    if (prompt_ends_with(s, r, g->begun))
+    if (!failed && prompt_ends_with(s, r, g->begun))
         r->begun = keep(r, g->begun, &failed);
     r->grammar = keep(r, g->grammar, &failed);
     if (failed)

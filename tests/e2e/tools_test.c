@@ -237,7 +237,9 @@ TEST(tools_that_are_named_or_may_be_chosen)
         v = parsed(got.body);
         CHECK_CONTAINS(calls_of_reply(first_choice(v)), "weather {");
         json_decref(v);
-        CHECK_INT(ask(models[i].name, ",\"max_tokens\":12,\"logprobs\":true,\"n\":2")->status, 200);
+        CHECK_INT(
+            ask(models[i].name, ",\"max_tokens\":12,\"logprobs\":true,\"n\":2,\"seed\":4")->status,
+            200);
         CHECK_CONTAINS(got.body, "\"finish_reason\":\"length\"");
         CHECK_CONTAINS(got.body, "\"index\":1");
         CHECK_INT(ask(models[i].name, ",\"max_tokens\":5,\"stream\":true")->status, 200);
