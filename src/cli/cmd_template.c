@@ -37,8 +37,8 @@ static const struct opt_command template_command = {
         "a "
         "model file makes of it, or a template in a file of its own (Jinja, as transformers sets "
         "it "
-        "up). Where the model has no template, the built-in format is used that llmos inspect "
-        "names. The conversation is JSON: a list of messages, or an object with \"messages\" and "
+        "up). Where the model has no template, a built-in format is used and named on standard "
+        "error. The conversation is JSON: a list of messages, or an object with \"messages\" and "
         "whatever else the template knows: \"tools\", \"add_generation_prompt\" (true unless it "
         "says false), \"bos_token\". A model's template runs in a VCE.",
     .examples =
@@ -76,6 +76,9 @@ static int render_model(const struct template *o, const char *path, struct str j
         code = halt_asked() ? EXIT_SIGNAL + halt_asked() : cli_error(&err);
     else
         code = cli_print_buf(out);
+    if (code == 0 && strcmp(t.chat_format, "template") != 0)
+        fprintf(stderr, "llmos: '%s' has no chat template, so this is the built-in format '%s'\n",
+                path, t.chat_format);
     talk_end(&t);
     return code;
 }

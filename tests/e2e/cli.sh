@@ -283,12 +283,15 @@ templates() {
     input=said run "$llmos" template chat.gguf
     [ "$code" = 0 ] || return 1
     printf '<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n' | cmp - "$work/out" || return 1
+    ! has "$work/err" "built-in format" || return 1
+    input=said run "$llmos" template tiny.gguf
+    [ "$code" = 0 ] && has "$work/err" "no chat template, so this is the built-in format 'plain'" || return 1
     printf '{%% for m in messages %%}\n  {{- m.role|upper }}: {{ m.content }}\n{%% endfor %%}\n{{ tools|tojson }}' > own.jinja
     printf '{"messages": %s, "tools": [{"a": 1.5}]}' "$(cat said)" > all
     input=all run "$llmos" template own.jinja
     printf 'USER: Hi <|im_end|>\n[{"a": 1.5}]' | cmp - "$work/out"
 }
-claim 'template prints what the template of a model or of a file makes of a conversation' templates
+claim 'template prints what the template of a model or of a file makes of a conversation, or names a built-in format' templates
 templates_refuse() {
     printf 'x\n{{ messages[0].content.nothing() }}' > own.jinja
     printf '[{"content": "x"}]' > said
