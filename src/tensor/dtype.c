@@ -368,10 +368,13 @@ static void iq4_nl_from_row(const float *x, const float *importance, void *block
     for (char *at = blocks; n > 0; n -= Q_BLOCK, at += sizeof(struct block_iq4_nl), x += Q_BLOCK) {
         struct block_iq4_nl b = {.d = f32_to_f16(NAN)};
         bool is_nan = isnan(extreme(x));
-        float weight[Q_BLOCK], d;
+        float weight[Q_BLOCK], size = 0, d;
 
         for (size_t i = 0; i < Q_BLOCK; i++)
-            weight[i] = x[i] * x[i];
+            size += x[i] * x[i] / Q_BLOCK;
+        size = sqrtf(size);
+        for (size_t i = 0; i < Q_BLOCK; i++)
+            weight[i] = size + fabsf(x[i]); /* better in perplexity than x^2, and than more of it */
         if (importance)
             weigh(x, importance, weight);
         if (!is_nan)
