@@ -29,6 +29,7 @@ struct bpe {
     struct splitter splitter;
     struct rank *ranks; /* hash table; slots are a power of two */
     uint32_t rank_mask;
+    uint64_t hash_key; /* the tokenizer's */
 };
 
 /* ---- bytes as the file writes them ---- */
@@ -91,9 +92,9 @@ static int piece(struct llmos_tokenizer *t, struct token *token, struct str text
 /* Where looking for these two begins. */
 static struct rank *rank_slot(const struct bpe *b, int32_t left, int32_t right)
 {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 
-    return &b->ranks[(uint32_t)(h >> 32) & b->rank_mask];
+    return &b->ranks[(uint32_t)vocab_mix(pair, b->hash_key) & b->rank_mask];
 }
 
 static struct rank *find_rank(const struct bpe *b, int32_t left, int32_t right)
@@ -288,6 +289,7 @@ static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_er
     if (!b)
         return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
     t->own = b;
+    b->hash_key = t->hash_key;
     rc = find_pretokenizer(b, g, err);
     if (rc == 0)
         rc = pretokenizer_compile(b->pretokenizer, &b->splitter, &t->arena, err);

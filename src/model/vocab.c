@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <strings.h>
+#include <sys/auxv.h>
 
 /* A slot: 0, or a token's number, bits of its hash that spare looking at most wrong ones, and a bit
  * that says so. */
@@ -63,27 +64,29 @@ static uint32_t read_4(const char *at)
     return word;
 }
 
-static uint64_t hash_on(uint64_t h, uint64_t word)
+uint64_t vocab_mix(uint64_t word, uint64_t key)
 {
-    h = (h ^ word) * 0xff51afd7ed558ccdu;
-    return h ^ h >> 32;
+    __extension__ unsigned __int128 product = (unsigned __int128)word * key;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
 /* Eight bytes at a time, the last of which may have been there before. */
-static uint64_t hash(const char *text, size_t n)
+static uint64_t hash(const struct llmos_tokenizer *t, const char *text, size_t n)
 {
-    uint64_t h = n * 0x9e3779b97f4a7c15u;
+    const uint64_t key = t->hash_key;
+    uint64_t h = n * key;
 
     if (n >= 8) {
         for (size_t i = 0; i + 8 < n; i += 8)
-            h = hash_on(h, read_8(text + i));
-        return hash_on(h, read_8(text + n - 8));
+            h = vocab_mix(h ^ read_8(text + i), key);
+        return vocab_mix(h ^ read_8(text + n - 8), key);
     }
     if (n >= 4)
-        return hash_on(h, (uint64_t)read_4(text) << 32 | read_4(text + n - 4));
+        return vocab_mix(h ^ ((uint64_t)read_4(text) << 32 | read_4(text + n - 4)), key);
     for (size_t i = 0; i < n; i++)
         h ^= (uint64_t)(unsigned char)text[i] << (8 * i);
-    return hash_on(h, 0);
+    return vocab_mix(h, key);
 }
 
 static uint32_t tag_of(uint64_t h)
@@ -111,12 +114,12 @@ static int32_t find_hashed(const struct llmos_tokenizer *t, struct str text, uin
 
 int32_t vocab_find(const struct llmos_tokenizer *t, const char *text, size_t length)
 {
-    return find_hashed(t, (struct str){text, length}, hash(text, length));
+    return find_hashed(t, (struct str){text, length}, hash(t, text, length));
 }
 
 void vocab_ask(const struct llmos_tokenizer *t, struct vocab_question *q)
 {
-    q->hash = hash(q->text.at, q->text.len);
+    q->hash = hash(t, q->text.at, q->text.len);
     __builtin_prefetch(&t->slots[q->hash & t->slot_mask]);
 }
 
@@ -483,7 +486,7 @@ static int fill_slots(struct llmos_tokenizer *t, struct llmos_error *err)
         if (i >= SLOTS_AHEAD && is_made(&t->tokens[id]))
             rc = put_slot(t, id, *h, err);
         if (i < t->count) {
-            *h = hash(t->tokens[i].piece.at, t->tokens[i].piece.len);
+            *h = hash(t, t->tokens[i].piece.at, t->tokens[i].piece.len);
             __builtin_prefetch(&t->slots[*h & t->slot_mask], 1);
         }
     }
@@ -734,6 +737,14 @@ static int create(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_
     return rc < 0 ? rc : chat_create(t, g, err);
 }
 
+/* The kernel gives every program sixteen random bytes; asking for others is a system call. */
+static uint64_t unforeseen(void)
+{
+    const char *random = (const char *)getauxval(AT_RANDOM);
+
+    return (random ? read_8(random) : 0x9e3779b97f4a7c15u) | 1;
+}
+
 int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err)
 {
     struct llmos_tokenizer *t = mem_zalloc(1, sizeof(*t));
@@ -744,6 +755,7 @@ int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struc
     /* A token takes 8 bytes of the file at least (its length) and about 70 here, a merge 8 and 43,
      * a byte of a piece up to 40 where pieces are walked byte by byte; what splits a text takes a
      * quarter of a megabyte at most. */
+    t->hash_key = unforeseen();
     arena_init(&t->arena,
                g->file_bytes > (SIZE_MAX >> 6) ? SIZE_MAX >> 1 : 40 * g->file_bytes + (1 << 19));
     rc = create(t, g, err);

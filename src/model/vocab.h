@@ -109,7 +109,9 @@ struct llmos_tokenizer {
     bool splits_lines;       /* no piece has a line end and something else */
     bool has_normalized;     /* some special token is TOKEN_NORMALIZED */
     bool has_unused;         /* pieces that merging passes through but that must not come out */
-    /* Hash table of the pieces that merging may make; a power of two. */
+    /* Hash table of the pieces that merging may make; a power of two.  The key is odd, and nobody
+     * who writes a file knows it: he cannot have all pieces meet in one place. */
+    uint64_t hash_key;
     uint32_t *slots;
     uint32_t slot_mask;
     /* Control and user-defined tokens in the order of their pieces, for recognising them in a text:
@@ -118,6 +120,9 @@ struct llmos_tokenizer {
     uint32_t mark_first[257];
     struct chat *chat; /* how conversations are written; its own */
 };
+
+/* A word's bits, all of which depend on all of them and on the key. */
+uint64_t vocab_mix(uint64_t word, uint64_t key);
 
 int vocab_create(struct llmos_tokenizer **tokenizer, const struct gguf *g, struct llmos_error *err);
 void vocab_destroy(struct llmos_tokenizer *t);
