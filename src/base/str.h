@@ -36,6 +36,11 @@ static inline bool str_starts(struct str a, struct str prefix)
     return a.len >= prefix.len && memcmp(a.at, prefix.at, prefix.len) == 0;
 }
 
+static inline bool str_ends(struct str a, struct str end)
+{
+    return a.len >= end.len && memcmp(a.at + a.len - end.len, end.at, end.len) == 0;
+}
+
 static inline bool str_before(struct str a, struct str b)
 {
     int c = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);

@@ -75,10 +75,7 @@ static int take_piece(void *cookie, struct str text, struct llmos_error *err)
 static int prepare(struct message_generate *g, const struct thought_format *f, struct buf *grammar,
                    struct llmos_error *err)
 {
-    g->begun = str_of(f->opening);
-    for (size_t i = 0; i < THOUGHT_MARKS_MAX && f->marks[i] && g->mark_count < MESSAGE_MARKS_MAX;
-         i++)
-        g->marks[g->mark_count++] = str_of(f->marks[i]);
+    thought_ask(f, g);
     if (g->grammar.len == 0)
         return 0;
     thought_put_grammar(f, g->grammar, true, grammar);

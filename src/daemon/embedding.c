@@ -15,7 +15,6 @@
 #define OTHERS_ROOM      64
 #define VALUES_BYTES_MAX (64u << 20)
 #define REPLY_BYTES_MAX  (4 * (size_t)VALUES_BYTES_MAX) /* 14 letters for a float of 4 bytes */
-#define MEMORY_SECONDS   5                              /* after which a client may try again */
 
 struct item {
     struct ask ask;

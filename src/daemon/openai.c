@@ -491,9 +491,7 @@ static int take_thoughts(struct parse *p)
     p->r->hides_thoughts = !is_included;
     /* Messages must be taken apart in any case. */
     p->r->thoughts = is_word(format, "none") && !f->is_messages ? NULL : f;
-    p->common.begun = str_of(f->opening);
-    for (size_t i = 0; i < THOUGHT_MARKS_MAX && f->marks[i]; i++)
-        add_mark(p, f->marks[i]);
+    thought_ask(f, &p->common);
     return 0;
 }
 

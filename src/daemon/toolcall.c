@@ -333,10 +333,10 @@ static struct str without_feeds(struct str text)
 
 static void tell_made(struct toolcall_parser *p)
 {
-    if (p->is_strict)
-        tell(p, TOOLCALL_ARGUMENTS, buf_str(&p->made));
-    if (p->is_strict)
-        clear(p, &p->made);
+    if (!p->is_strict)
+        return;
+    tell(p, TOOLCALL_ARGUMENTS, buf_str(&p->made));
+    clear(p, &p->made);
 }
 
 /* Takes the parameter in; false: it cannot be that. */
@@ -432,13 +432,12 @@ static int item_byte(struct toolcall_parser *p, char c)
 
 static int content_byte(struct toolcall_parser *p, char c)
 {
-    static const char end[] = "</parameter>";
-    const size_t n = sizeof(end) - 1;
+    static const struct str end = STR("</parameter>");
     struct str rest = {p->held.at + p->item_from, p->held.len - p->item_from};
 
-    if (c != '>' || rest.len < n || memcmp(rest.at + rest.len - n, end, n) != 0)
+    if (c != '>' || !str_ends(rest, end))
         return MORE;
-    if (!take_parameter(p, (struct str){rest.at, rest.len - n}))
+    if (!take_parameter(p, (struct str){rest.at, rest.len - end.len}))
         return BROKEN;
     if (p->object.is_told)
         clear(p, &p->held);
@@ -538,8 +537,7 @@ static void head_byte(struct toolcall_parser *p, char c)
     if (p->held.bad)
         return;
     head = (struct str){p->held.at + p->item_from, p->held.len - p->item_from};
-    if (head.len < separator.len ||
-        memcmp(head.at + head.len - separator.len, separator.at, separator.len) != 0) {
+    if (!str_ends(head, separator)) {
         if (head.len > HEAD_MAX)
             give_up(p);
         return;

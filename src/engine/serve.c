@@ -188,8 +188,7 @@ static bool prompt_ends_with(const struct serve *s, const struct request *r, str
     while (used > room && (text[used - 1] == '\n' || text[used - 1] == ' '))
         used--;
     have = (struct str){text + room, used - room};
-    return end.len > 0 && have.len >= end.len &&
-           memcmp(have.at + have.len - end.len, end.at, end.len) == 0;
+    return end.len > 0 && str_ends(have, end);
 }
 
 /* Everything that outlives the message. */

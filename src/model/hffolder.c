@@ -272,13 +272,6 @@ static int list_known(struct str given, struct llmos_error *err)
                 (int)(given.len < 60 ? given.len : 60), given.at, list);
 }
 
-static bool ends_with(struct str name, const char *end)
-{
-    size_t n = strlen(end);
-
-    return name.len >= n && memcmp(name.at + name.len - n, end, n) == 0;
-}
-
 static int find_arch(struct hffolder *f, struct llmos_error *err)
 {
     struct jdoc_ref list = jdoc_get(jdoc_root(&f->config), "architectures");
@@ -287,7 +280,7 @@ static int find_arch(struct hffolder *f, struct llmos_error *err)
     if (!name.at)
         return fail(err, LLMOS_EFORMAT, "'%s' has no 'architectures' with a name", HFFOLDER_CONFIG);
     f->arch = hfarch_find(name);
-    if (!f->arch && ends_with(name, "ForMaskedLM"))
+    if (!f->arch && str_ends(name, STR("ForMaskedLM")))
         return fail(err, LLMOS_EUNSUPPORTED,
                     "'%.*s' guesses words that are hidden, which this version cannot compute; it "
                     "reads encoders that were trained further, to embed or to classify",

@@ -789,18 +789,11 @@ static const struct layout {
 };
 #define LAYOUTS (sizeof(layouts) / sizeof(layouts[0]))
 
-static bool ends_with(struct str name, const char *end)
-{
-    size_t n = strlen(end);
-
-    return name.len >= n && memcmp(name.at + name.len - n, end, n) == 0;
-}
-
 static bool is_laid_out(const struct hfmethod *m, const struct safetensors_tensor *t,
                         const struct layout *l)
 {
     return (!l->method || str_is(m->name, l->method)) && (l->type < 0 || (int)t->type == l->type) &&
-           ends_with(t->name, l->end);
+           str_ends(t->name, str_of(l->end));
 }
 
 static int name_source(struct opening *o, const char *becomes)
@@ -866,10 +859,10 @@ int hfmethod_takes(const struct hfmethod *m, uint32_t i)
     if (m->is_taken[i])
         return 1;
     for (size_t k = 0; k < sizeof(of_no_use) / sizeof(of_no_use[0]); k++)
-        if (ends_with(name, of_no_use[k]))
+        if (str_ends(name, str_of(of_no_use[k])))
             return 1;
     for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
-        if (ends_with(name, parts[k]))
+        if (str_ends(name, str_of(parts[k])))
             return fail(m->err, LLMOS_EFORMAT,
                         "tensor '%.*s' is part of a quantised matrix, but %s", STR_ARG(name),
                         m->name.at ? "the matrix is not there"

@@ -130,13 +130,6 @@ static const char *cut_suffix(struct str *name)
     return "";
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-
-    return n >= m && strcmp(text + n - m, ending) == 0;
-}
-
 static int misfit(struct planning *p, const struct hfsource *s, const char *why)
 {
     return fail(p->err, LLMOS_EFORMAT, "tensor '%.*s' %s", STR_ARG(s->name), why);
@@ -234,7 +227,7 @@ static int check_quantised(struct planning *p, struct hftensors_item *it, const 
     if (it->how == HFTENSOR_EACH_TRANSPOSE || it->how == HFTENSOR_EVEN_ROWS ||
         it->how == HFTENSOR_ODD_ROWS)
         return misfit(p, s, "is quantised, and experts that lie together are not read so");
-    if (s->quant->is_transposed && ends_with(it->name, "_embd.weight"))
+    if (s->quant->is_transposed && str_ends(str_of(it->name), STR("_embd.weight")))
         return misfit(p, s, "is a quantised table of tokens, which lies as no matrix does");
     return 0;
 }
@@ -340,8 +333,9 @@ static int source_dtype(struct planning *p, const struct hftensors_item *it)
 /* What a few numbers or a router would gain in size they would lose in quality. */
 static bool is_always_f32(const struct hftensors_item *it)
 {
-    return it->n_dims <= 1 || !ends_with(it->name, ".weight") ||
-           ends_with(it->name, "_norm.weight") || ends_with(it->name, ".ffn_gate_inp.weight") ||
+    return it->n_dims <= 1 || !str_ends(str_of(it->name), STR(".weight")) ||
+           str_ends(str_of(it->name), STR("_norm.weight")) ||
+           str_ends(str_of(it->name), STR(".ffn_gate_inp.weight")) ||
            strcmp(it->name, "position_embd.weight") == 0 ||
            strcmp(it->name, "token_types.weight") == 0;
 }
@@ -378,7 +372,8 @@ static int type_item(struct planning *p, struct hftensors_item *it)
     else if (it->shape[0] % dtype_info((enum dtype)type)->block != 0)
         type = DTYPE_F16;
     it->type = (enum dtype)type;
-    it->adds_one = p->t->folder->arch->adds_one_to_norms && ends_with(it->name, "norm.weight");
+    it->adds_one =
+        p->t->folder->arch->adds_one_to_norms && str_ends(str_of(it->name), STR("norm.weight"));
     return 0;
 }
 
@@ -424,7 +419,8 @@ static bool is_idle(const struct planning *p, const struct hftensors_item *it)
     const struct hfsource *s = it->sources[0];
     const struct family *f = family_by_name(str_of(p->t->folder->arch->gguf));
 
-    if (!ends_with(it->name, ".bias") || s->quant || !f || weights_know(f, str_of(it->name)))
+    if (!str_ends(str_of(it->name), STR(".bias")) || s->quant || !f ||
+        weights_know(f, str_of(it->name)))
         return false;
     for (uint64_t i = 0; i < s->tensor->bytes; i++)
         if (s->tensor->data[i])
@@ -487,9 +483,9 @@ static int stack(struct planning *p, const struct hftensor *rule, struct match m
 static int use_rule(struct planning *p, const struct hftensor *rule, struct match m,
                     const struct hfsource *s, struct str prefix, const char *suffix)
 {
-    const char *ending = rule->to && ends_with(rule->to, ".bias") ? ""
-                         : *suffix                                ? suffix
-                                                                  : ".weight";
+    const char *ending = rule->to && str_ends(str_of(rule->to), STR(".bias")) ? ""
+                         : *suffix                                            ? suffix
+                                                                              : ".weight";
     struct hftensors_item *it;
     char to[NAME_MAX_BYTES];
 

@@ -92,11 +92,6 @@ const struct imatrix_entry *imatrix_find(const struct imatrix *im, struct str na
 
 /* ---- GGUF ---- */
 
-static bool ends_with(struct str s, struct str end)
-{
-    return s.len > end.len && memcmp(s.at + s.len - end.len, end.at, end.len) == 0;
-}
-
 static const struct gguf_tensor *counts_of(const struct gguf *g, struct str name)
 {
     char text[NAME_MAX_LEN + sizeof(COUNTS_END)];
@@ -150,7 +145,7 @@ static int read_tensors(struct imatrix *im, const struct gguf *g, struct llmos_e
         struct str name = {sums->name.at, sums->name.len - end.len};
         int rc;
 
-        if (!ends_with(sums->name, end))
+        if (!str_ends(sums->name, end) || sums->name.len == end.len)
             continue;
         counts = counts_of(g, name);
         rc = check_pair(sums, counts, err);

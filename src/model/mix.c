@@ -82,13 +82,6 @@ static bool has_part(struct str name, const char *part)
     return memmem(name.at, name.len, part, strlen(part)) != NULL;
 }
 
-static bool ends_with(struct str name, const char *end)
-{
-    size_t n = strlen(end);
-
-    return name.len >= n && memcmp(name.at + name.len - n, end, n) == 0;
-}
-
 bool mix_changes(struct str tensor, size_t inner, size_t rows)
 {
     /* Small, and what depends on them is large: norms, routers, positions, convolutions. */
@@ -103,7 +96,7 @@ bool mix_changes(struct str tensor, size_t inner, size_t rows)
                                        "time_mix_decay_w2.weight",
                                        "time_mix_lerp_fused.weight"};
 
-    if (inner < 2 || rows < 2 || !ends_with(tensor, "weight") ||
+    if (inner < 2 || rows < 2 || !str_ends(tensor, STR("weight")) ||
         str_is(tensor, "position_embd.weight") || str_is(tensor, "token_types.weight"))
         return false;
     for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)

@@ -93,13 +93,6 @@ int cachefolder_keep(const struct cachefolder *f, const char *temporary, const c
     return 0;
 }
 
-static bool ends_with(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-
-    return n >= m && strcmp(name + n - m, ending) == 0;
-}
-
 static int by_use(const void *a, const void *b)
 {
     const struct cachefile *x = a, *y = b;
@@ -142,7 +135,8 @@ static int list_into(struct listing *l, DIR *dir, const char *ending, struct llm
     while (rc == 0 && l->count < CACHEFOLDER_FILES_MAX && (e = readdir(dir))) {
         struct stat st;
 
-        if (ends_with(e->d_name, ending) && strlen(e->d_name) < CACHEFOLDER_NAME_SIZE &&
+        if (str_ends(str_of(e->d_name), str_of(ending)) &&
+            strlen(e->d_name) < CACHEFOLDER_NAME_SIZE &&
             fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
             rc = add_file(l, e->d_name, &st, err);
     }

@@ -122,13 +122,11 @@ bool schema_is_note(const char *name)
  * anyway. */
 bool schema_says_nothing(const char *name, const json_t *v)
 {
-    static const char *const off[] = {"uniqueItems"};
     static const char *const all[] = {"unevaluatedItems", "unevaluatedProperties",
                                       "additionalItems"};
 
-    for (size_t i = 0; i < 1; i++)
-        if (strcmp(name, off[i]) == 0)
-            return json_is_false(v);
+    if (strcmp(name, "uniqueItems") == 0)
+        return json_is_false(v);
     for (size_t i = 0; i < 3; i++)
         if (strcmp(name, all[i]) == 0)
             return json_is_boolean(v);

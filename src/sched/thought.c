@@ -29,6 +29,14 @@ const struct thought_format *thought_format_of(struct str name)
     return NULL;
 }
 
+void thought_ask(const struct thought_format *f, struct message_generate *g)
+{
+    g->begun = str_of(f->opening);
+    for (size_t i = 0; i < THOUGHT_MARKS_MAX && f->marks[i] && g->mark_count < MESSAGE_MARKS_MAX;
+         i++)
+        g->marks[g->mark_count++] = str_of(f->marks[i]);
+}
+
 /* --- grammars --- */
 
 static void put_harmony(struct str grammar, bool is_content, struct buf *out)
@@ -267,11 +275,8 @@ static void read_head(struct thought_parser *p)
 
 static void head_byte(struct thought_parser *p, char c)
 {
-    static const char end[] = "<|message|>";
-    const size_t n = sizeof(end) - 1;
-
     buf_putc(&p->held, c);
-    if (c == '>' && p->held.len >= n && memcmp(p->held.at + p->held.len - n, end, n) == 0)
+    if (c == '>' && str_ends(buf_str(&p->held), STR("<|message|>")))
         read_head(p);
     else if (p->held.len == HEAD_MAX)
         begin_without_head(p);

@@ -23,6 +23,7 @@
 #define SCHED_THOUGHT_H
 
 #include "base/buf.h"
+#include "net/message.h"
 
 #define THOUGHT_HELD_MAX  4096 /* bytes that wait to be understood: blanks, or a message's head */
 #define THOUGHT_MARKS_MAX 6
@@ -37,6 +38,9 @@ struct thought_format {
 
 /* By the name that an engine tells; NULL: it tells none, or none that is known. */
 const struct thought_format *thought_format_of(struct str name);
+
+/* What the engine must know to let a model think so: how a thought begins, and its marks. */
+void thought_ask(const struct thought_format *f, struct message_generate *g);
 
 /* A grammar of the answer (GBNF) becomes one of all that is said, thoughts first.  If is_content,
  * it is of an answer's text; else of all that comes behind the thoughts (harmony: messages). */

@@ -36,24 +36,24 @@ INLINE vec v_gelu_tanh(vec x)
     return v_div(x, v_add(v_set1(1), v_exp(v_mul(z, v_set1(-2)))));
 }
 
-static void gelu(float *x, size_t n)
+INLINE void to_each(vec (*f)(vec), float *x, size_t n)
 {
     size_t i = 0;
 
     for (; i + LANES <= n; i += LANES)
-        v_store(x + i, v_gelu(v_load(x + i)));
+        v_store(x + i, f(v_load(x + i)));
     if (i < n)
-        v_store_part(x + i, v_gelu(v_load_part(x + i, n - i)), n - i);
+        v_store_part(x + i, f(v_load_part(x + i, n - i)), n - i);
+}
+
+static void gelu(float *x, size_t n)
+{
+    to_each(v_gelu, x, n);
 }
 
 static void gelu_tanh(float *x, size_t n)
 {
-    size_t i = 0;
-
-    for (; i + LANES <= n; i += LANES)
-        v_store(x + i, v_gelu_tanh(v_load(x + i)));
-    if (i < n)
-        v_store_part(x + i, v_gelu_tanh(v_load_part(x + i, n - i)), n - i);
+    to_each(v_gelu_tanh, x, n);
 }
 
 /* Sums of x - less and of its square: in double, lane i mod 8, added in order. */

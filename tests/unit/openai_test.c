@@ -2,9 +2,8 @@
 /* openai_test.c - claims about openai.h */
 #include "daemon/openai.h"
 
+#include "allows.h"
 #include "base/mem.h"
-#include "infer/matcher.h"
-#include "test.h"
 
 static struct arena arena;
 static struct openai_request r;
@@ -191,30 +190,7 @@ TEST(openai_says_what_is_wrong_with_a_message)
 /* Whether an answer may be that text. */
 static bool allows(const char *text)
 {
-    const struct str grammar = r.prompts[0].grammar;
-    static char bytes[256];
-    struct str pieces[256];
-    bool ends[256] = {false}, fits = true;
-    struct tokentrie *trie = NULL;
-    struct matcher *m = NULL;
-    struct grammar *g = NULL;
-    struct llmos_error err;
-
-    for (int i = 0; i < 256; i++) {
-        bytes[i] = (char)i;
-        pieces[i] = (struct str){&bytes[i], 1};
-    }
-    if (grammar_compile(&g, grammar, &err) < 0)
-        TEST_FAIL("%s", err.text);
-    CHECK_INT(tokentrie_of(&trie, pieces, ends, 256, NULL), 0);
-    CHECK_INT(matcher_create(&m, g, trie, NULL), 0);
-    matcher_reset(m, false);
-    for (const char *c = text; *c && fits; c++)
-        fits = matcher_accept_byte(m, (uint8_t)*c);
-    fits &= matcher_may_end(m);
-    matcher_destroy(m);
-    tokentrie_destroy(trie);
-    return fits;
+    return grammar_allows(r.prompts[0].grammar, text);
 }
 
 TEST(openai_holds_calls_that_are_required_to_their_schemas)
@@ -558,7 +534,8 @@ TEST(openai_says_what_is_wrong_with_a_form)
               LLMOS_EUNSUPPORTED);
     CHECK_INT(fault.status, 400);
     CHECK_STR(fault.what.param, "json_schema");
-    CHECK_CONTAINS(fault.what.err.text, "keyword 'unevaluatedItems' at '#/properties/a' is not supported");
+    CHECK_CONTAINS(fault.what.err.text,
+                   "keyword 'unevaluatedItems' at '#/properties/a' is not supported");
     CHECK_INT(CHAT(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"),
               LLMOS_EINVAL);
     CHECK_STR(fault.what.param, "response_format.json_schema.schema");

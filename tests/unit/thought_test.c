@@ -2,9 +2,8 @@
 /* thought_test.c - claims about thought.h */
 #include "sched/thought.h"
 
+#include "allows.h"
 #include "base/mem.h"
-#include "infer/matcher.h"
-#include "test.h"
 
 /* What was told: thoughts in braces. */
 static struct buf heard;
@@ -145,30 +144,9 @@ TEST(thought_says_when_memory_fails)
 static bool allows(const char *format, const char *inner, bool is_content, const char *text)
 {
     CLEANUP(buf) struct buf grammar = {.limit_bytes = 1 << 20};
-    static char bytes[256];
-    struct str pieces[256];
-    bool ends[256] = {false}, fits = true;
-    struct tokentrie *trie = NULL;
-    struct matcher *m = NULL;
-    struct grammar *g = NULL;
-    struct llmos_error err;
 
     thought_put_grammar(thought_format_of(str_of(format)), str_of(inner), is_content, &grammar);
-    for (int i = 0; i < 256; i++) {
-        bytes[i] = (char)i;
-        pieces[i] = (struct str){&bytes[i], 1};
-    }
-    if (grammar_compile(&g, buf_str(&grammar), &err) < 0)
-        TEST_FAIL("%s: %s", err.text, grammar.at);
-    CHECK_INT(tokentrie_of(&trie, pieces, ends, 256, NULL), 0);
-    CHECK_INT(matcher_create(&m, g, trie, NULL), 0);
-    matcher_reset(m, false);
-    for (const char *c = text; *c && fits; c++)
-        fits = matcher_accept_byte(m, (uint8_t)*c);
-    fits &= matcher_may_end(m);
-    matcher_destroy(m);
-    tokentrie_destroy(trie);
-    return fits;
+    return grammar_allows(buf_str(&grammar), text);
 }
 
 TEST(thought_comes_before_what_a_grammar_says)
