@@ -199,8 +199,10 @@ static int read_shards(struct hffolder *f, struct llmos_error *err)
             return rc;
     }
     rc = gather(f, shards, count, err);
+    if (rc == 0 && count == 0)
+        return fail(err, LLMOS_EFORMAT, "the folder has no tensors: it lacks '%s'", HFFOLDER_ONE);
     if (rc == 0 && f->tensor_count == 0)
-        rc = fail(err, LLMOS_EFORMAT, "the folder has no tensors: it lacks '%s'", HFFOLDER_ONE);
+        return fail(err, LLMOS_EFORMAT, "the folder's safetensors files have no tensors");
     return rc == 0 ? check_index(f, err) : rc;
 }
 

@@ -423,6 +423,23 @@ TEST(hfconvert_does_not_turn_quantised_matrices)
     hffixture_fini(&folder);
 }
 
+TEST(hfconvert_tells_files_without_tensors_from_none)
+{
+    const struct str config = STR(CONFIG("\"hidden_size\": 8, \"num_attention_heads\": 2, "));
+
+    hffixture_init(&folder);
+    hffixture_set(&folder, "config.json", config);
+    CHECK_INT(convert(HFTENSORS_AUTO), LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "it lacks 'model.safetensors'");
+    buf_clear(&folder.header);
+    buf_clear(&folder.values);
+    buf_puts(&folder.header, "{");
+    hffixture_close(&folder, "model.safetensors");
+    CHECK_INT(convert(HFTENSORS_AUTO), LLMOS_EFORMAT);
+    CHECK_CONTAINS(err.text, "files have no tensors");
+    hffixture_fini(&folder);
+}
+
 #define SHAPE "\"hidden_size\": 8, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, "
 #define GEMMA2(more)                                                                     \
     "{\"architectures\": [\"Gemma2ForCausalLM\"], \"num_hidden_layers\": 1, " SHAPE more \
