@@ -222,7 +222,7 @@ static inline int widened_file(int fd)
     struct widening x;
     struct rng random;
 
-    if (reference_open_model(&m, fd, &err) < 0)
+    if (reference_open_model(&m, fd, false, &err) < 0)
         TEST_FAIL("%s", err.text);
     x.g = &m.gguf;
     x.from = m.hparams;

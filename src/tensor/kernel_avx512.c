@@ -845,7 +845,7 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
     }
     if (b < blocks)
         acc = four_by_four(w.row, x, b, blocks - b, acc);
-    put_rows(acc, j->out + r, some_rows(r, j->row_begin, j->row_end));
+    put_rows(acc, j->out + r, j->row_end - r);
 }
 
 /* ---- packed weights: sixteen rows side by side (packed.h) ---- */
@@ -853,6 +853,17 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 /* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
  * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
 #define AHEAD 16384
+
+/* The processor follows a stream by itself, but stops at the end of each page and has to find it
+ * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
+ * leave that (bench/NOTES.md). */
+INLINE void fetch_page(const char *at, size_t bytes)
+{
+    const uintptr_t page = 4096;
+
+    if (((uintptr_t)at ^ ((uintptr_t)at + bytes)) / page)
+        __builtin_prefetch((const char *)(((uintptr_t)at / page + 2) * page), 0, 2);
+}
 
 INLINE __m512i load64(const char *p)
 {
@@ -1382,12 +1393,11 @@ MATMUL(iq4_nl, DTYPE_IQ4_NL)
 MATMUL(iq4_xs, DTYPE_IQ4_XS)
 MATMUL(mxfp4, DTYPE_MXFP4)
 
-/* A line more than there are blocks: the same block of the vectors of a tile would else be in the
- * same set of the cache, where rows are powers of two. */
-static size_t prepared_bytes_biased(enum dtype weights, size_t inner)
+#include "tensor/kernel_pairs.h"
+
+static size_t prepared_bytes_biased(size_t inner)
 {
-    return prepared_form(weights) == FORM_Q8 ? (inner / Q_BLOCK + 1) * sizeof(struct x_biased)
-                                             : prepared_bytes(weights, inner);
+    return (inner / Q_BLOCK + 1) * sizeof(struct x_biased);
 }
 
 INLINE void bias_block(const float *x, struct x_biased *out)
@@ -1408,14 +1418,66 @@ INLINE void bias_block(const float *x, struct x_biased *out)
     out->d_low = plain.d * (float)plain.minus_128_low * (-1.0f / 128);
 }
 
-static void prepare_biased(enum dtype weights, const float *x, size_t inner, void *out)
+static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
 {
-    if (prepared_form(weights) != FORM_Q8) {
-        prepare(weights, x, inner, out);
-        return;
-    }
     for (size_t b = 0; b < inner / Q_BLOCK; b++)
-        bias_block(x + b * Q_BLOCK, (struct x_biased *)out + b);
+        bias_block(x + b * Q_BLOCK, out + b);
+}
+
+/* ---- the back ends ---- */
+
+static unsigned form_of(enum dtype weights)
+{
+    return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
+}
+
+static unsigned form_with_bf16(enum dtype weights)
+{
+    return weights == DTYPE_BF16 ? FORM_BF16 : form_of(weights);
+}
+
+/* A line more than there are blocks: the same block of the vectors of a tile would else be in the
+ * same set of the cache, where rows are powers of two. */
+static size_t bytes_in_form(unsigned form, enum dtype weights, size_t inner)
+{
+    switch (form) {
+    case FORM_Q8:
+        return prepared_bytes_biased(inner);
+    case FORM_FIXED:
+        return fixed_bytes(inner);
+    case FORM_BF16:
+        return (blocks_of(inner) + 1) * Q_BLOCK * 2;
+    default:
+        return prepared_bytes(weights, inner);
+    }
+}
+
+static size_t bytes_of(enum dtype weights, size_t inner)
+{
+    return bytes_in_form(form_of(weights), weights, inner);
+}
+
+static size_t bytes_with_bf16(enum dtype weights, size_t inner)
+{
+    return bytes_in_form(form_with_bf16(weights), weights, inner);
+}
+
+static void prepare_512(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (form_of(weights) == FORM_Q8)
+        prepare_biased(x, inner, out);
+    else if (form_of(weights) == FORM_FIXED)
+        prepare_fixed(x, inner, out);
+    else
+        prepare(weights, x, inner, out);
+}
+
+static void prepare_with_bf16(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (weights == DTYPE_BF16)
+        prepare_bf16(x, inner, out);
+    else
+        prepare_512(weights, x, inner, out);
 }
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
@@ -1430,147 +1492,40 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
-    size_t x_bytes = prepared_bytes_biased(w->type, w->shape[0]);
+    size_t x_bytes = bytes_of(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_begin, row_end};
 
     if (quantised[w->type])
         quantised[w->type](&j, n);
+    else if (w->type == DTYPE_F16)
+        pair_matmul(&fixed_f16, &j, n);
+    else if (w->type == DTYPE_BF16)
+        pair_matmul(&fixed_bf16, &j, n);
     else
         matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
+}
+
+static void matmul_with_bf16(const struct tensor *w, size_t row_begin, size_t row_end,
+                             const void *x, size_t n, float *out, size_t out_stride)
+{
+    struct quant_job j = {w,          x,         out,    bytes_with_bf16(w->type, w->shape[0]),
+                          out_stride, row_begin, row_end};
+
+    if (w->type == DTYPE_BF16)
+        pair_matmul(&pairs_bf16, &j, n);
+    else
+        matmul(w, row_begin, row_end, x, n, out, out_stride);
 }
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni",
     .usable = cpu_has_avx512vnni,
     .reads_packed = true,
-    BACKEND_LANES_OF(prepared_bytes_biased, prepare_biased, matmul)};
-
-/* ---- bf16 weights by vdpbf16ps ----
- *
- * Twice the products of f32.  An element is a sum over pieces of PAIRS_CHUNK values in order; in a
- * piece lane l sums the pairs (2 l, 2 l + 1), (2 l + 32, 2 l + 33), ... in order, and v_sum4 adds
- * the lanes. Subnormal numbers count as zero. */
-
-#define PAIRS_CHUNK 2048 /* as many bytes as the other chunks: lanes are added half as often */
-
-#define BF16 static inline __attribute__((always_inline, target("avx512bf16")))
-
-BF16 __m512bh load_pairs(const uint16_t *p, size_t count)
-{
-    __m512i v =
-        count >= 32 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16((1u << count) - 1, p);
-
-    return (__m512bh)v;
-}
-
-/* Values [begin, end) of four rows times T vectors. */
-BF16 void bf16_dots(const unsigned T, const struct four *w, const uint16_t *x, size_t x_stride,
-                    size_t begin, size_t end, quad *sums)
-{
-    vec acc[4][TILE_T];
-
-    for (unsigned r = 0; r < 4; r++)
-        for (unsigned t = 0; t < T; t++)
-            acc[r][t] = v_zero();
-    for (size_t i = begin; i < end; i += 32) {
-        size_t at = i / PACKED_STEP * w->step;
-        __m512bh xt[TILE_T];
-
-        if (w->is_stream)
-            fetch_page(w->row[0] + at, w->step);
-        else if (w->next)
-            fetch_level2(w->next + (i - begin) * 8, 256); /* four rows of two bytes a value */
-        for (unsigned t = 0; t < T; t++)
-            xt[t] = load_pairs(x + t * x_stride + i, end - i);
-        for (unsigned r = 0; r < 4; r++) {
-            __m512bh wr = load_pairs((const void *)(w->row[r] + at), end - i);
-
-            for (unsigned t = 0; t < T; t++)
-                acc[r][t] = _mm512_dpbf16_ps(acc[r][t], wr, xt[t]);
-        }
-    }
-    for (unsigned t = 0; t < T; t++)
-        sums[t] = v_sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
-}
-
-/* T vectors, from t on, of the values [begin, end) of the rows [r, r_end). */
-BF16 void bf16_rows(const unsigned T, const struct quant_job *j, size_t r, size_t r_end, size_t t,
-                    size_t begin, size_t end, bool streams)
-{
-    for (; r < r_end; r += 4) {
-        struct four w = four_rows(j->w, r, j->row_end);
-        struct some some = some_rows(r, j->row_begin, j->row_end);
-        quad sums[TILE_T];
-
-        w.is_stream = T == 1 && streams && t == 0 && j->w->is_packed;
-        if (streams && t == 0 && r + 4 < j->row_end)
-            w.next = (const char *)tensor_row(j->w, r + 4) + begin * 8;
-        bf16_dots(T, &w, (const uint16_t *)(const void *)(j->x + t * j->x_bytes), j->x_bytes / 2,
-                  begin, end, sums);
-        for (unsigned i = 0; i < T; i++)
-            add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
-    }
-}
-
-__attribute__((target("avx512bf16"))) static void matmul_bf16_pairs(const struct quant_job *j,
-                                                                    size_t n)
-{
-    bool streams = n <= STREAM_MAX;
-    size_t inner = j->w->shape[0], block = streams ? 4 : ROW_BLOCK;
-
-    for (size_t r = first_four(j->w, j->row_begin); r < j->row_end; r += block) {
-        size_t r_end = j->row_end - r < block ? j->row_end : r + block, begin = 0;
-
-        do { /* once even if inner is 0: the sum of nothing is 0 */
-            size_t end = inner - begin < PAIRS_CHUNK ? inner : begin + PAIRS_CHUNK, t = 0;
-
-            for (; t + TILE_T <= n; t += TILE_T)
-                bf16_rows(TILE_T, j, r, r_end, t, begin, end, streams);
-            for (; t + 2 <= n; t += 2)
-                bf16_rows(2, j, r, r_end, t, begin, end, streams);
-            if (t < n)
-                bf16_rows(1, j, r, r_end, t, begin, end, streams);
-            begin = end;
-        } while (begin < inner);
-    }
-}
-
-static size_t prepared_bytes_bf16(enum dtype weights, size_t inner)
-{
-    return weights == DTYPE_BF16 ? (inner * 2 + 63) / 64 * 64
-                                 : prepared_bytes_biased(weights, inner);
-}
-
-__attribute__((target("avx512bf16"))) static void prepare_bf16(enum dtype weights, const float *x,
-                                                               size_t inner, void *out)
-{
-    if (weights != DTYPE_BF16) {
-        prepare_biased(weights, x, inner, out);
-        return;
-    }
-    for (size_t i = 0; i < inner; i += LANES) {
-        size_t count = inner - i < LANES ? inner - i : LANES;
-        __m256bh h = _mm512_cvtneps_pbh(v_load_part(x + i, count));
-
-        _mm256_mask_storeu_epi16((uint16_t *)out + i, first(count), (__m256i)h);
-    }
-}
-
-static void matmul_with_bf16(const struct tensor *w, size_t row_begin, size_t row_end,
-                             const void *x, size_t n, float *out, size_t out_stride)
-{
-    struct quant_job j = {w,          x,         out,    prepared_bytes_bf16(w->type, w->shape[0]),
-                          out_stride, row_begin, row_end};
-
-    if (w->type == DTYPE_BF16)
-        matmul_bf16_pairs(&j, n);
-    else
-        matmul(w, row_begin, row_end, x, n, out, out_stride);
-}
+    BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul)};
 
 const struct backend backend_avx512bf16 = {
     .name = "avx512bf16",
     .usable = cpu_has_avx512bf16,
     .is_slow = cpu_has_slow_bf16,
     .reads_packed = true,
-    BACKEND_LANES_OF(prepared_bytes_bf16, prepare_bf16, matmul_with_bf16)};
+    BACKEND_LANES_OF(form_with_bf16, bytes_with_bf16, prepare_with_bf16, matmul_with_bf16)};

@@ -28,7 +28,6 @@
 #define TENSOR_KERNEL_LANES_H
 
 #include "tensor/backend.h"
-#include "tensor/packed.h"
 #include "tensor/step.h"
 
 #include <float.h>
@@ -85,59 +84,21 @@ INLINE vec v_weights_part(enum dtype type, const char *w, size_t n)
     return type == DTYPE_F16 ? v_f16_part(w, n) : v_bf16_part(w, n);
 }
 
-/* The processor follows a stream by itself, but stops at the end of each page and has to find it
- * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
- * leave that (bench/NOTES.md). */
-INLINE void fetch_page(const char *at, size_t bytes)
-{
-    const uintptr_t page = 4096;
-
-    if (((uintptr_t)at ^ ((uintptr_t)at + bytes)) / page)
-        __builtin_prefetch((const char *)(((uintptr_t)at / page + 2) * page), 0, 2);
-}
-
-/* Four rows of a matrix of floats, and how to bring near what comes after them. */
+/* Four rows, and how to bring near what comes after them. */
 struct four {
     const char *row[4];
-    size_t step;      /* bytes from PACKED_STEP values of a row to its next */
     const char *next; /* the next four, to be fetched, or NULL */
     bool is_short;
-    bool is_stream; /* all of it lies in the order of its use */
 };
 
 /* The four rows from r on; beyond the end the last row stands in, its result is dropped. */
 INLINE struct four four_rows(const struct tensor *w, size_t r, size_t row_end)
 {
-    struct four f = {.step = PACKED_STEP * (w->type == DTYPE_F32 ? 4 : 2),
-                     .is_short = w->row_bytes <= SHORT_ROW};
+    struct four f = {.is_short = w->row_bytes <= SHORT_ROW};
 
     for (size_t i = 0; i < 4; i++)
         f.row[i] = tensor_row(w, r + i < row_end ? r + i : row_end - 1);
-    if (w->is_packed) {
-        for (size_t i = 0; i < 4; i++)
-            f.row[i] = (const char *)tensor_row(w, r) + i * f.step;
-        f.step *= 4;
-    }
     return f;
-}
-
-/* Where value i of a row lies, in bytes from its beginning. */
-INLINE size_t float_at(enum dtype type, const struct four *w, size_t i)
-{
-    return i / PACKED_STEP * w->step + i % PACKED_STEP * dtype_bytes(type);
-}
-
-/* `count` values of each row are about to be used, from i of a chunk that begins at `begin`. */
-INLINE void fetch_four(enum dtype type, const struct four *w, size_t begin, size_t i, size_t count)
-{
-    size_t at = (i - begin) * 4 * dtype_bytes(type), bytes = count * 4 * dtype_bytes(type);
-
-    if (w->is_stream)
-        fetch_page(w->row[0] + float_at(type, w, i), w->step);
-    else if (w->next && w->is_short)
-        fetch(w->next + at, bytes);
-    else if (w->next)
-        fetch_level2(w->next + at, bytes);
 }
 
 /* sums[t] = the dot products of four rows with vector t, over values [begin, end). */
@@ -151,13 +112,17 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const struct four *w, co
         for (unsigned t = 0; t < T; t++)
             acc[r][t] = v_zero();
     for (; i + LANES <= end; i += LANES) {
+        const size_t bytes = 4 * LANES * dtype_bytes(type), at = (i - begin) / LANES * bytes;
         vec xt[TILE_T];
 
-        fetch_four(type, w, begin, i, LANES);
+        if (w->next && w->is_short)
+            fetch(w->next + at, bytes);
+        else if (w->next)
+            fetch_level2(w->next + at, bytes);
         for (unsigned t = 0; t < T; t++)
             xt[t] = v_load(x + t * x_stride + i);
         for (unsigned r = 0; r < 4; r++) {
-            vec wr = v_weights(type, w->row[r] + float_at(type, w, i));
+            vec wr = v_weights(type, w->row[r] + i * dtype_bytes(type));
 
             for (unsigned t = 0; t < T; t++)
                 acc[r][t] = v_fma(wr, xt[t], acc[r][t]);
@@ -165,7 +130,7 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const struct four *w, co
     }
     if (i < end) {
         for (unsigned r = 0; r < 4; r++) {
-            vec wr = v_weights_part(type, w->row[r] + float_at(type, w, i), end - i);
+            vec wr = v_weights_part(type, w->row[r] + i * dtype_bytes(type), end - i);
 
             for (unsigned t = 0; t < T; t++)
                 acc[r][t] = v_fma(wr, v_load_part(x + t * x_stride + i, end - i), acc[r][t]);
@@ -175,53 +140,35 @@ INLINE void dot_tile(const unsigned T, enum dtype type, const struct four *w, co
         sums[t] = v_sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
 }
 
-/* The rows of four that are asked for: [begin, begin + count) of them. */
-struct some {
-    size_t begin, count;
-};
-
-INLINE struct some some_rows(size_t r, size_t row_begin, size_t row_end)
-{
-    size_t begin = row_begin > r ? row_begin - r : 0, end = row_end - r < 4 ? row_end - r : 4;
-
-    return (struct some){begin, end - begin};
-}
-
-/* out: of the first of the four. */
-INLINE void put_rows(quad sums, float *out, struct some some)
+/* `count` of the rows of four. */
+INLINE void put_rows(quad sums, float *out, size_t count)
 {
     float f[4];
 
-    if (some.count == 4) {
+    if (count >= 4) {
         quad_store(out, sums);
         return;
     }
     quad_store(f, sums);
-    for (size_t i = some.begin; i < some.begin + some.count; i++)
+    for (size_t i = 0; i < count; i++)
         out[i] = f[i];
 }
 
-INLINE quad get_rows(const float *out, struct some some)
+INLINE quad get_rows(const float *out, size_t count)
 {
     float f[4] = {0};
 
-    if (some.count == 4)
+    if (count >= 4)
         return quad_load(out);
-    for (size_t i = some.begin; i < some.begin + some.count; i++)
+    for (size_t i = 0; i < count; i++)
         f[i] = out[i];
     return quad_load(f);
 }
 
 /* A piece's sums into the results. */
-INLINE void add_rows(quad sums, float *out, struct some some, bool is_first)
+INLINE void add_rows(quad sums, float *out, size_t count, bool is_first)
 {
-    put_rows(is_first ? sums : quad_add(get_rows(out, some), sums), out, some);
-}
-
-/* Where the fours of a matrix begin that cover rows from row_begin on. */
-INLINE size_t first_four(const struct tensor *w, size_t row_begin)
-{
-    return w->is_packed ? row_begin / 4 * 4 : row_begin;
+    put_rows(is_first ? sums : quad_add(get_rows(out, count), sums), out, count);
 }
 
 struct float_job {
@@ -236,16 +183,14 @@ INLINE void float_tile(const unsigned T, enum dtype type, const struct float_job
                        size_t t, size_t begin, size_t end)
 {
     struct four w = four_rows(j->w, r, j->row_end);
-    struct some some = some_rows(r, j->row_begin, j->row_end);
     quad sums[TILE_T];
 
-    w.is_stream = T == 1 && j->streams && t == 0 && j->w->is_packed;
     /* Chunks are fetched as they lie in memory, not as they will be used: all are, by the end. */
     if (j->streams && t == 0 && r + 4 < j->row_end)
         w.next = (const char *)tensor_row(j->w, r + 4) + begin * 4 * dtype_bytes(type);
     dot_tile(T, type, &w, j->x + t * j->x_stride, j->x_stride, begin, end, sums);
     for (unsigned i = 0; i < T; i++)
-        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
+        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, j->row_end - r, begin == 0);
 }
 
 /* T vectors, from t on, of one chunk of the rows [r, r_end). */
@@ -282,7 +227,7 @@ INLINE void float_matmul(enum dtype type, const struct float_job *j, size_t n)
     size_t inner = j->w->shape[0];
     size_t block = j->streams ? 4 : ROW_BLOCK;
 
-    for (size_t r = first_four(j->w, j->row_begin); r < j->row_end; r += block) {
+    for (size_t r = j->row_begin; r < j->row_end; r += block) {
         size_t r_end = j->row_end - r < block ? j->row_end : r + block;
         size_t i = 0;
 
@@ -329,15 +274,14 @@ static void decode_tile(const struct tensor *w, size_t r, size_t row_end, size_t
 INLINE void decoded_tile(const unsigned T, const struct float_job *j, float (*tile)[CHUNK],
                          size_t r, size_t t, size_t begin, size_t end)
 {
-    struct four w = {.step = PACKED_STEP * sizeof(float)};
-    struct some some = some_rows(r, j->row_begin, j->row_end);
+    struct four w = {.next = NULL};
     quad sums[TILE_T];
 
     for (size_t k = 0; k < 4; k++)
         w.row[k] = (const char *)tile[k];
     dot_tile(T, DTYPE_F32, &w, j->x + t * j->x_stride + begin, j->x_stride, 0, end - begin, sums);
     for (unsigned i = 0; i < T; i++)
-        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, some, begin == 0);
+        add_rows(sums[i], j->out + (t + i) * j->out_stride + r, j->row_end - r, begin == 0);
 }
 
 static void matmul_decoded(const struct float_job *j, size_t n)
@@ -375,7 +319,7 @@ static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_e
 
 /* ---- activations for quantised weights ---- */
 
-enum { FORM_F32, FORM_BF16, FORM_Q8 };
+enum { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED };
 
 struct x_q8 {
     int8_t q[Q_BLOCK];
@@ -1328,9 +1272,9 @@ static void store_values(enum dtype type, const float *x, size_t stride, size_t 
 #include "tensor/kernel_text.h"
 
 #define BACKEND_LANES            BACKEND_LANES_WITH(prepare)
-#define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_bytes, prep, matmul)
-#define BACKEND_LANES_OF(bytes, prep, product)                                                    \
-    .prepared_form = prepared_form, .prepared_bytes = bytes, .prepare = prep, .matmul = product,  \
+#define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_form, prepared_bytes, prep, matmul)
+#define BACKEND_LANES_OF(form, bytes, prep, product)                                              \
+    .prepared_form = form, .prepared_bytes = bytes, .prepare = prep, .matmul = product,           \
     .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,             \
     .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,           \
     .store_values = store_values, .row_to_f32 = row_to_f32, .gelu = gelu, .gelu_tanh = gelu_tanh, \

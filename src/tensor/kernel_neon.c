@@ -786,7 +786,7 @@ INLINE void quant_tile(const unsigned T, enum dtype type, const struct quant_job
             w.row[i] += block_bytes(type);
     }
     for (unsigned i = 0; i < T; i++)
-        put_rows(acc[i], j->out + (t + i) * j->out_stride + r, some_rows(r, r, j->row_end));
+        put_rows(acc[i], j->out + (t + i) * j->out_stride + r, j->row_end - r);
 }
 
 INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t row_begin, size_t n)

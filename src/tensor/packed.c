@@ -2,8 +2,10 @@
 /* packed.c - see packed.h; plain, since it runs once a model and memory is what it waits for. */
 #include "tensor/packed.h"
 
+#include "tensor/fixed.h"
 #include "tensor/kquant.h"
 
+#include <math.h>
 #include <string.h>
 
 /* 32 quants of a row, unsigned. */
@@ -200,15 +202,41 @@ static void put_head(enum dtype type, const char *at, size_t k, size_t r, uint8_
         memcpy(unit + 64 + 2 * (PACKED_GROUP * k + r), at + 2, 2);
 }
 
-static void write_floats(const char *row, size_t inner, size_t r, char *group, size_t group_bytes)
+/* Of f16: the integers of a block, and the byte that stands for their power of two. */
+static void to_fixed(uint16_t v[Q_BLOCK], uint8_t *power)
 {
-    char *to =
-        group + r / PACKED_FOUR * (group_bytes / PACKED_FOUR) + r % PACKED_FOUR * PACKED_STEP * 2;
+    float f[Q_BLOCK], most = 0;
+    int e;
 
-    for (size_t i = 0; i < inner; i += PACKED_STEP) {
-        size_t count = inner - i < PACKED_STEP ? inner - i : PACKED_STEP;
+    for (size_t i = 0; i < Q_BLOCK; i++) {
+        f[i] = f16_to_f32(v[i]);
+        if (!isfinite(f[i])) {
+            *power = FIXED_NAN;
+            return;
+        }
+        most = fmaxf(most, fabsf(f[i]));
+    }
+    e = fixed_power(most);
+    *power = (uint8_t)(e + FIXED_BIAS);
+    for (size_t i = 0; i < Q_BLOCK; i++)
+        v[i] = (uint16_t)lrintf(f[i] * fixed_step(-e));
+}
 
-        memcpy(to + packed_float_at(i) * 2, row + i * 2, count * 2);
+/* Floats of two bytes, by pairs. */
+static void write_floats(enum dtype type, const char *row, size_t inner, size_t r, uint8_t *group)
+{
+    const size_t bytes = packed_unit(type).bytes; /* of a block */
+    uint8_t *to = group + packed_front(type, inner) + 4 * r;
+
+    for (size_t i = 0; i < inner; i += Q_BLOCK, to += bytes) {
+        size_t count = inner - i < Q_BLOCK ? inner - i : Q_BLOCK;
+        uint16_t v[Q_BLOCK] = {0};
+
+        memcpy(v, row + 2 * i, 2 * count);
+        if (type == DTYPE_F16)
+            to_fixed(v, group + PACKED_GROUP * (i / Q_BLOCK) + r);
+        for (size_t pair = 0; pair < Q_BLOCK / 2; pair++)
+            memcpy(to + 64 * pair, v + 2 * pair, 4);
     }
 }
 
@@ -251,7 +279,7 @@ void packed_write(const struct tensor *w, size_t begin, size_t end, void *out)
             if (dtype_info(w->type)->block > 1)
                 write_blocks(w->type, row, w->shape[0] / Q_BLOCK, r, (uint8_t *)group);
             else
-                write_floats(row, w->shape[0], r, group, bytes);
+                write_floats(w->type, row, w->shape[0], r, (uint8_t *)group);
         }
     }
 }

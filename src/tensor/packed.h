@@ -4,10 +4,8 @@
  * A matrix is cut into groups of PACKED_GROUP rows (the last one filled up with zeros), a group
  * into blocks along the row, and what a kernel needs of a block for all sixteen rows lies together,
  * in the order in which it is used: one stream through memory, no transposing, and every load
- * aligned. Values are those of the plain type, and products come out the same to the bit.
- *
- * Rows of two-byte floats lie by fours, [4 fours of a group][PACKED_STEP steps][4 rows]
- * [PACKED_STEP values], the last step filled up with zeros: a step of a row is a cache line.
+ * aligned. Values are those of the plain type, but for F16 (below), and products come out the same
+ * to the bit.
  *
  * Any thread, on disjoint groups. */
 #ifndef TENSOR_PACKED_H
@@ -20,13 +18,9 @@
 #define PACKED_GROUP 16
 #define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 3
+#define PACKED_VERSION 4
 
-#define PACKED_STEP 32 /* floats of a row */
-#define PACKED_FOUR 4  /* rows of floats side by side */
-
-/* Of quantised types.  A unit: what lies together of a few blocks of 32 values, or of a
- * super-block, of sixteen rows.
+/* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
  *           mxfp4: [4][16] bytes, the exponents;
@@ -43,8 +37,13 @@
  *                   16 h + 4 i + j
  *           1 bit   [16] dwords: bit i of byte j is that of quant 4 i + j
  *
- * Quants are unsigned, without the offset that a type subtracts.  A row whose blocks do not fill
- * its last unit ends with zeros. */
+ *           16 bits [16][16] dwords of two values: bf16 as they are, f16 as the integers of fixed.h
+ *
+ * Those of 16 bits have no head in a unit, but in front of a group of rows f16 has the powers of
+ * two of fixed.h, [blocks, filled up to fours][16] bytes.
+ *
+ * Quants are unsigned, without the offset that a type subtracts; the integers of f16 are signed.  A
+ * row whose values do not fill its last unit ends with zeros. */
 struct packed_unit {
     size_t blocks;       /* of 32 values */
     size_t scales;       /* offset of the small scales */
@@ -52,10 +51,13 @@ struct packed_unit {
     size_t bytes;        /* a multiple of PACKED_ALIGN */
 };
 
-/* Of a quant: 8, or a plane for each bit of this number that is set. */
+/* Of a quant: 16, 8, or a plane for each bit of this number that is set. */
 static inline unsigned packed_bits(enum dtype type)
 {
     switch (type) {
+    case DTYPE_F16:
+    case DTYPE_BF16:
+        return 16;
     case DTYPE_Q8_0:
         return 8;
     case DTYPE_Q5_0:
@@ -95,6 +97,11 @@ static inline struct packed_unit packed_unit(enum dtype type)
     case DTYPE_MXFP4:
         u.blocks = 4;
         break;
+    case DTYPE_F16:
+    case DTYPE_BF16:
+        u.blocks = 1;
+        u.first = 0;
+        break;
     default:
         break;
     }
@@ -107,20 +114,21 @@ static inline size_t packed_groups(size_t rows)
     return (rows + PACKED_GROUP - 1) / PACKED_GROUP;
 }
 
-/* Where value i of a row of floats lies, counted in values from where value 0 does. */
-static inline size_t packed_float_at(size_t i)
+/* Bytes in front of the units of sixteen rows. */
+static inline size_t packed_front(enum dtype type, size_t inner)
 {
-    return i / PACKED_STEP * (PACKED_FOUR * PACKED_STEP) + i % PACKED_STEP;
+    size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
+
+    return type == DTYPE_F16 ? (blocks + 3) / 4 * 4 * PACKED_GROUP : 0;
 }
 
 /* Bytes of sixteen rows. */
 static inline size_t packed_group_bytes(enum dtype type, size_t inner)
 {
     struct packed_unit u = packed_unit(type);
+    size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
 
-    if (type == DTYPE_F16 || type == DTYPE_BF16)
-        return (inner + PACKED_STEP - 1) / PACKED_STEP * PACKED_STEP * PACKED_GROUP * 2;
-    return (inner / Q_BLOCK + u.blocks - 1) / u.blocks * u.bytes;
+    return packed_front(type, inner) + (blocks + u.blocks - 1) / u.blocks * u.bytes;
 }
 
 bool packed_has(enum dtype type); /* is there a packed form */

@@ -74,7 +74,7 @@ static void asked_open(struct asked *a, const char *name)
     const float *tokens;
     size_t one;
 
-    if (reference_open_model(&a->model, fd, &err) < 0)
+    if (reference_open_model(&a->model, fd, true, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
     close(fd);
     tokens = numbers(a, "reference.tokens", &a->n);
@@ -509,7 +509,7 @@ TEST(encoders_survive_every_failed_allocation)
         {
             struct llmos_model m;
             llmos_encoder *e = NULL;
-            int rc = reference_open_model(&m, fd, NULL);
+            int rc = reference_open_model(&m, fd, true, NULL);
 
             if (rc == 0)
                 rc = llmos_encoder_create(&e, &m, &o, NULL);
@@ -660,7 +660,7 @@ TEST(whatever_is_wrong_with_a_file_is_said_in_a_sentence)
         struct llmos_model m;
         llmos_encoder *e = NULL;
 
-        rc = reference_open_model(&m, fd, &err);
+        rc = reference_open_model(&m, fd, true, &err);
         if (rc == 0)
             rc = llmos_encoder_create(&e, &m, NULL, &err);
         if (rc != h->code || !strstr(err.text, h->says))

@@ -158,13 +158,43 @@ static size_t inner_near(enum dtype type, size_t n)
     return (n + block - 1) / block * block;
 }
 
+/* Weights of two bytes and x become integers that share a power of two (fixed.h). */
+static bool is_fixed(const struct backend *b, enum dtype type)
+{
+    return (type == DTYPE_F16 || type == DTYPE_BF16) &&
+           b->prepared_form(type) == b->prepared_form(DTYPE_F16) &&
+           b->prepared_form(type) != b->prepared_form(DTYPE_F32);
+}
+
+/* The products of the numbers themselves. */
+static void multiply_exactly(const struct problem *p, float *out)
+{
+    float *w = malloc(p->inner * sizeof(float) + 1);
+
+    CHECK(w);
+    for (size_t r = 0; r < p->rows; r++) {
+        dtype_info(p->w.type)->to_f32(tensor_row(&p->w, r), w, p->inner);
+        for (size_t t = 0; t < p->n; t++) {
+            double sum = 0;
+
+            for (size_t i = 0; i < p->inner; i++)
+                sum += (double)w[i] * (double)p->x[t * p->inner + i];
+            out[t * p->rows + r] = (float)sum;
+        }
+    }
+    free(w);
+}
+
 static void compare(const struct backend *b, const struct problem *p)
 {
     float *expected = malloc(p->n * p->rows * sizeof(float));
     float *out = malloc(p->n * p->rows * sizeof(float));
 
     CHECK(expected && out);
-    multiply(&backend_ref, p, 0, p->n, 0, p->rows, expected);
+    if (is_fixed(b, p->w.type))
+        multiply_exactly(p, expected);
+    else
+        multiply(&backend_ref, p, 0, p->n, 0, p->rows, expected);
     multiply(b, p, 0, p->n, 0, p->rows, out);
     for (size_t i = 0; i < p->n * p->rows; i++) {
         /* Products are below 2 and random in sign; an f32 sum of them errs by a few last places of
@@ -174,6 +204,12 @@ static void compare(const struct backend *b, const struct problem *p)
         /* Quants from 0 on and an offset: two sums, each about twice as large, that cancel. */
         if (p->w.type == DTYPE_Q4_1 || p->w.type == DTYPE_Q5_1 || p->w.type == DTYPE_Q4_K)
             tolerance *= 2;
+        /* Half a step of w and one of x are 2^-14 and 2^-13 at most, times 2 and 1. */
+        if (is_fixed(b, p->w.type))
+            tolerance += 0x1p-12f * sqrtf((float)p->inner);
+        /* Which infinity it was is lost. */
+        if (is_fixed(b, p->w.type) && isnan(out[i]) && isinf(expected[i]))
+            continue;
 
         if (!same_number(out[i], expected[i], tolerance))
             TEST_FAIL("%s %s inner %zu rows %zu n %zu: element %zu is %.9g, expected %.9g", b->name,
@@ -570,14 +606,47 @@ TEST(large_and_tiny_activations_keep_their_scale)
                 /* vdpbf16ps takes subnormal numbers and products for zero: backend.h */
                 if (type == DTYPE_BF16 && strcmp(b->name, "avx512bf16") == 0)
                     lost = 2 * FLT_MIN * (float)inner;
+                if (is_fixed(b, (enum dtype)type))
+                    lost = scales[k] * 0x1p-9f + 0x1p-100f * (float)inner;
                 for (size_t i = 0; i < 2 * inner; i++)
                     p.x[i] *= scales[k];
-                multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
+                if (is_fixed(b, (enum dtype)type))
+                    multiply_exactly(&p, expected);
+                else
+                    multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
                 multiply(b, &p, 0, 2, 0, 5, out);
                 for (size_t i = 0; i < 10; i++)
                     CHECK(same_number(out[i], expected[i], 2e-5f * scales[k] + 1e-43f + lost));
                 problem_free(&p);
             }
+        }
+    }
+}
+
+/* The integers of fixed.h are as large as they can be, and all of a sign. */
+TEST(the_largest_weights_of_two_bytes_do_not_overflow_their_sums)
+{
+    FOR_EACH_BACKEND(b)
+    {
+        for (enum dtype type = DTYPE_F16; type <= DTYPE_BF16; type++) {
+            struct problem p = problem_make(type, 64, 40, 9);
+            float w = type == DTYPE_F16 ? 65504 : 65280, out[9 * 40];
+
+            for (size_t i = 0; i < 64 * 40; i++) {
+                uint16_t value = type == DTYPE_F16 ? f32_to_f16(w) : f32_to_bf16(w);
+
+                memcpy(p.weights + 4 + 2 * i, &value, 2);
+            }
+            for (size_t i = 0; i < 64 * 9; i++)
+                p.x[i] = nextafterf(2, 0);
+            for (size_t i = 0; i < 64; i++)
+                p.x[64 + i] = -p.x[i];
+            multiply(b, &p, 0, 9, 0, 40, out);
+            for (size_t i = 0; i < 40; i++) {
+                CHECK_NEAR((double)out[i], 128 * (double)w, 128.0);
+                CHECK_NEAR((double)out[40 + i], -128 * (double)w, 128.0);
+            }
+            problem_free(&p);
         }
     }
 }

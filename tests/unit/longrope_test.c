@@ -33,7 +33,7 @@ static void open_model(struct llmos_model *m)
     struct llmos_error err = {0};
     int fd = reference_file("reference", "phi3_long");
 
-    if (reference_open_model(m, fd, &err) < 0)
+    if (reference_open_model(m, fd, true, &err) < 0)
         TEST_FAIL("%s", err.text);
     close(fd);
     CHECK_INT(m->hparams.rope_ctx_orig, ORIGINAL);

@@ -8,6 +8,7 @@
 #define TESTS_NAIVE_LLAMA_H
 
 #include "model/loaded.h"
+#include "tensor/backend.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,11 +32,15 @@ static void naive_linear(const struct tensor *tensor, const double *x, double *o
 {
     size_t inner = tensor->shape[0], rows = tensor->shape[1];
     double *w = naive_weights(tensor), *rounded = calloc(inner, sizeof(*rounded));
+    const struct backend *b = backend_best();
 
-    /* Weights of bf16 are multiplied by activations of bf16: backend.h. */
+    /* Weights of bf16 are multiplied by activations of bf16, unless both are made fixed (fixed.h),
+     * as of f16. */
+    bool is_rounded =
+        tensor->type == DTYPE_BF16 && b->prepared_form(DTYPE_BF16) != b->prepared_form(DTYPE_F16);
+
     for (size_t i = 0; i < inner; i++)
-        rounded[i] =
-            tensor->type == DTYPE_BF16 ? (double)bf16_to_f32(f32_to_bf16((float)x[i])) : x[i];
+        rounded[i] = is_rounded ? (double)bf16_to_f32(f32_to_bf16((float)x[i])) : x[i];
     for (size_t r = 0; r < rows; r++) {
         out[r] = 0;
         for (size_t i = 0; i < inner; i++)

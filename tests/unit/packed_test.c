@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "tensor/backend.h"
+#include "tensor/fixed.h"
 #include "tensor/packed.h"
 
 static uint32_t state = 1;
@@ -68,14 +69,6 @@ static struct tensor pack(const struct tensor *w)
     return p;
 }
 
-static float float_of(const struct tensor *p, size_t r, size_t i)
-{
-    const uint16_t *four = (const void *)tensor_row(p, r / PACKED_FOUR * PACKED_FOUR);
-    uint16_t value = four[r % PACKED_FOUR * PACKED_STEP + packed_float_at(i)];
-
-    return p->type == DTYPE_F16 ? f16_to_f32(value) : bf16_to_f32(value);
-}
-
 static float half(const uint8_t *p)
 {
     uint16_t h;
@@ -90,16 +83,23 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
     enum dtype type = p->type;
     struct packed_unit u = packed_unit(type);
     size_t b = i / Q_BLOCK, k = b % u.blocks, v = i % Q_BLOCK, lane = r % PACKED_GROUP;
-    const uint8_t *unit = (const uint8_t *)p->data +
-                          r / PACKED_GROUP * PACKED_GROUP * p->row_bytes + b / u.blocks * u.bytes;
+    const uint8_t *group =
+        (const uint8_t *)p->data + r / PACKED_GROUP * PACKED_GROUP * p->row_bytes;
+    const uint8_t *unit = group + packed_front(type, p->shape[0]) + b / u.blocks * u.bytes;
     const uint8_t *block = unit + u.first + k * u.block, *small = unit + u.scales;
     size_t byte = 4 * lane + v % 4, dword = v / 4;
     const uint8_t *twos = block + (packed_bits(type) & 4 ? 256 : 0);
     const uint8_t *ones = twos + (packed_bits(type) & 2 ? 128 : 0);
     int q = 0;
 
-    if (type == DTYPE_F16 || type == DTYPE_BF16)
-        return float_of(p, r, i);
+    if (type == DTYPE_F16 || type == DTYPE_BF16) {
+        uint16_t value;
+
+        memcpy(&value, block + 64 * (v / 2) + 4 * lane + v % 2 * 2, 2);
+        return type == DTYPE_BF16
+                   ? bf16_to_f32(value)
+                   : (float)(int16_t)value * ldexpf(1, group[16 * b + lane] - FIXED_BIAS);
+    }
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
     if (packed_bits(type) & 4)
@@ -129,6 +129,21 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
     return half(unit + 32 * k + 2 * lane) * (float)(q - (type == DTYPE_Q4_0 ? 8 : 16));
 }
 
+/* How far a packed value may be from the plain one: that of f16 is as far as half a step of
+ * fixed.h.
+ */
+static float allowed(const struct tensor *p, size_t i, const float *row)
+{
+    size_t begin = i / Q_BLOCK * Q_BLOCK;
+    float most = 0;
+
+    if (p->type != DTYPE_F16)
+        return 0;
+    for (size_t k = begin; k < begin + Q_BLOCK && k < p->shape[0]; k++)
+        most = fmaxf(most, fabsf(row[k]));
+    return most * 0x1p-13f;
+}
+
 static size_t inner_of(enum dtype type, size_t i)
 {
     static const size_t blocks[] = {1, 2, 3, 15, 16, 17, 34, 51};
@@ -149,7 +164,7 @@ TEST(packed_weights_hold_the_values_of_plain_ones)
             for (size_t r = 0; r < rows; r++) {
                 dtype_info(w.type)->to_f32(tensor_row(&w, r), row, inner);
                 for (size_t v = 0; v < inner; v++)
-                    if (value_of(&p, r, v) != row[v])
+                    if (!(fabsf(value_of(&p, r, v) - row[v]) <= allowed(&p, v, row)))
                         TEST_FAIL("%s row %zu value %zu is %g, expected %g",
                                   dtype_info(w.type)->name, r, v, (double)value_of(&p, r, v),
                                   (double)row[v]);

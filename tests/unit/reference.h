@@ -12,7 +12,31 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static int reference_open_model(struct llmos_model *m, int fd, struct llmos_error *err)
+/* Weights of f16 become f32, as the judge had them: kernels may round those of f16 (fixed.h). */
+static int reference_widen(struct llmos_model *m)
+{
+    for (size_t i = 0; i < m->gguf.tensor_count; i++) {
+        struct gguf_tensor *g = &m->gguf.tensors[i];
+        size_t n = g->t.shape[0] * g->t.shape[1] * g->t.shape[2] * g->t.shape[3];
+        float *wide;
+
+        if (g->dtype != DTYPE_F16)
+            continue;
+        wide = arena_array(&m->arena, float, n);
+        if (!wide)
+            return LLMOS_ENOMEM;
+        dtype_info(DTYPE_F16)->to_f32(g->t.data, wide, n);
+        g->t.data = wide;
+        g->t.row_bytes *= 2;
+        g->bytes *= 2;
+        g->type_id = 0;
+        g->t.type = DTYPE_F32;
+        g->dtype = DTYPE_F32;
+    }
+    return 0;
+}
+
+static int reference_open_model(struct llmos_model *m, int fd, bool widens, struct llmos_error *err)
 {
     int rc;
 
@@ -21,6 +45,8 @@ static int reference_open_model(struct llmos_model *m, int fd, struct llmos_erro
     rc = parts_map(&m->map, &fd, 1, err);
     if (rc == 0)
         rc = gguf_parse_parts(&m->gguf, m->map.maps, 1, err);
+    if (rc == 0 && widens)
+        rc = reference_widen(m);
     if (rc < 0)
         return rc;
     rc = hparams_read(&m->hparams, &m->gguf, err);

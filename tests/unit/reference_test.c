@@ -64,7 +64,7 @@ static void reference_open(struct reference *r, const char *name)
     int fd = reference_file("reference", name);
 
     memset(r, 0, sizeof(*r));
-    if (reference_open_model(m, fd, &err) < 0)
+    if (reference_open_model(m, fd, true, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
     close(fd);
     tokens = gguf_find_tensor(&m->gguf, "reference.tokens");
@@ -224,7 +224,7 @@ TEST(every_family_survives_every_failed_allocation)
         EVERY_ALLOCATION_FAILS
         {
             struct llmos_model m;
-            int rc = reference_open_model(&m, fd, NULL);
+            int rc = reference_open_model(&m, fd, true, NULL);
 
             CHECK(rc == 0 || rc == LLMOS_ENOMEM);
             reference_close_model(&m);

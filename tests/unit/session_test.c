@@ -87,8 +87,9 @@ static double error_with(const struct hparams *h, enum dtype type, const float *
 TEST(session_computes_what_the_naive_model_computes_in_every_float_type)
 {
     CHECK_NEAR(error_with(&tiny_hparams, DTYPE_F32, NULL, N), 0, 1e-3);
-    CHECK_NEAR(error_with(&tiny_hparams, DTYPE_F16, NULL, 30), 0, 1e-3);
-    CHECK_NEAR(error_with(&tiny_hparams, DTYPE_BF16, NULL, 30), 0, 1e-3);
+    /* Where they are made fixed (fixed.h), weights and activations lose some of theirs. */
+    CHECK_NEAR(error_with(&tiny_hparams, DTYPE_F16, NULL, 30), 0, 3e-3);
+    CHECK_NEAR(error_with(&tiny_hparams, DTYPE_BF16, NULL, 30), 0, 3e-3);
 }
 
 /* The judge uses the quantised weights as they are: what is left is the rounding of activations to
@@ -135,7 +136,7 @@ TEST(session_computes_a_tied_output)
 
     h.tied_output = true;
     CHECK_NEAR(error_with(&h, DTYPE_F32, NULL, 30), 0, 1e-3);
-    CHECK_NEAR(error_with(&h, DTYPE_BF16, NULL, 30), 0, 1e-3);
+    CHECK_NEAR(error_with(&h, DTYPE_BF16, NULL, 30), 0, 3e-3);
 }
 
 TEST(session_computes_every_scaling_of_rope)

@@ -93,7 +93,7 @@ static void run(int fd, struct hparams *h, struct said *out)
     int32_t tokens[TOKENS];
     struct llmos_model m;
 
-    if (reference_open_model(&m, fd, &err) < 0)
+    if (reference_open_model(&m, fd, false, &err) < 0)
         TEST_FAIL("%s", err.text);
     close(fd);
     *h = m.hparams;

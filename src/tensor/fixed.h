@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fixed.h - numbers of 16 bits that share a power of two.
+ *
+ * What weights of F16 (and, where the processor does not multiply bf16 faster, of BF16) and their
+ * activations become before they meet: a block of 32 numbers is 32 integers times 2^e, e the
+ * exponent of the largest less 12.  Integers are then at most 8192 in magnitude, 8188 for weights,
+ * so that 32 products fit a sum of 32 bits; the largest number keeps 13 bits, where f16 has 11 and
+ * bf16 8, and the others lose what is below 2^-13 of it. */
+#ifndef TENSOR_FIXED_H
+#define TENSOR_FIXED_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define FIXED_BITS  12   /* between the exponent of the largest number and e */
+#define FIXED_LEAST -100 /* of e: what is below 2^-101 becomes zero */
+#define FIXED_BIAS  128  /* of e as it is stored in a byte */
+#define FIXED_NAN   255  /* stored where a block has NaN or infinity */
+
+/* e of a block whose largest magnitude is `most`, which is finite. */
+static inline int fixed_power(float most)
+{
+    uint32_t bits;
+    int e;
+
+    memcpy(&bits, &most, sizeof(bits));
+    e = (int)(bits >> 23) - 127 - FIXED_BITS;
+    return e > FIXED_LEAST ? e : FIXED_LEAST;
+}
+
+/* 2^e; e in [-126, 127]. */
+static inline float fixed_step(int e)
+{
+    uint32_t bits = (uint32_t)(e + 127) << 23;
+    float step;
+
+    memcpy(&step, &bits, sizeof(step));
+    return step;
+}
+
+#endif

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_pairs.h - AVX-512: weights of two bytes, two values of sixteen rows in a register.
+ *
+ * Included by kernel_avx512.c only, behind its quantised weights: a lane is a row here too.
+ *
+ * Of f16, and of bf16 where the processor multiplies it no faster than f32, weights and activations
+ * become integers of 16 bits (fixed.h).  The 32 products of a block are added exactly, in whatever
+ * order; an element is then the sum over blocks, in order, of that integer times both steps, one
+ * fused multiply-add each.
+ *
+ * Else bf16 meets bf16 in vdpbf16ps.  An element is a sum over pieces of PAIR_PANEL blocks in
+ * order; in a piece the even pairs of values are added in order, and so are the odd ones, and then
+ * both. Subnormal numbers count as zero. */
+#ifndef TENSOR_KERNEL_PAIRS_H
+#define TENSOR_KERNEL_PAIRS_H
+
+#include "tensor/fixed.h"
+
+#define PAIRS      (Q_BLOCK / 2) /* in a block */
+#define PAIR_PANEL 16            /* blocks that many vectors meet at a time */
+#define PAIR_TILE  6             /* 2 groups x 6 vectors, twice: 24 registers */
+
+/* Blocks of two groups of rows, [block][pair] each: as they lie, if they are packed so. */
+struct pair_panel {
+    const __m512i *w[2];
+    vec step[PAIR_PANEL][2]; /* of fixed.h */
+    __m512i unpacked[2][PAIR_PANEL * PAIRS];
+};
+
+/* A block of activations as integers. */
+struct x_fixed {
+    int16_t q[Q_BLOCK];
+    float step;
+};
+
+INLINE size_t blocks_of(size_t inner)
+{
+    return (inner + Q_BLOCK - 1) / Q_BLOCK;
+}
+
+/* ---- weights ---- */
+
+/* Bytes [64 block, 64 block + 64) of sixteen rows: w[i] = the pairs i.  Behind the end of a row
+ * there are zeros. */
+INLINE void get_pairs(const struct rows16 *rows, size_t inner, size_t block, __m512i w[PAIRS])
+{
+    uint16_t end[GROUP][Q_BLOCK];
+    struct rows16 last = {.stride = sizeof(end[0])};
+    size_t at = block * Q_BLOCK;
+
+    if (at + Q_BLOCK > inner) {
+        memset(end, 0, sizeof(end));
+        for (unsigned i = 0; i < GROUP; i++)
+            memcpy(end[i], row_at(rows, i, 2 * at), 2 * (inner - at));
+        for (unsigned i = 0; i < 4; i++)
+            last.quarter[i] = (const char *)end[4 * i];
+        rows = &last;
+        at = 0;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        transpose16(rows, 2 * at + 16 * i, w + 4 * i);
+}
+
+INLINE vec first_of_pairs(enum dtype type, __m512i v)
+{
+    return type == DTYPE_F16 ? low_halves(v) : _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+INLINE vec second_of_pairs(enum dtype type, __m512i v)
+{
+    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+
+    return type == DTYPE_F16 ? high_halves(v) : _mm512_castsi512_ps(_mm512_and_si512(v, high));
+}
+
+/* The largest magnitude in each lane: as of integers, so that NaN and infinity are the largest. */
+INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
+{
+    const __m512i magnitude = _mm512_set1_epi16(0x7fff);
+    __m512i most = _mm512_setzero_si512();
+
+    for (unsigned i = 0; i < PAIRS; i++)
+        most = _mm512_max_epu16(most, _mm512_and_si512(w[i], magnitude));
+    most = _mm512_max_epu16(most, _mm512_srli_epi32(most, 16));
+    return _mm512_castps_si512(first_of_pairs(type, most));
+}
+
+/* Makes integers of a block; returns their steps, NaN where there is NaN or infinity. */
+INLINE vec make_fixed(enum dtype type, __m512i w[PAIRS])
+{
+    const __m512i least = _mm512_set1_epi32(FIXED_LEAST), one = _mm512_set1_epi32(127);
+    __m512i exponent = _mm512_srli_epi32(most_of_pairs(type, w), 23);
+    __m512i e =
+        _mm512_max_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(127 + FIXED_BITS)), least);
+    vec inverse = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(one, e), 23));
+    __m512i step = _mm512_slli_epi32(_mm512_add_epi32(e, one), 23);
+
+    for (unsigned i = 0; i < PAIRS; i++) {
+        __m512i even = _mm512_cvtps_epi32(v_mul(first_of_pairs(type, w[i]), inverse));
+        __m512i odd = _mm512_cvtps_epi32(v_mul(second_of_pairs(type, w[i]), inverse));
+
+        w[i] = _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_slli_epi32(odd, 16));
+    }
+    step = _mm512_mask_mov_epi32(step, _mm512_cmpeq_epi32_mask(exponent, _mm512_set1_epi32(255)),
+                                 _mm512_set1_epi32(0x7fc00000));
+    return _mm512_castsi512_ps(step);
+}
+
+/* Block b of the sixteen packed rows at r. */
+INLINE const char *pairs_at(enum dtype type, const struct tensor *w, size_t r, size_t b)
+{
+    return (const char *)tensor_row(w, r) + packed_front(type, w->shape[0]) + 64 * PAIRS * b;
+}
+
+/* Its steps. */
+INLINE vec packed_steps(const struct tensor *w, size_t r, size_t b)
+{
+    const char *powers = (const char *)tensor_row(w, r) + PACKED_GROUP * b;
+
+    return exponents(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)powers)));
+}
+
+/* Sixteen rows times few vectors. */
+struct pair_stream {
+    const struct quant_job *j;
+    struct rows16 rows;
+    const char *next; /* plain: the sixteen rows behind them */
+};
+
+/* A block of them; returns the steps of integers. */
+INLINE vec take_block(enum dtype type, const bool is_fixed, const struct tensor *w,
+                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
+{
+    if (w->is_packed)
+        for (unsigned i = 0; i < PAIRS; i++)
+            pairs[i] = load64(pairs_at(type, w, rows->out, block) + 64 * i);
+    else
+        get_pairs(rows, w->shape[0], block, pairs);
+    if (!is_fixed)
+        return v_zero();
+    return w->is_packed && type == DTYPE_F16 ? packed_steps(w, rows->out, block)
+                                             : make_fixed(type, pairs);
+}
+
+/* Fills `count` blocks from b on of group g of a panel. */
+INLINE void pair_panel_fill(enum dtype type, const bool is_fixed, const struct tensor *w,
+                            const struct rows16 *rows, unsigned g, size_t b, size_t count,
+                            struct pair_panel *p)
+{
+    if (w->is_packed && is_fixed == (type == DTYPE_F16)) {
+        p->w[g] = (const void *)pairs_at(type, w, rows->out, b);
+        for (size_t i = 0; i < count && is_fixed; i++)
+            p->step[i][g] = packed_steps(w, rows->out, b + i);
+        return;
+    }
+    p->w[g] = p->unpacked[g];
+    for (size_t i = 0; i < count; i++) {
+        __m512i *to = p->unpacked[g] + i * PAIRS, pairs[PAIRS];
+
+        p->step[i][g] = take_block(type, is_fixed, w, rows, b + i, pairs);
+        memcpy(to, pairs, sizeof(pairs));
+    }
+}
+
+/* Few vectors: brings near what comes behind block b of sixteen rows. */
+INLINE void fetch_behind(const unsigned T, enum dtype type, const struct pair_stream *s, size_t b)
+{
+    const size_t bytes = 64 * PAIRS;
+
+    if (!s->j->w->is_packed)
+        fetch(s->next + b * bytes, bytes);
+    else if (T > 1)
+        fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, bytes);
+    else
+        fetch_page(pairs_at(type, s->j->w, s->rows.out, b), bytes);
+}
+
+/* ---- products of integers ---- */
+
+INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
+{
+    return (const struct x_fixed *)(const void *)x + b;
+}
+
+/* Two values at p, in all lanes. */
+INLINE __m512i two_values(const void *p)
+{
+    int32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return _mm512_set1_epi32(v);
+}
+
+/* acc += a block's sums times both steps. */
+INLINE vec add_fixed(__m512i sum, vec step, const struct x_fixed *x, vec acc)
+{
+    return v_fma(_mm512_cvtepi32_ps(sum), v_mul(step, v_set1(x->step)), acc);
+}
+
+/* sums (+)= panel * x for T vectors; those of the next tile are fetched. */
+INLINE void fixed_tile(const unsigned T, const struct pair_panel *p, size_t count,
+                       const struct panel_x *v, sums2 *sums, bool is_first)
+{
+    vec acc[2][PAIR_TILE];
+
+#pragma GCC unroll 6
+    for (unsigned t = 0; t < T; t++)
+#pragma GCC unroll 2
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] = is_first ? v_zero() : sums[t][g];
+    for (size_t b = 0; b < count; b++) {
+        const char *x = v->x + b * sizeof(struct x_fixed);
+        __m512i sum[2][PAIR_TILE];
+
+#pragma GCC unroll 6
+        for (unsigned t = 0; t < T; t++) {
+            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
+            sum[0][t] = sum[1][t] = _mm512_setzero_si512();
+        }
+        for (unsigned i = 0; i < PAIRS; i++) {
+            __m512i w0 = p->w[0][b * PAIRS + i], w1 = p->w[1][b * PAIRS + i];
+
+            for (unsigned t = 0; t < T; t++) {
+                __m512i xt = two_values(fixed_at(x + t * v->x_bytes, 0)->q + 2 * i);
+
+                sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], w0, xt);
+                sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], w1, xt);
+            }
+        }
+        for (unsigned t = 0; t < T; t++)
+            for (unsigned g = 0; g < 2; g++)
+                acc[g][t] =
+                    add_fixed(sum[g][t], p->step[b][g], fixed_at(x + t * v->x_bytes, 0), acc[g][t]);
+    }
+#pragma GCC unroll 6
+    for (unsigned t = 0; t < T; t++)
+#pragma GCC unroll 2
+        for (unsigned g = 0; g < 2; g++)
+            sums[t][g] = acc[g][t];
+}
+
+INLINE void put_stream(const unsigned T, const struct pair_stream *s, const vec acc[STREAM_T])
+{
+    for (unsigned t = 0; t < T; t++)
+        _mm512_mask_storeu_ps(s->j->out + t * s->j->out_stride + s->rows.out, s->rows.lanes,
+                              acc[t]);
+}
+
+INLINE void fixed_stream(const unsigned T, enum dtype type, const struct pair_stream *s)
+{
+    size_t blocks = blocks_of(s->j->w->shape[0]);
+    vec acc[STREAM_T];
+
+    for (unsigned t = 0; t < T; t++)
+        acc[t] = v_zero();
+    for (size_t b = 0; b < blocks; b++) {
+        __m512i w[PAIRS];
+        vec step;
+
+        fetch_behind(T, type, s, b);
+        step = take_block(type, true, s->j->w, &s->rows, b, w);
+        for (unsigned t = 0; t < T; t++) {
+            const struct x_fixed *x = fixed_at(s->j->x + t * s->j->x_bytes, b);
+            __m512i sum[4];
+
+            for (unsigned i = 0; i < 4; i++)
+                sum[i] = _mm512_setzero_si512();
+            for (unsigned i = 0; i < PAIRS; i++)
+                sum[i % 4] = _mm512_dpwssd_epi32(sum[i % 4], w[i], two_values(x->q + 2 * i));
+            sum[0] = _mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]),
+                                      _mm512_add_epi32(sum[2], sum[3]));
+            acc[t] = add_fixed(sum[0], step, x, acc[t]);
+        }
+    }
+    put_stream(T, s, acc);
+}
+
+/* ---- products of bf16 ---- */
+
+#define BF16 static inline __attribute__((always_inline, target("avx512bf16")))
+
+BF16 vec bf16_dot(vec sum, __m512i w, const char *x, unsigned pair)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)two_values(x + 4 * pair));
+}
+
+/* As fixed_tile. */
+BF16 void bf16_tile(const unsigned T, const struct pair_panel *p, size_t count,
+                    const struct panel_x *v, sums2 *sums, bool is_first)
+{
+    vec even[2][PAIR_TILE], odd[2][PAIR_TILE];
+
+#pragma GCC unroll 6 /* or gcc clears them in memory */
+    for (unsigned t = 0; t < T; t++)
+        even[0][t] = even[1][t] = odd[0][t] = odd[1][t] = v_zero();
+    for (size_t b = 0; b < count; b++) {
+        const char *x = v->x + b * 2 * Q_BLOCK;
+
+        for (unsigned t = 0; t < T; t++)
+            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
+        for (unsigned i = 0; i < PAIRS; i += 2) {
+            for (unsigned t = 0; t < T; t++) {
+                for (unsigned g = 0; g < 2; g++) {
+                    const char *xt = x + t * v->x_bytes;
+
+                    const __m512i *w = p->w[g] + b * PAIRS + i;
+
+                    even[g][t] = bf16_dot(even[g][t], w[0], xt, i);
+                    odd[g][t] = bf16_dot(odd[g][t], w[1], xt, i + 1);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (unsigned t = 0; t < T; t++) {
+#pragma GCC unroll 2
+        for (unsigned g = 0; g < 2; g++) {
+            vec sum = v_add(even[g][t], odd[g][t]);
+
+            sums[t][g] = is_first ? sum : v_add(sums[t][g], sum);
+        }
+    }
+}
+
+/* As fixed_stream. */
+BF16 void bf16_stream(const unsigned T, enum dtype type, const struct pair_stream *s)
+{
+    size_t blocks = blocks_of(s->j->w->shape[0]);
+    vec even[STREAM_T], odd[STREAM_T], acc[STREAM_T];
+
+    for (unsigned t = 0; t < T; t++)
+        acc[t] = even[t] = odd[t] = v_zero();
+    for (size_t b = 0; b < blocks; b++) {
+        __m512i w[PAIRS];
+
+        fetch_behind(T, type, s, b);
+        take_block(type, false, s->j->w, &s->rows, b, w);
+        for (unsigned t = 0; t < T; t++) {
+            const char *x = s->j->x + t * s->j->x_bytes + b * 2 * Q_BLOCK;
+
+            for (unsigned i = 0; i < PAIRS; i += 2) {
+                even[t] = bf16_dot(even[t], w[i], x, i);
+                odd[t] = bf16_dot(odd[t], w[i + 1], x, i + 1);
+            }
+        }
+        if (b % PAIR_PANEL != PAIR_PANEL - 1 && b + 1 < blocks)
+            continue;
+        for (unsigned t = 0; t < T; t++) {
+            vec sum = v_add(even[t], odd[t]);
+
+            acc[t] = b < PAIR_PANEL ? sum : v_add(acc[t], sum);
+            even[t] = odd[t] = v_zero();
+        }
+    }
+    put_stream(T, s, acc);
+}
+
+/* ---- all of a product ---- */
+
+/* How a type is multiplied. */
+struct pair_kind {
+    void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
+                 size_t count, struct pair_panel *p);
+    size_t x_block; /* bytes of a block of activations */
+    struct {
+        void (*of)(const struct pair_panel *p, size_t count, const struct panel_x *v, sums2 *sums,
+                   bool is_first);
+        size_t vectors;
+    } tiles[3];
+    struct {
+        void (*of)(const struct pair_stream *s);
+        size_t vectors;
+    } streams[4];
+};
+
+#define PAIR_TILE_OF(kind, T, TARGET)                                                   \
+    TARGET static void kind##_tile##T(const struct pair_panel *p, size_t count,         \
+                                      const struct panel_x *v, sums2 *sums, bool first) \
+    {                                                                                   \
+        kind##_tile(T, p, count, v, sums, first);                                       \
+    }
+#define PAIR_STREAM_OF(name, kind, T, TYPE, TARGET)                  \
+    TARGET static void name##_stream##T(const struct pair_stream *s) \
+    {                                                                \
+        kind##_stream(T, TYPE, s);                                   \
+    }
+#define PAIR_TILES_OF(kind, TARGET) \
+    PAIR_TILE_OF(kind, 6, TARGET)   \
+    PAIR_TILE_OF(kind, 2, TARGET)   \
+    PAIR_TILE_OF(kind, 1, TARGET)
+#define PAIR_KIND(name, kind, TYPE, TARGET, X_BLOCK)                                       \
+    static void name##_fill(const struct tensor *w, const struct rows16 *rows, unsigned g, \
+                            size_t b, size_t count, struct pair_panel *p)                  \
+    {                                                                                      \
+        pair_panel_fill(TYPE, kind##_wants_integers, w, rows, g, b, count, p);             \
+    }                                                                                      \
+    PAIR_STREAM_OF(name, kind, 8, TYPE, TARGET)                                            \
+    PAIR_STREAM_OF(name, kind, 4, TYPE, TARGET)                                            \
+    PAIR_STREAM_OF(name, kind, 2, TYPE, TARGET)                                            \
+    PAIR_STREAM_OF(name, kind, 1, TYPE, TARGET)                                            \
+    static const struct pair_kind name = {                                                 \
+        name##_fill,                                                                       \
+        X_BLOCK,                                                                           \
+        {{kind##_tile6, 6}, {kind##_tile2, 2}, {kind##_tile1, 1}},                         \
+        {{name##_stream8, 8}, {name##_stream4, 4}, {name##_stream2, 2}, {name##_stream1, 1}}};
+#define FOR_BF16 __attribute__((target("avx512bf16")))
+
+enum { fixed_wants_integers = 1, bf16_wants_integers = 0 };
+
+PAIR_TILES_OF(fixed, )
+PAIR_TILES_OF(bf16, FOR_BF16)
+PAIR_KIND(fixed_f16, fixed, DTYPE_F16, , sizeof(struct x_fixed))
+PAIR_KIND(fixed_bf16, fixed, DTYPE_BF16, , sizeof(struct x_fixed))
+PAIR_KIND(pairs_bf16, bf16, DTYPE_BF16, FOR_BF16, 2 * Q_BLOCK)
+
+/* Two groups of rows from r on, times at most SUMS_MAX vectors. */
+static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, size_t r, size_t n)
+{
+    size_t blocks = blocks_of(j->w->shape[0]), b = 0;
+    struct panel_rows two = two_groups(j, r);
+    sums2 sums[SUMS_MAX];
+    struct pair_panel p;
+    bool is_last;
+
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
+        struct panel_x v = {.x_bytes = j->x_bytes};
+
+        fetch_level2(two.next, 2 * GROUP * 64 * count);
+        two.next += 2 * GROUP * 64 * count;
+        is_last = b + count >= blocks;
+        for (unsigned g = 0; g < 2; g++)
+            kind->fill(j->w, &two.rows[g], g, b, count, &p);
+        for (size_t t = 0, k = 0; t < n; t += kind->tiles[k].vectors) {
+            while (kind->tiles[k].vectors > n - t)
+                k++;
+            v.x = j->x + t * j->x_bytes + b * kind->x_block;
+            v.ahead = n - t >= 2 * kind->tiles[k].vectors ? kind->tiles[k].vectors : 0;
+            for (size_t i = t; i < t + kind->tiles[k].vectors && is_last; i++) {
+                __builtin_prefetch(j->out + i * j->out_stride + two.rows[0].out, 1);
+                __builtin_prefetch(j->out + i * j->out_stride + two.rows[1].out, 1);
+            }
+            kind->tiles[k].of(&p, count, &v, sums + t, b == 0);
+        }
+        b += count;
+    } while (b < blocks);
+    put_sums(sums, two.rows, j, n);
+}
+
+static void pair_panels(const struct pair_kind *kind, const struct quant_job *job, size_t r,
+                        size_t n)
+{
+    for (; r < job->row_end; r += 2 * GROUP) {
+        struct quant_job j = *job;
+
+        for (size_t t = 0, some; t < n; t += some) {
+            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
+            pair_rows(kind, &j, r, some);
+            j.x += some * j.x_bytes;
+            j.out += some * j.out_stride;
+        }
+    }
+}
+
+static struct pair_stream pair_stream_of(const struct quant_job *j, size_t r)
+{
+    struct pair_stream s = {.j = j};
+
+    if (j->w->is_packed)
+        s.rows = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
+    else
+        s.rows = sixteen_rows(j->w, r, j->row_end);
+    s.next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
+    return s;
+}
+
+/* step: rows of a group. */
+static void pair_streams(const struct pair_kind *kind, const struct quant_job *job, size_t r,
+                         size_t step, size_t n)
+{
+    for (; r < job->row_end; r += step) {
+        struct quant_job j = *job;
+        struct pair_stream s = pair_stream_of(&j, r);
+
+        for (size_t t = 0, k = 0; t < n; t += kind->streams[k].vectors) {
+            while (kind->streams[k].vectors > n - t)
+                k++;
+            j.x = job->x + t * j.x_bytes;
+            j.out = job->out + t * j.out_stride;
+            kind->streams[k].of(&s);
+        }
+    }
+}
+
+static void pair_matmul(const struct pair_kind *kind, const struct quant_job *j, size_t n)
+{
+    size_t step = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP; /* see sixteen_rows */
+    size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
+
+    if (n <= STREAM_T || step == 1)
+        pair_streams(kind, j, r, step, n);
+    else
+        pair_panels(kind, j, r, n);
+}
+
+/* ---- activations ---- */
+
+static size_t fixed_bytes(size_t inner)
+{
+    return (blocks_of(inner) * sizeof(struct x_fixed) + 127) / 64 * 64;
+}
+
+static void prepare_fixed(const float *x, size_t inner, struct x_fixed *out)
+{
+    for (size_t b = 0; b < blocks_of(inner); b++, x += Q_BLOCK) {
+        size_t left = inner - b * Q_BLOCK;
+        float end[Q_BLOCK] = {0}, most;
+        int32_t most_bits;
+        int e;
+
+        if (left < Q_BLOCK)
+            x = memcpy(end, x, left * sizeof(*x));
+        most_bits = most_magnitude(x);
+        memcpy(&most, &most_bits, sizeof(most));
+        if (!isfinite(most)) {
+            out[b] = (struct x_fixed){.step = NAN};
+            continue;
+        }
+        e = fixed_power(most);
+        out[b].step = fixed_step(e);
+        for (unsigned i = 0; i < Q_BLOCK; i += LANES) {
+            __m512i q = _mm512_cvtps_epi32(v_mul(v_load(x + i), v_set1(fixed_step(-e))));
+
+            _mm256_storeu_si256((void *)(out[b].q + i), _mm512_cvtepi32_epi16(q));
+        }
+    }
+}
+
+__attribute__((target("avx512bf16"))) static void prepare_bf16(const float *x, size_t inner,
+                                                               uint16_t *out)
+{
+    memset(out + inner / Q_BLOCK * Q_BLOCK, 0,
+           blocks_of(inner) * Q_BLOCK * 2 - inner / Q_BLOCK * Q_BLOCK * 2);
+    for (size_t i = 0; i < inner; i += LANES) {
+        size_t count = inner - i < LANES ? inner - i : LANES;
+        __m256bh h = _mm512_cvtneps_pbh(v_load_part(x + i, count));
+
+        _mm256_mask_storeu_epi16(out + i, first(count), (__m256i)h);
+    }
+}
+
+#endif
