@@ -8,8 +8,8 @@
 #define SETS_MAX    64 /* bits of a signature */
 #define RANGES_MAX  1024
 #define NODES_MAX   512
-#define CODE_MAX    1024
-#define STATES_MAX  1024
+#define CODE_MAX    2048
+#define STATES_MAX  2048
 #define KERNELS_MAX (64 * 1024) /* places in all states */
 #define CLASSES_MAX 128
 #define STATE_DEAD  0 /* nothing can match any more */
@@ -89,6 +89,8 @@ static const struct {
     {"M", BIT(MN) | BIT(MC) | BIT(ME)},
     {"N", BIT(ND) | BIT(NL) | BIT(NO)},
     {"Nd", BIT(ND)},
+    {"Nl", BIT(NL)},
+    {"Pc", BIT(PC)},
     {"P", BIT(PC) | BIT(PD) | BIT(PS) | BIT(PE) | BIT(PI) | BIT(PF) | BIT(PO)},
     {"S", BIT(SM) | BIT(SC) | BIT(SK) | BIT(SO)},
 };
@@ -686,7 +688,8 @@ static int make(struct splitter *s, struct maker *m, uint8_t *classes,
     for (size_t i = 0; i < s->step_count; i++) {
         m->roots[i] = NONE;
         m->at = expressions[i];
-        if (strcmp(m->at, SPLITTER_THREES) == 0)
+        s->steps[i].at_end = strcmp(m->at, SPLITTER_LAST_THREES) == 0;
+        if (s->steps[i].at_end || strcmp(m->at, SPLITTER_THREES) == 0)
             continue;
         m->roots[i] = read_alternatives(m);
         if (m->bad || *m->at)
@@ -801,7 +804,7 @@ static int split_threes(const struct cut *c, size_t step, struct str text)
             digits++;
         }
         for (; digits > 0 && rc == 0; digits--) {
-            if (digits % 3 == 0) {
+            if (digits % 3 == 0 && (end == text.len || !c->s->steps[step].at_end)) {
                 rc = put_piece(c, step, text, from, at);
                 from = at;
             }

@@ -9,8 +9,8 @@
  * (...),
  * (?:...), (?i:...) of ASCII letters, |, ? * + {n} {n,m}, possessive ?+ *+ ++ (as if greedy: for
  * expressions in which that makes no difference), (?!x) and (?=x) for one character or class x, and
- * $ for the end of the piece.  Besides these one expression that finitely many states cannot do is
- * done by counting: SPLITTER_THREES.
+ * $ for the end of the piece.  Besides these two expressions that finitely many states cannot do
+ * are done by counting: SPLITTER_THREES and SPLITTER_LAST_THREES.
  *
  * For expressions of our own, not those of files.  Read-only once made; any thread. */
 #ifndef MODEL_SPLITTER_H
@@ -26,11 +26,14 @@
 
 /* In front of every three digits of a run, counted from its end. */
 #define SPLITTER_THREES "(?=(\\d{3})+(?!\\d))"
+/* The same of the run that the piece ends in. */
+#define SPLITTER_LAST_THREES "(?=(\\d{3})+$)"
 
 /* One expression as a machine: to[state * width + class] is the next state times two, plus one if
  * the text before this character matches.  Class width - 1 is the end. */
 struct splitter_step {
-    uint16_t *to; /* NULL: SPLITTER_THREES */
+    uint16_t *to; /* NULL: SPLITTER_THREES, or if at_end SPLITTER_LAST_THREES */
+    bool at_end;
 };
 
 struct splitter {

@@ -105,6 +105,14 @@ TEST(splitter_counts_threes_from_the_end_of_digits)
     CHECK_STR(cut("a123²456", SPLITTER_THREES, NULL), "a|123²|456");
 }
 
+TEST(splitter_counts_threes_of_the_last_digits_alone)
+{
+    CHECK_STR(cut("12345", SPLITTER_LAST_THREES, NULL), "12|345");
+    CHECK_STR(cut("1234x567890", SPLITTER_LAST_THREES, NULL), "1234x|567|890");
+    CHECK_STR(cut("123456x", SPLITTER_LAST_THREES, NULL), "123456x");
+    CHECK_STR(cut("1234 1234x", "\\d+(?![\\p{Nd}x])", SPLITTER_LAST_THREES), "1|234| 1234x");
+}
+
 TEST(splitter_takes_bytes_that_are_no_text_one_by_one)
 {
     CHECK_STR(cut("a\xff\xe2\x82z", "\\p{L}|\\p{S}|\\P{L}", NULL), "a|\xff|\xe2|\x82|z");
