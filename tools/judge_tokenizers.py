@@ -103,7 +103,7 @@ class Ours:
         model, error = ctypes.c_void_p(), ctypes.create_string_buffer(1024)
         fd = os.open(path, os.O_RDONLY)
         if lib.llmos_model_open_vocabulary_fd(ctypes.byref(model), fd, error) < 0:
-            sys.exit("%s: %s" % (path, error.raw))
+            sys.exit("%s: %s" % (path, error.raw[4:].split(b"\0")[0].decode()))
         os.close(fd)
         self.t = ctypes.c_void_p(lib.llmos_model_tokenizer(model))
         self.ids = (ctypes.c_int32 * 65536)()
@@ -126,8 +126,8 @@ CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 KANA = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 
 
-def cased(tail):
-    return (r"[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + "+" + tail + r"|[^\r\n\p{L}\p{N}]?" + UPPER + "+" + LOWER + "*" + tail)
+def cased(tail, upper=UPPER, lower=LOWER):
+    return (r"[^\r\n\p{L}\p{N}]?" + upper + "*" + lower + "+" + tail + r"|[^\r\n\p{L}\p{N}]?" + upper + "+" + lower + "*" + tail)
 
 
 def splits(*expressions):
@@ -141,8 +141,12 @@ def bytes_with_regex():
 DIGIT = [pre_tokenizers.Digits(individual_digits=True)]
 PUNCTUATION = [pre_tokenizers.Punctuation("contiguous")]
 GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-DEEPSEEK_3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"""
-              r""" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""")
+MARKED_WORD = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+""")
+DEEPSEEK_3 = MARKED_WORD + r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+BUT_HAN = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
+SCRIPTS = (r"(?:[\u4E00-\u9FFF\u3040-\u309F\u30A0-\u30FF\u3400-\u4DBF\uf900-\uFAFF\uFF65-\uFF9F\u2F00-\u2FDF]+|[\u0E00-\u0E7F]+|"
+           r"[\u0E80-\u0EFF]+|[\u1780-\u17FF]+|[\u1000-\u109F\uAA60-\uAA7F\uA9E0-\uA9FF]+|[\uAC00-\uD7AF\u1100-\u11FF]+)")
+POWERS = "|".join(r"\s{%d}(?!\S)" % (1 << n) for n in range(9, 1, -1)) + r"|\s{1,2}(?!\S)|\s{1}"
 
 FAMILIES = {
     "gpt-2": bytes_with_regex,
@@ -163,9 +167,23 @@ FAMILIES = {
     "falcon": lambda: PUNCTUATION + splits(GPT_2, "[0-9][0-9][0-9]"),
     "bloom": lambda: splits(BLOOM),
     "viking": lambda: splits(BLOOM) + DIGIT,
+    "jais-2": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|" + POWERS),
+    "minicpm5": lambda: splits(r"\p{N}{1,3}", CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+|" + TAIL),
+    "k2-horizon": lambda: splits(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}|\p{M}|\u200C|\u200D)+|\p{N}{1,3}|" + TAIL),
+    "ufakzeka": lambda: splits(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + TAIL),
+    "laguna": lambda: [pre_tokenizers.Split(Regex(r"(?:\r?\n)+(?!\r?\n)"), "merged_with_next")] + splits(
+        CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + TAIL),
+    "granite-embed-multi-97m": lambda: splits(cased(CONTRACTION + "?") + r"|\p{N}{1,3}|" + TAIL_SLASH),
+    "tiny_aya": lambda: splits(r"\d{1,3}(?=(?:\d{3})*\b)", cased(CONTRACTION + "?") + r"|\p{N}{1,3}|" + TAIL_SLASH),
+    "kimi-k2": lambda: splits(r"[\p{Han}]+|" + cased(CONTRACTION + "?", *BUT_HAN) + r"|\p{N}{1,3}|" + TAIL),
+    "spark2_5": lambda: splits(r"\p{N}{1,3}", KANA, MARKED_WORD + r"|[\r\n]|\s+(?!\S)|\s+", r"\p{N}"),
+    "afmoe": lambda: splits(r"\p{Nd}{1,510}(?=(?>\p{Nd}{510})*(?:\P{Nd}|$))|\G\p{Nd}{510}", r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)",
+                            r"\A\p{Nd}{3}|\G\p{Nd}{3}", SCRIPTS, DEEPSEEK_3),
     "superbpe": lambda: splits(r"\p{N}+", r"(?=(\d{3})+(?!\d))"),
 }
-IGNORE_MERGES = {"llama-bpe", "tekken", "youtu"}
+IGNORE_MERGES = {"llama-bpe", "tekken", "youtu", "minicpm5", "granite-embed-multi-97m"}
+# What random strings have too little of.
+LONG = {"jais-2": [" " * n for n in (3, 9, 20, 100, 700)], "tiny_aya": ["1" * n for n in (4, 5, 6, 20)], "afmoe": ["2" * n for n in (4, 5, 6, 700)]}
 
 
 def bpe_of(name, vocabulary):
@@ -444,7 +462,7 @@ def judge(name, ours, theirs, count, seed):
                 print("   %s\n     ours   %s\n     theirs %s" % (ascii(text), got, ids))
         batch.clear()
 
-    for text in strings(count, seed, [text for text, _ in ADDED] if name == "added" else None):
+    for text in strings(count, seed, [text for text, _ in ADDED] if name == "added" else LONG.get(name)):
         batch.append(text)
         if len(batch) == 5000:
             settle()

@@ -12,10 +12,23 @@
 #define SPACES      "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define UPPER       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER       "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(tail) "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" tail \
-                    "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" tail
+#define CASED_OF(upper, lower, tail) "[^\\r\\n\\p{L}\\p{N}]?" upper "*" lower "+" tail \
+                                     "|[^\\r\\n\\p{L}\\p{N}]?" upper "+" lower "*" tail
+#define CASED(tail) CASED_OF(UPPER, LOWER, tail)
 #define CJK         "[一-龥ࠀ-一가-퟿]+"
 #define KANA        "[一-龥぀-ゟ゠-ヿ]+"
+/* Script=Han of Unicode 15.1. */
+#define HAN         "[\u2e80-\u2e99\u2e9b-\u2ef3\u2f00-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b" \
+                    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufa6d\ufa70-\ufad9\U00016fe2\U00016fe3" \
+                    "\U00016ff0\U00016ff1\U00020000-\U0002a6df\U0002a700-\U0002b739" \
+                    "\U0002b740-\U0002b81d\U0002b820-\U0002cea1\U0002ceb0-\U0002ebe0" \
+                    "\U0002ebf0-\U0002ee5d\U0002f800-\U0002fa1d\U00030000-\U0003134a" \
+                    "\U00031350-\U000323af]"
+#define BUT_HAN(x)  "(?:(?!" HAN ")" x ")"
+/* \w as Oniguruma has it: letters, marks, digits, what joins them, letters in circles, and the
+ * numbers of Latin-1. */
+#define WORDLY      "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}²³¹¼-¾\u24b6-\u24e9\U0001f130-\U0001f149" \
+                    "\U0001f150-\U0001f169\U0001f170-\U0001f189]"
 /* As DeepSeek lists the letters of scripts with cases. */
 #define CASED_LETTERS \
     "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁ" \
@@ -42,15 +55,35 @@
                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+")
 #define TEKKEN       LIST(CASED("") "|\\p{N}|" MARKS_SLASH "|" SPACES)
 #define GPT_4O       LIST(CASED(CONTRACTION "?") "|\\p{N}{1,3}|" MARKS_SLASH "|" SPACES)
+#define TINY_AYA     LIST("\\p{Nd}+(?!" WORDLY ")", SPLITTER_LAST_THREES, \
+                          CASED(CONTRACTION "?") "|\\p{N}{1,3}|" MARKS_SLASH "|" SPACES)
+#define KIMI_K2      LIST(HAN "+|" CASED_OF(BUT_HAN(UPPER), BUT_HAN(LOWER), CONTRACTION "?") \
+                          "|\\p{N}{1,3}|" MARKS "|" SPACES)
+#define K2_HORIZON   LIST(CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}\u200c\u200d]+|\\p{N}{1,3}|" \
+                          MARKS "|" SPACES)
+#define UFAKZEKA     LIST(WORD "|\\p{N}|" MARKS "|" SPACES)
+#define MINICPM_5    LIST("\\p{N}{1,3}", CONTRACTION "|" WORD "|\\p{N}+|" MARKS "|" SPACES)
+/* Lines begin with the ends of those before them. */
+#define LAGUNA       LIST("(?:\\r?\\n)+(?:[^\\r\\n]|\\r(?!\\n))*", \
+                          CONTRACTION "|" WORD "|\\p{N}|" MARKS "|" SPACES)
+#define JAIS_2       LIST(CONTRACTION "|" WORD "|\\p{N}{1,3}|" MARKS "|\\s*[\\r\\n]+|" \
+                          "\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|" \
+                          "\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|" \
+                          "\\s{1,2}(?!\\S)|\\s{1}")
 #define YOUTU        LIST("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" KANA, \
                           CASED(CONTRACTION "?") "|\\p{N}|" MARKS_SLASH "|" SPACES)
 #define DEEPSEEK_LLM LIST("[\r\n]", "\\s?[" CASED_LETTERS "]+", \
                           "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", CJK, "\\p{N}+")
 #define DEEPSEEK_CODER LIST("[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}")
-#define DEEPSEEK_3   LIST("\\p{N}{1,3}", KANA, \
-                          "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|" \
-                          "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|" \
-                          " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+")
+#define MARKED_WORD  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|" \
+                     "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"
+#define MARKED       MARKED_WORD "[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
+#define DEEPSEEK_3   LIST("\\p{N}{1,3}", KANA, MARKED)
+#define SPARK_2_5    LIST("\\p{N}{1,3}", KANA, MARKED_WORD "|[\r\n]|\\s+(?!\\S)|\\s+", "\\p{N}")
+#define AFMOE        LIST("\\p{Nd}+", SPLITTER_LAST_THREES, \
+                          "[\u4e00-\u9fff\u3040-\u30ff\u3400-\u4dbf\uf900-\ufaff\uff65-\uff9f" \
+                          "\u2f00-\u2fdf]+|[\u0e00-\u0e7f]+|[\u0e80-\u0eff]+|[\u1780-\u17ff]+|" \
+                          "[\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff]+|[\uac00-\ud7af\u1100-\u11ff]+", MARKED)
 #define FALCON       LIST(PRETOKENIZER_PUNCTUATION, PRETOKENIZER_BYTE_LEVEL, "[0-9][0-9][0-9]")
 #define BLOOM_WORD   " ?[^(\\s|.,!?…。，、।۔،)]+"
 #define BLOOM        LIST(BLOOM_WORD)
@@ -103,12 +136,14 @@ static const struct pretokenizer pretokenizers[] = {
     {"pixtral", LLAMA_3, true, true},
     {"midm-2.0", LLAMA_3, true, true},
     {"lfm2", LLAMA_3, true, true},
-    {"laguna", LLAMA_3, true, true},
     {"jina-v5-nano", LLAMA_3, true, true},
     {"dbrx", LLAMA_3, false, false},
     {"smaug-bpe", LLAMA_3, false, false},
     {"chatglm-bpe", LLAMA_3, false, false},
     {"glm4", LLAMA_3, false, false},
+    {"jais-2", JAIS_2, false, false},
+    {"minicpm5", MINICPM_5, true, false},
+    {"k2-horizon", K2_HORIZON, false, false},
     {"qwen2", QWEN_2, false, false},
     {"deepseek-r1-qwen", QWEN_2, false, false},
     {"megrez", QWEN_2, false, false},
@@ -119,6 +154,8 @@ static const struct pretokenizer pretokenizers[] = {
     {"hunyuan", QWEN_2, false, false},
     {"grok-2", QWEN_2, false, false},
     {"solar-open", QWEN_2, false, false},
+    {"ufakzeka", UFAKZEKA, false, false},
+    {"laguna", LAGUNA, false, false},
     {"qwen35", QWEN_35, false, false},
     {"bailingmoe", BAILING, false, false},
     {"bailingmoe2", BAILING, false, false},
@@ -129,13 +166,21 @@ static const struct pretokenizer pretokenizers[] = {
     {"gpt-4o", GPT_4O, false, false},
     {"llama4", GPT_4O, false, false},
     {"kanana2", GPT_4O, false, false},
+    {"talkie", GPT_4O, false, false},
     {"minimax-m2", GPT_4O, false, false},
+    {"granite-embed-multi-97m", GPT_4O, true, false},
+    {"tiny_aya", TINY_AYA, false, false},
+    {"cohere2moe", TINY_AYA, false, false},
+    {"kimi-k2", KIMI_K2, false, false},
     {"youtu", YOUTU, true, false},
     {"deepseek-llm", DEEPSEEK_LLM, false, false},
     {"deepseek-coder", DEEPSEEK_CODER, false, false},
     {"deepseek-v3", DEEPSEEK_3, false, false},
     {"hunyuan-dense", DEEPSEEK_3, false, false},
     {"joyai-llm", DEEPSEEK_3, false, false},
+    {"hy_v4", DEEPSEEK_3, false, false},
+    {"spark2_5", SPARK_2_5, false, false},
+    {"afmoe", AFMOE, false, false},
     {"falcon", FALCON, false, false},
     {"bloom", BLOOM, false, false},
     {"poro-chat", BLOOM, false, false},

@@ -62,6 +62,64 @@ TEST(pretokenizer_splits_as_each_family_does)
         CHECK_STR(cut(expected[i].name, text), expected[i].pieces);
 }
 
+TEST(pretokenizer_knows_what_is_peculiar_to_one_family)
+{
+    static const struct {
+        const char *name, *text, *pieces;
+    } expected[] = {
+        {"minicpm5", "a1234b", "a|123|4|b"},
+        {"ufakzeka", "Ali'den 12", "Ali|'den| |1|2"},
+        {"k2-horizon", "क्\u200dष", "क्\u200dष"},
+        {"kimi-k2", "HelloWorld 中文ABc'S", "Hello|World| |中文|ABc'S"},
+        {"laguna", "a!\r\n\r\n b\rc", "a|!|\r\n\r\n| b|\r|c"},
+        {"qwen2", "a!\r\n\r\n b\rc", "a|!\r\n\r\n| b|\r|c"},
+        {"spark2_5", "12!\n\nab", "1|2|!|\n|\n|ab"},
+        /* From the end, and only where a word ends. */
+        {"tiny_aya", "x12345, 12345x", "x|12|345|,| |123|45|x"},
+        {"afmoe", "x12345, 12345x", "x|12|345|,| |12|345|x"},
+        {"afmoe", "中あ한กa", "中あ|한|ก|a"},
+    };
+
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        CHECK_STR(cut(expected[i].name, expected[i].text), expected[i].pieces);
+}
+
+/* The lengths of the pieces of n spaces and a letter. */
+static int put_length(void *to, struct str piece)
+{
+    char number[32];
+
+    snprintf(number, sizeof(number), "%zu", piece.len);
+    return put(to, str_of(number));
+}
+
+TEST(pretokenizer_jais_2_takes_white_space_by_powers_of_two)
+{
+    static const struct {
+        size_t spaces;
+        const char *lengths;
+    } expected[] = {{1, "2"}, {3, "2|2"}, {6, "4|1|2"}, {700, "512|128|32|16|8|2|1|2"}};
+    const struct pretokenizer *p = pretokenizer_by_name(STR("jais-2"));
+    struct splitter s;
+    struct arena arena;
+    char text[1024];
+
+    arena_init(&arena, 1 << 20);
+    CHECK_INT(pretokenizer_compile(p, &s, &arena, NULL), 0);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        struct buf out;
+
+        buf_init(&out, 1024);
+        memset(text, ' ', sizeof(text));
+        text[expected[i].spaces] = 'x';
+        CHECK_INT(splitter_run(&s, (struct str){text, expected[i].spaces + 1}, put_length, &out),
+                  0);
+        CHECK_STR(out.at, expected[i].lengths);
+        buf_fini(&out);
+    }
+    arena_fini(&arena);
+}
+
 TEST(pretokenizer_compiles_every_name_and_names_are_unique)
 {
     const struct pretokenizer *p;
