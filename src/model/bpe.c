@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bpe.c - "gpt2": byte-level byte pair encoding (Radford et al. 2019).
+/* bpe.c - "gpt2" and "gemma4": byte pair encoding by a list of merges.
  *
- * A text is cut into words (pretokenizer.h); a word begins as its bytes, and merges are done in the
- * order of the file's list.  The file writes bytes as printable characters; here pieces are the
- * bytes themselves, and a merge is two tokens and what they become. */
+ * "gpt2" is byte-level (Radford et al. 2019): a text is cut into words (pretokenizer.h), and a word
+ * begins as its bytes.  The file writes bytes as printable characters; here pieces are the bytes
+ * themselves.
+ *
+ * "gemma4" is SentencePiece's kind of BPE as tokenizer.json has it: spaces are U+2581 in the file,
+ * no text is cut, it begins as its characters, and what is no token is spelled in tokens for bytes.
+ *
+ * Merges, each two tokens and what they become, are done in the order of the file's list. */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "model/hparams.h"
 #include "model/merge.h"
 #include "model/pretokenizer.h"
@@ -25,7 +31,7 @@ struct rank {
 };
 
 struct bpe {
-    const struct pretokenizer *pretokenizer;
+    const struct pretokenizer *pretokenizer; /* NULL: "gemma4" */
     struct splitter splitter;
     struct rank *ranks; /* hash table; slots are a power of two */
     uint32_t rank_mask;
@@ -128,6 +134,16 @@ struct reading {
     struct llmos_error *err;
 };
 
+/* What one side of a merge stands for, at most text.len bytes; their number, 0: nothing. */
+static size_t read_side(const struct bpe *b, struct str text, char *bytes)
+{
+    size_t n;
+
+    if (!b->pretokenizer)
+        return vocab_spaces(text, false, bytes);
+    return decode(text, bytes, &n) ? n : 0;
+}
+
 static int refuse(uint64_t number, struct str text, const char *why, struct llmos_error *err)
 {
     return fail(err, LLMOS_EFORMAT, "merge %" PRIu64 " '%.*s' %s", number, STR_ARG(text), why);
@@ -139,17 +155,15 @@ static int begin_line(struct reading *r, uint64_t number, struct str text)
     const char *space = text.len > 1 ? memchr(text.at + 1, ' ', text.len - 1) : NULL;
     struct str first, second;
 
-    if (!space || text.len > sizeof(line->bytes))
-        return refuse(number, text, space ? "is too long" : "is not two tokens", r->err);
+    if (!space || space == text.at + text.len - 1 || text.len > sizeof(line->bytes))
+        return refuse(number, text,
+                      text.len > sizeof(line->bytes) ? "is too long" : "is not two tokens", r->err);
     first = (struct str){text.at, (size_t)(space - text.at)};
     second = (struct str){space + 1, text.len - first.len - 1};
     line->text = text;
-    line->left.text.at = line->bytes;
-    if (!decode(first, line->bytes, &line->left.text.len))
-        line->left.text.len = 0;
+    line->left.text = (struct str){line->bytes, read_side(r->b, first, line->bytes)};
     line->right.text.at = line->bytes + line->left.text.len;
-    if (!decode(second, line->bytes + line->left.text.len, &line->right.text.len))
-        line->right.text.len = 0;
+    line->right.text.len = read_side(r->b, second, line->bytes + line->left.text.len);
     if (line->left.text.len == 0 || line->right.text.len == 0)
         return refuse(number, text, "is not written in the characters that stand for bytes",
                       r->err);
@@ -281,16 +295,32 @@ static int find_pretokenizer(struct bpe *b, const struct gguf *g, struct llmos_e
     return 0;
 }
 
-static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+static int begin_making(struct llmos_tokenizer *t, struct llmos_error *err)
 {
     struct bpe *b = arena_alloc(&t->arena, sizeof(*b));
-    int rc;
 
     if (!b)
         return fail(err, LLMOS_ENOMEM, "no memory for a tokenizer");
+    *b = (struct bpe){.hash_key = t->hash_key};
     t->own = b;
-    b->hash_key = t->hash_key;
-    rc = find_pretokenizer(b, g, err);
+    return 0;
+}
+
+static int make_spaced(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    int rc = begin_making(t, err);
+
+    vocab_find_splits(t);
+    return rc < 0 ? rc : read_merges(t, t->own, g, err);
+}
+
+static int make(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
+{
+    int rc = begin_making(t, err);
+    struct bpe *b = t->own;
+
+    if (rc == 0)
+        rc = find_pretokenizer(b, g, err);
     if (rc == 0)
         rc = pretokenizer_compile(b->pretokenizer, &b->splitter, &t->arena, err);
     if (rc == 0)
@@ -331,19 +361,31 @@ static bool join(const struct merging *m, const struct symbol *a, const struct s
     return true;
 }
 
+/* A word as what it begins as: bytes that are no UTF-8 are characters, too. */
+static void add_symbols(struct run *r, struct str text)
+{
+    for (size_t i = 0; i < text.len;) {
+        struct str rest = {text.at + i, text.len - i};
+        size_t bytes = r->b->pretokenizer ? 1 : utf8_length(rest);
+
+        bytes += bytes == 0;
+        merge_add(&r->m, bytes,
+                  r->b->pretokenizer ? r->t->byte_token[(unsigned char)rest.at[0]]
+                                     : vocab_find(r->t, rest.at, bytes));
+        i += bytes;
+    }
+}
+
 /* Merges; a word of few tokens becomes known. */
 static int merge_word(struct run *r, struct str text, struct word *word)
 {
     int32_t ids[WORDCACHE_IDS];
     size_t n = 0;
-    int rc = 0;
+    int rc = merge_begin(&r->m, text);
 
-    if (merge_begin(&r->m, text) == 0) {
-        for (size_t i = 0; i < text.len; i++)
-            merge_add(&r->m, 1, r->t->byte_token[(unsigned char)text.at[i]]);
+    if (rc == 0) {
+        add_symbols(r, text);
         rc = merge_run(&r->m);
-    } else {
-        rc = -1;
     }
     if (rc < 0)
         return fail(r->err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
@@ -375,12 +417,33 @@ static int put_word(void *run, struct str text)
             token_sink_put(r->out, word->ids[i]);
         return 0;
     }
-    id = r->b->pretokenizer->ignore_merges ? vocab_find(r->t, text.at, text.len) : -1;
+    id = r->b->pretokenizer && r->b->pretokenizer->ignore_merges
+             ? vocab_find(r->t, text.at, text.len)
+             : -1;
     if (id < 0)
         return merge_word(r, text, word);
     token_sink_put(r->out, id);
     wordcache_keep(word, text, &id, 1);
     return 0;
+}
+
+/* A text that is not cut, but where nothing is ever joined. */
+static int put_spaced(struct run *r, struct str text)
+{
+    CLEANUP(free) char *spaced = mem_alloc(text.len + 1);
+    struct str rest;
+    int rc = 0;
+
+    if (!spaced)
+        return fail(r->err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
+    rest = (struct str){spaced, vocab_spaces(text, false, spaced)};
+    while (rest.len > 0 && rc == 0) {
+        size_t n = vocab_word(r->t, rest);
+
+        rc = put_word(r, (struct str){rest.at, n});
+        rest = (struct str){rest.at + n, rest.len - n};
+    }
+    return rc;
 }
 
 static int tokenize(const struct llmos_tokenizer *t, struct str text, bool with_space,
@@ -393,7 +456,8 @@ static int tokenize(const struct llmos_tokenizer *t, struct str text, bool with_
     (void)with_space; /* these vocabularies have no such habit */
     if (wordcache_create(&r.words, text.len) < 0)
         return fail(err, LLMOS_ENOMEM, "no memory to tokenize %zu bytes", text.len);
-    rc = splitter_run(&r.b->splitter, text, put_word, &r);
+    rc =
+        r.b->pretokenizer ? splitter_run(&r.b->splitter, text, put_word, &r) : put_spaced(&r, text);
     merge_fini(&r.m);
     mem_free(r.words);
     return rc;
@@ -404,5 +468,16 @@ const struct vocab_kind vocab_kind_bpe = {
     .is_unique = true,
     .piece = piece,
     .make = make,
+    .tokenize = tokenize,
+};
+
+/* The names in "tokenizer.ggml.pre" are those of files that say "gpt2" all the same. */
+const struct vocab_kind vocab_kind_spaced = {
+    .name = "gemma4",
+    .splittings = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"},
+    .has_named_bytes = true,
+    .add_bos = true,
+    .piece = vocab_piece_spaced,
+    .make = make_spaced,
     .tokenize = tokenize,
 };

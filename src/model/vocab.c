@@ -299,6 +299,8 @@ static int read_token(struct llmos_tokenizer *t, uint32_t id, struct str text,
         return fail(err, LLMOS_ELIMIT,
                     "token %" PRIu32 " is %zu bytes long, at most %d are accepted", id, text.len,
                     VOCAB_PIECE_MAX);
+    if (t->kind->has_named_bytes && byte >= 0 && token->kind == TOKEN_NORMAL)
+        token->kind = TOKEN_BYTE;
     if (token->kind == TOKEN_BYTE) {
         if (byte < 0)
             return fail(err, LLMOS_EFORMAT,
@@ -649,23 +651,36 @@ static int read_flags(struct llmos_tokenizer *t, const struct gguf *g, struct ll
     return rc < 0 ? rc : 0;
 }
 
+static bool is_kind(const struct vocab_kind *kind, struct str model, struct str splitting)
+{
+    if (str_is(model, "gpt2"))
+        for (size_t i = 0; i < sizeof(kind->splittings) / sizeof(kind->splittings[0]); i++)
+            if (kind->splittings[i] && str_is(splitting, kind->splittings[i]))
+                return true;
+    return str_is(model, kind->name);
+}
+
 static int find_kind(struct llmos_tokenizer *t, const struct gguf *g, struct llmos_error *err)
 {
-    static const struct vocab_kind *const kinds[] = {&vocab_kind_spm, &vocab_kind_bpe,
-                                                     &vocab_kind_unigram, &vocab_kind_wordpiece};
-    struct str model;
+    static const struct vocab_kind *const kinds[] = {&vocab_kind_spm, &vocab_kind_spaced,
+                                                     &vocab_kind_bpe, &vocab_kind_unigram,
+                                                     &vocab_kind_wordpiece};
+    struct str model, splitting = STR("");
     int rc = gguf_get_str(g, "tokenizer.ggml.model", &model, err);
 
-    if (rc < 0)
-        return rc;
     if (rc == 0)
         return fail(err, LLMOS_EFORMAT, "the file lacks key 'tokenizer.ggml.model'");
+    if (rc > 0)
+        rc = gguf_get_str(g, "tokenizer.ggml.pre", &splitting, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !t->kind; i++)
-        if (str_is(model, kinds[i]->name))
+        if (is_kind(kinds[i], model, splitting))
             t->kind = kinds[i];
     if (!t->kind)
         return fail(err, LLMOS_EUNSUPPORTED,
-                    "tokenizer '%.*s' is not supported; this version knows: llama gpt2 t5 bert",
+                    "tokenizer '%.*s' is not supported; this version knows: llama gpt2 gemma4 t5 "
+                    "bert",
                     STR_ARG(model));
     return 0;
 }

@@ -8,18 +8,22 @@
  *
  *   model      llama   SentencePiece's BPE: pairs merge by the score of what they make
  *              gpt2    byte-level BPE: `merges`, behind the splits named by `pre` (pretokenizer.h)
+ *              gemma4  BPE of characters: `merges`; "gpt2" with `pre` gemma4, sarvam-moe or
+ *                      granite-embed-multi-311m is the same
  *              t5      SentencePiece's unigram: scores are log probabilities
  *              bert    WordPiece; case and accents count unless normalizer.lowercase is true or,
  *                      if that is missing, no token has a capital letter
  *   tokens     "gpt2": normal ones in the characters that stand for bytes, others as they are;
- *              "llama", "t5": U+2581 for a space; "bert": U+2581 in front of what begins a word,
- * or, if no token has it, "##" in front of what goes on scores     needed for "llama" and "t5"
+ *              "llama", "gemma4", "t5": U+2581 for a space; "bert": U+2581 in front of what
+ *              begins a word or, if no token has it, "##" in front of what goes on
+ *   scores     needed for "llama" and "t5"
  *   token_type enum token_kind; where missing, told from the names
  *   merges     "left right" in order of rank; all three tokens must be there (with a control token
  *              among them a merge is ignored)
- *   bos_token_id, eos_token_id, unknown_token_id, eot_token_id, eom_token_id; "bert": cls_token_id
- * is its BOS and seperator_token_id (so spelled) what a text ends in add_bos_token, add_eos_token,
- * add_sep_token ("bert") add_space_prefix          "llama" (true where missing), "t5" (false)
+ *   bos_token_id, eos_token_id, unknown_token_id, eot_token_id, eom_token_id
+ *              "bert": cls_token_id is its BOS, seperator_token_id (so spelled) ends a text
+ *   add_bos_token, add_eos_token, add_sep_token ("bert")
+ *   add_space_prefix          "llama" (true where missing), "t5" (false)
  *   remove_extra_whitespaces  "t5": spaces are stripped and merged (false)
  *   precompiled_charsmap      "t5": bytes of SentencePiece's normalizer
  *
@@ -69,7 +73,9 @@ struct token_sink;
  * as given here. */
 struct vocab_kind {
     const char *name;
+    const char *splittings[4];    /* of "tokenizer.ggml.pre": "gpt2" with these is this kind */
     bool needs_scores, is_unique; /* of equal pieces: refused, or the later counts */
+    bool has_named_bytes;         /* "<0x0A>" is a byte even if the file calls it normal */
     bool add_bos, add_end, end_is_separator, add_space_prefix;
     /* Tokens that have this id if they have this name. */
     struct {
@@ -89,8 +95,8 @@ struct vocab_kind {
                     struct token_sink *out, struct llmos_error *err);
 };
 
-extern const struct vocab_kind vocab_kind_spm, vocab_kind_bpe, vocab_kind_unigram,
-    vocab_kind_wordpiece;
+extern const struct vocab_kind vocab_kind_spm, vocab_kind_bpe, vocab_kind_spaced,
+    vocab_kind_unigram, vocab_kind_wordpiece;
 
 struct llmos_tokenizer {
     struct arena arena;

@@ -139,7 +139,7 @@ static llmos_model *read_vocabulary(struct input *in)
 
     CLAIM(fd >= 0);
     ggufwrite_init(&w, fd);
-    ggufwrite_str(&w, "tokenizer.ggml.model", str_of(kinds[kind % 4]));
+    ggufwrite_str(&w, "tokenizer.ggml.model", str_of(kind & 16 ? "gemma4" : kinds[kind % 4]));
     if (p)
         ggufwrite_str(&w, "tokenizer.ggml.pre", str_of(p->name));
     ggufwrite_bool(&w, "tokenizer.ggml.add_space_prefix", flags & 1);

@@ -416,6 +416,92 @@ TEST(bpe_refuses_two_tokens_of_the_same_bytes)
     CHECK_STR(refusal(&p), "tokens 0 and 2 are both 'a'");
 }
 
+/* ---- BPE of characters ---- */
+
+/* 0 <pad>, 1 <bos>, 2 to 5 bytes of which two are called normal, 6 space, 7 a, 8 b, 9 é, 10 " a",
+ * 11 ab, 12 " ab", 13 a line end, 14 two of them, 15 two spaces, 16 <unk> */
+static const struct plan spaced = {
+    .model = "gemma4",
+    .tokens = {{"<pad>", 3, 0},
+               {"<bos>", 3, 0},
+               {"<0xE4>", 6, 0},
+               {"<0xB8>", 6, 0},
+               {"<0xAD>", 1, 0},
+               {"<0xFF>", 1, 0},
+               {SPACE, 1, 0},
+               {"a", 1, 0},
+               {"b", 1, 0},
+               {"\xc3\xa9", 1, 0},
+               {SPACE "a", 1, 0},
+               {"ab", 1, 0},
+               {SPACE "ab", 1, 0},
+               {"\n", 1, 0},
+               {"\n\n", 1, 0},
+               {SPACE SPACE, 4, 0},
+               {"<unk>", 2, 0}},
+    .unknown = 16,
+    .merges = {"a b", SPACE " a", SPACE " ab", "\n \n", SPACE " " SPACE},
+    .no_scores = true,
+};
+
+TEST(spaced_bpe_merges_across_what_others_cut)
+{
+    llmos_model *m = must_open(&spaced);
+    const char *piece;
+
+    CHECK_STR(ids(m, "ab ab", 0), "11 12"); /* "a b" stands before " a" */
+    CHECK_STR(ids(m, "a" SPACE "a\n\n\n", 0), "7 10 14 13");
+    CHECK_STR(ids(m, "a   a", 0), "7 15 10");
+    CHECK_STR(ids(m, "", 0), "");
+    CHECK_INT(llmos_token_piece(llmos_model_tokenizer(m), 12, false, &piece), 3);
+    CHECK(memcmp(piece, " ab", 3) == 0);
+    llmos_model_close(m);
+}
+
+TEST(spaced_bpe_spells_what_is_no_token_in_bytes)
+{
+    llmos_model *m = must_open(&spaced);
+    const char *piece;
+
+    CHECK_STR(ids(m, "\xe4\xb8\xad\xff\xc3\xa9", 0), "2 3 4 5 9");
+    CHECK_STR(ids(m, "<0xAD>z", 0), "16 16 16 16 16 16 16"); /* a name is no text */
+    CHECK_INT(llmos_token_piece(llmos_model_tokenizer(m), 5, false, &piece), 1);
+    CHECK(piece[0] == '\xff');
+    llmos_model_close(m);
+}
+
+TEST(spaced_bpe_is_also_known_by_the_name_of_its_splits)
+{
+    static const char *const names[] = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"};
+    struct plan p = spaced;
+
+    p.model = "gpt2";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        llmos_model *m;
+
+        p.pre = names[i];
+        m = must_open(&p);
+        CHECK_STR(ids(m, "ab ab", 0), "11 12");
+        llmos_model_close(m);
+    }
+    p.pre = "gpt-2";
+    CHECK_CONTAINS(refusal(&p), "is not written in the characters that stand for bytes");
+}
+
+TEST(spaced_bpe_says_which_merge_is_wrong)
+{
+    struct plan p = spaced;
+
+    p.merges[1] = "a x";
+    CHECK_STR(refusal(&p), "merge 1 'a x' names a token that is not in the vocabulary");
+    p.merges[1] = "b b";
+    CHECK_STR(refusal(&p), "merge 1 'b b' makes a token that is not in the vocabulary");
+    p.merges[1] = "a ";
+    CHECK_STR(refusal(&p), "merge 1 'a ' is not two tokens");
+    p.merges[0] = NULL;
+    CHECK_STR(refusal(&p), "the file lacks key 'tokenizer.ggml.merges'");
+}
+
 /* ---- WordPiece ---- */
 
 static const struct plan wordpiece = {
@@ -649,7 +735,8 @@ TEST(unigram_replaces_characters_first)
 
 /* ---- all kinds ---- */
 
-static const struct plan *const plans[] = {&bpe, &wordpiece, &unigram};
+static const struct plan *const plans[] = {&bpe, &wordpiece, &unigram, &spaced};
+#define PLANS (sizeof(plans) / sizeof(plans[0]))
 
 TEST(tokenize_refuses_kinds_it_does_not_know)
 {
@@ -657,12 +744,12 @@ TEST(tokenize_refuses_kinds_it_does_not_know)
 
     p.model = "rwkv";
     CHECK_STR(refusal(&p),
-              "tokenizer 'rwkv' is not supported; this version knows: llama gpt2 t5 bert");
+              "tokenizer 'rwkv' is not supported; this version knows: llama gpt2 gemma4 t5 bert");
 }
 
 TEST(tokenize_counts_what_there_is_no_room_for)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PLANS; i++) {
         llmos_model *m = must_open(plans[i]);
         const llmos_tokenizer *t = llmos_model_tokenizer(m);
         int32_t some[3] = {-7, -7, -7};
@@ -678,12 +765,13 @@ TEST(tokenize_counts_what_there_is_no_room_for)
 /* What a long text becomes does not depend on what came before: words are remembered in it. */
 TEST(tokenize_is_the_same_for_long_and_short_texts)
 {
-    static const char unit[] = "ab a  bc go! \xe4\xb8\xad x y abababababababababab ";
-
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PLANS; i++) {
         llmos_model *m = must_open(plans[i]);
+        char unit[] = "ab a  bc go! \xe4\xb8\xad x y abababababababababab ";
         char text[20 * sizeof(unit)] = "", one[1024];
 
+        if (plans[i] == &spaced)
+            unit[sizeof(unit) - 2] = '\n'; /* a space would join what follows */
         snprintf(one, sizeof(one), "%s", ids(m, unit, 0));
         for (int k = 0; k < 20; k++)
             strcat(text, unit);
@@ -727,7 +815,7 @@ static const char *const hostile[] = {"a",
 
 TEST(tokenize_needs_no_quadratic_time)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PLANS; i++) {
         llmos_model *m = must_open(plans[i]);
 
         for (size_t k = 0; k < sizeof(hostile) / sizeof(hostile[0]); k++)
@@ -753,7 +841,7 @@ TEST(tokenize_needs_no_quadratic_time_with_real_vocabularies)
 
 TEST(tokenize_survives_every_failed_allocation)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PLANS; i++) {
         llmos_model *m = must_open(plans[i]);
 
         EVERY_ALLOCATION_FAILS
@@ -771,7 +859,7 @@ TEST(tokenize_survives_every_failed_allocation)
 
 TEST(tokenizers_are_made_or_refused_when_allocations_fail)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PLANS; i++) {
         struct llmos_error err;
         llmos_model *m;
         int fd = modelfile_fd("", 0);

@@ -129,6 +129,11 @@ TEST(vectors_of_byte_level_bpe_behind_every_pretokenizer)
     check_file("gpt2");
 }
 
+TEST(vectors_of_bpe_of_characters)
+{
+    check_file("gemma4");
+}
+
 TEST(vectors_of_wordpiece)
 {
     check_file("bert");
