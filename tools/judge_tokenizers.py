@@ -6,12 +6,13 @@ usage: tools/judge_tokenizers.py [--count N] [--seed N] LIBRARY FOLDER [NAME ...
        tools/judge_tokenizers.py --vectors tests/data/tokenizer
 
 LIBRARY: libllmos.so.  FOLDER: vocabularies as GGUF (ggml-vocab-gpt-2.gguf, ggml-vocab-bert-bge.gguf).
-NAME: a pre-tokenizer, "added" (special tokens that take white space), "bert", "t5", "llama" or "wordpiece" (every
-normalizer that a WordPiece folder may have, each read by the `llmos convert` beside the library); all of them if none is
-given.  Needs the packages tokenizers and sentencepiece.
+NAME: a pre-tokenizer, "added" (special tokens that take white space), "gemma4", "gemma4-phrases" (the same with tokens
+of several words), "bert", "t5", "llama" or "wordpiece" (every normalizer that a WordPiece folder may have, each read by
+the `llmos convert` beside the library); all of them if none is given.  Needs the packages tokenizers and sentencepiece.
 
-A byte-level BPE is that of GPT-2's vocabulary behind the splits of another model's tokenizer.json.
-The models for "t5" and "llama" are trained here, on text that is made here.
+Behind the splits of a model's tokenizer.json stand all pairs of bytes as tokens, in random order: where a text is cut
+shows.  Behind "gpt-2" and "added" stands GPT-2's vocabulary.
+The models for "gemma4", "t5" and "llama" are trained here, on text that is made here.
 The second form writes small vocabularies, and what their makers' tokenizers make of random strings.
 Prints how many random strings were the same, and the first that were not; exits with 1 if any was not.
 """
@@ -182,8 +183,21 @@ FAMILIES = {
     "superbpe": lambda: splits(r"\p{N}+", r"(?=(\d{3})+(?!\d))"),
 }
 IGNORE_MERGES = {"llama-bpe", "tekken", "youtu", "minicpm5", "granite-embed-multi-97m"}
+SYLLABLES = "an ba co du el fi go ha in ju ka lo mi no os pe qu ra st te ur ve wi xa yo zé ße ñu жи 中 ん".split()
 # What random strings have too little of.
 LONG = {"jais-2": [" " * n for n in (3, 9, 20, 100, 700)], "tiny_aya": ["1" * n for n in (4, 5, 6, 20)], "afmoe": ["2" * n for n in (4, 5, 6, 700)]}
+for spaced in ("gemma4", "gemma4-phrases"):
+    LONG[spaced] = 2 * SYLLABLES + [" " + s for s in SYLLABLES] + 9 * [" ", "  ", "\n", "\n\n\n", "\u2581", "<0x0A>", "<unk>"]
+
+
+def pairs(seed):
+    """All bytes and all pairs of them, whose merges have the ranks of chance."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [a + " " + b for a in letters for b in letters]
+    random.Random(seed).shuffle(merges)
+    tokens = letters + [m.replace(" ", "") for m in merges]
+    return {"general.architecture": "judge", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": [1] * len(tokens), "tokenizer.ggml.merges": merges}
 
 
 def bpe_of(name, vocabulary):
@@ -316,8 +330,7 @@ def judge_wordpiece(library, count, seed):
 
 def corpus(seed):
     r = random.Random(seed)
-    syllables = "an ba co du el fi go ha in ju ka lo mi no os pe qu ra st te ur ve wi xa yo zé ße ñu жи 中 ん".split()
-    words = ["".join(r.choice(syllables) for _ in range(r.randint(1, 4))) for _ in range(2000)]
+    words = ["".join(r.choice(SYLLABLES) for _ in range(r.randint(1, 4))) for _ in range(2000)]
     for _ in range(4000):
         yield " ".join(words[min(int(r.expovariate(0.01)), 1999)] for _ in range(r.randint(3, 20)))
 
@@ -334,6 +347,26 @@ def byte_level_trained():
     return {"general.architecture": "judge", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
             "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [1] * len(tokens),
             "tokenizer.ggml.merges": [" ".join(m) for m in model["merges"]]}
+
+
+def spaced_trained(name):
+    """A BPE of characters with spaces as U+2581 and tokens for bytes, and the same as the metadata of a GGUF."""
+    from tokenizers import trainers
+    t = Tokenizer(models.BPE())
+    t.normalizer = normalizers.Replace(" ", "\u2581")
+    if name == "gemma4":
+        t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    lines = [line + end for line, end in zip(corpus(4), itertools.cycle(["\n", "  ", "\n\n\n", " 12 é."]))]
+    t.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=600, show_progress=False))
+    model = json.loads(t.to_str())["model"]
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>"] + ["<0x%02X>" % b for b in range(256)] + sorted(model["vocab"], key=model["vocab"].get)
+    merges = [tuple(m) for m in model["merges"]]
+    t = Tokenizer(models.BPE({s: i for i, s in enumerate(tokens)}, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    t.normalizer = normalizers.Replace(" ", "\u2581")
+    t.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    return t, {"general.architecture": "judge", "tokenizer.ggml.model": "gemma4", "tokenizer.ggml.tokens": tokens,
+               "tokenizer.ggml.token_type": [3, 3, 3, 2] + [6] * 256 + [1] * (len(tokens) - 260),
+               "tokenizer.ggml.merges": [" ".join(m) for m in merges], "tokenizer.ggml.unknown_token_id": 3}
 
 
 def bert_trained():
@@ -364,7 +397,7 @@ def write_vectors(folder, count, seed):
     def put(name, columns, encoders):
         with open(os.path.join(folder, name + ".txt"), "w") as f:
             print("text", *columns, file=f)
-            for text in strings(count, seed):
+            for text in strings(count, seed, LONG.get(name)):
                 print(text.encode().hex(), *("%08x" % fnv(e(text)) for e in encoders), file=f)
 
     def of(t):
@@ -373,6 +406,9 @@ def write_vectors(folder, count, seed):
     values = byte_level_trained()
     gguf_write(os.path.join(folder, "gpt2.gguf"), values)
     put("gpt2", list(FAMILIES), [of(bpe_of(name, values)) for name in FAMILIES])
+    t, values = spaced_trained("gemma4")
+    gguf_write(os.path.join(folder, "gemma4.gguf"), values)
+    put("gemma4", ["gemma4"], [of(t)])
     values = bert_trained()
     gguf_write(os.path.join(folder, "bert.gguf"), values)
     put("bert", ["bert"], [of(bert_of(values))])
@@ -485,19 +521,22 @@ def main():
     gpt2 = gguf_read(os.path.join(o.folder, "ggml-vocab-gpt-2.gguf"))
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        for name in o.names or list(FAMILIES) + ["added", "bert", "t5", "llama", "wordpiece"]:
+        for name in o.names or list(FAMILIES) + ["added", "gemma4", "gemma4-phrases", "bert", "t5", "llama", "wordpiece"]:
             if name == "wordpiece":
                 good &= judge_wordpiece(o.library, o.count, o.seed)
                 continue
             if name in FAMILIES:
                 path = os.path.join(folder, name + ".gguf")
-                values = {k: v for k, v in gpt2.items() if k.startswith("tokenizer.")}
-                values["tokenizer.ggml.pre"] = name
-                gguf_write(path, values)
-                t = bpe_of(name, gpt2)
+                values = {k: v for k, v in gpt2.items() if k.startswith("tokenizer.")} if name == "gpt-2" else pairs(o.seed)
+                gguf_write(path, {**values, "tokenizer.ggml.pre": name})
+                t = bpe_of(name, values)
             elif name == "added":
                 path = os.path.join(folder, "added.gguf")
                 t = added_of(gpt2, path)
+            elif name.startswith("gemma4"):
+                path = os.path.join(folder, name + ".gguf")
+                t, values = spaced_trained(name)
+                gguf_write(path, values)
             elif name == "bert":
                 path = os.path.join(o.folder, "ggml-vocab-bert-bge.gguf")
                 t = bert_of(gguf_read(path))
