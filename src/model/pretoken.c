@@ -8,7 +8,8 @@
 struct steps {
     struct str at[SPLITTER_STEPS_MAX];
     size_t count;
-    bool is_unknown; /* one that no expression stands for */
+    bool is_unknown;     /* one that no expression stands for */
+    struct str behavior; /* of a split whose pieces are others than matches and what is between */
 };
 
 static void add(struct steps *s, struct str expression)
@@ -19,13 +20,23 @@ static void add(struct steps *s, struct str expression)
         s->at[s->count++] = expression;
 }
 
+static void add_split(struct steps *s, struct jdoc_ref part)
+{
+    struct str behavior = jdoc_text(jdoc_get(part, "behavior"));
+    bool keeps_matches = jdoc_true(jdoc_get(part, "invert")) && str_is(behavior, "Removed");
+
+    if (behavior.at && !keeps_matches && !str_is(behavior, "Isolated"))
+        s->behavior = behavior;
+    add(s, jdoc_text(jdoc_path(part, "pattern.Regex")));
+}
+
 static void add_step(struct steps *s, struct jdoc_ref part)
 {
     struct str type = jdoc_text(jdoc_get(part, "type"));
     struct jdoc_ref use = jdoc_get(part, "use_regex");
 
     if (str_is(type, "Split"))
-        add(s, jdoc_text(jdoc_path(part, "pattern.Regex")));
+        add_split(s, part);
     else if (str_is(type, "Digits"))
         add(s, jdoc_true(jdoc_get(part, "individual_digits")) ? STR(PRETOKENIZER_DIGIT)
                                                               : STR(PRETOKENIZER_DIGITS));
@@ -49,6 +60,13 @@ const char *pretoken_name(struct jdoc_ref pre, bool ignore_merges, struct llmos_
             add_step(&s, v);
     else
         add_step(&s, pre);
+    if (s.behavior.at) {
+        fail(err, LLMOS_EUNSUPPORTED,
+             "a split in 'tokenizer.json' is '%.*s'; this version knows Isolated, and Removed if "
+             "inverted",
+             (int)(s.behavior.len < 40 ? s.behavior.len : 40), s.behavior.at);
+        return NULL;
+    }
     if (!s.is_unknown && s.count)
         known = pretokenizer_by_expressions(s.at, s.count, ignore_merges);
     if (known)

@@ -618,6 +618,12 @@ TEST(hfconvert_says_what_is_wrong_with_the_tokenizer)
             "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1}, \"merges\": []}}",
             "(x+x+)+y");
     refuses("tokenizer.json",
+            "{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
+            "\"Split\", \"pattern\": {\"Regex\": \"\\\\p{N}\"}, \"behavior\": \"MergedWithNext\", "
+            "\"invert\": false}, {\"type\": \"ByteLevel\"}]}, "
+            "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 1}, \"merges\": []}}",
+            "a split in 'tokenizer.json' is 'MergedWithNext'");
+    refuses("tokenizer.json",
             "{\"normalizer\": {\"type\": \"NFKC\"}, \"model\": {\"type\": \"WordPiece\", "
             "\"vocab\": {\"a\": 1}}}",
             "'NFKC'");
