@@ -82,7 +82,7 @@ static int open_model(llmos_model **model, const char *path, struct llmos_error 
     if (fd < 0)
         return fail_errno(err, "memory for packed weights");
     rc = packfile_write(fd, *model, NULL, NULL, err);
-    return rc < 0 ? rc : packfile_use(*model, fd, err);
+    return rc < 0 ? rc : packfile_use(*model, fd, NULL, err);
 }
 
 static int open_vocabulary(llmos_model **model, const char *path, struct llmos_error *err)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define SMALL_PAGE 4096              /* or less than what the system has */
 #define LARGE_PAGE ((size_t)2 << 20) /* of x86-64, and of aarch64 where pages have 4 KiB */
 
 static unsigned long fail_countdown; /* 0: no failure wanted */
@@ -81,7 +82,7 @@ void *mem_aligned(size_t bytes)
     return memset(p, 0, bytes);
 }
 
-void *mem_reserve(size_t bytes, size_t now)
+void *mem_reserve(size_t bytes, size_t large)
 {
     void *p;
 
@@ -90,10 +91,17 @@ void *mem_reserve(size_t bytes, size_t now)
     p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (now >= LARGE_PAGE)
-        madvise(p, now / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
-    memset(p, 0, now); /* taken now, not when a request needs it */
+    if (large >= LARGE_PAGE)
+        madvise(p, large / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
     return p;
+}
+
+void mem_take(void *p, size_t bytes)
+{
+    volatile char *at = p; /* it is zeroed already */
+
+    for (size_t i = 0; i < bytes; i += SMALL_PAGE)
+        at[i] = 0;
 }
 
 void mem_release(void *p, size_t bytes)

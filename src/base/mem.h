@@ -24,11 +24,13 @@ void mem_free(void *p);                                 /* NULL is fine */
  * large blocks in large pages where the system has them.  Free with mem_free. */
 void *mem_aligned(size_t bytes);
 
-/* Zeroed pages straight from the system: the first `now` bytes are there when this returns, in
- * large pages where there are any; the others come when they are first written, for those that may
- * never be needed.  Given back with mem_release and the same number of bytes; NULL is fine there.
+/* Zeroed pages straight from the system, which come when they are first written: for memory that
+ * may never be needed.  The first `large` bytes come in large pages where there are any.  Given
+ * back with mem_release and the same number of bytes; NULL is fine there. */
+void *mem_reserve(size_t bytes, size_t large);
+/* Has a part of such memory come now, before anything is in it.  Any thread, on parts of their own.
  */
-void *mem_reserve(size_t bytes, size_t now);
+void mem_take(void *p, size_t bytes);
 void mem_release(void *p, size_t bytes);
 
 /* Fault injection: the n-th allocation from now on (1 = the next) fails, once; 0 switches it off.

@@ -1068,14 +1068,17 @@ static int create_encoder(struct serve *s, const struct message_setup *setup,
     return rc < 0 ? rc : encoding_check(s, err);
 }
 
-/* A file that cannot be used is no reason not to run. */
+/* A file that cannot be used is no reason not to run, nor are threads that are not to be had. */
 static void use_packed(struct serve *s, int fd)
 {
+    struct pool *pool = NULL;
     int rc;
 
     if (!packfile_helps(s->model))
         return;
-    rc = packfile_use(s->model, fd, NULL);
+    pool_create(&pool, s->threads, NULL);
+    rc = packfile_use(s->model, fd, pool, NULL);
+    pool_destroy(pool);
     s->packing = rc == 0 ? PACKING_USED : rc == LLMOS_EFORMAT ? PACKING_DAMAGED : PACKING_NONE;
 }
 

@@ -307,6 +307,17 @@ static int check_positions(const llmos_model *model, uint32_t context_tokens,
                 context_tokens, h->n_ctx_train, h->n_ctx_train);
 }
 
+/* Its memory comes now, not when a request needs it: the system zeroes it, which takes longer than
+ * all else at the start of a small model. */
+static void take_cache(void *arg, unsigned part, unsigned parts)
+{
+    llmos_context *c = arg;
+    size_t begin, end;
+
+    pool_share((size_t)c->kv_bytes, 2 << 20, part, parts, &begin, &end);
+    mem_take((char *)c->block + begin, end - begin);
+}
+
 static int context_start(llmos_context *c, uint32_t pages, const struct arch *arch,
                          struct pool *shared, struct llmos_error *err)
 {
@@ -330,6 +341,7 @@ static int context_start(llmos_context *c, uint32_t pages, const struct arch *ar
     rc = shared ? 0 : pool_create(&c->pool, c->threads, err);
     if (rc < 0)
         return rc;
+    pool_run(c->pool, take_cache, c);
     kv_reset(&c->kv);
     prefix_reset(&c->prefix, &c->kv);
     forward_init(&c->forward, c->pool, &c->kv);

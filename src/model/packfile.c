@@ -2,6 +2,7 @@
 /* packfile.c - see packfile.h */
 #include "model/packfile.h"
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/pieces.h"
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #define MATRIX_ALIGN 4096u
-#define LANES        8
 
 struct header {
     char magic[8];
@@ -149,40 +149,6 @@ uint64_t packfile_bytes(const llmos_model *m)
     return at;
 }
 
-/* --- the checksum --- */
-
-struct checksum {
-    uint64_t a[LANES], b[LANES];
-};
-
-/* bytes: a multiple of the lanes' 64. */
-static void checksum_add(struct checksum *sum, const void *p, size_t bytes)
-{
-    struct checksum s = *sum;
-
-    for (size_t i = 0; i < bytes; i += sizeof(s.a)) {
-        uint64_t words[LANES];
-
-        memcpy(words, (const char *)p + i, sizeof(words));
-        for (unsigned k = 0; k < LANES; k++) {
-            s.a[k] += words[k];
-            s.b[k] += s.a[k];
-        }
-    }
-    *sum = s;
-}
-
-static uint64_t checksum_end(const struct checksum *s)
-{
-    uint64_t all = 1;
-
-    for (unsigned k = 0; k < LANES; k++) {
-        all = (all ^ s->a[k]) * 0x9e3779b97f4a7c15u; /* 2^64 / the golden ratio: any odd number */
-        all = (all ^ (all >> 32) ^ s->b[k]) * 0x9e3779b97f4a7c15u;
-    }
-    return all ^ all >> 32;
-}
-
 /* --- writing --- */
 
 struct writer {
@@ -273,10 +239,11 @@ int packfile_write(int fd, const llmos_model *m, packfile_progress progress, voi
 
 /* --- reading --- */
 
-static int check(const struct file_map *map, const struct plan *plan, struct llmos_error *err)
+static int check(const struct file_map *map, const struct plan *plan, struct pool *pool,
+                 struct llmos_error *err)
 {
     struct header h, *expected = plan->header;
-    struct checksum sum = {0};
+    struct checksum sum;
 
     if (map->len < sizeof(h))
         return fail(err, LLMOS_EFORMAT, "it ends after %zu bytes", map->len);
@@ -292,7 +259,7 @@ static int check(const struct file_map *map, const struct plan *plan, struct llm
                     (unsigned long long)expected->file_bytes);
     if (memcmp(map->at, plan->header, plan->bytes) != 0)
         return fail(err, LLMOS_EFORMAT, "its table is not that of this model");
-    checksum_add(&sum, (const char *)map->at + sizeof(h), map->len - sizeof(h));
+    checksum_of(&sum, (const char *)map->at + sizeof(h), map->len - sizeof(h), pool);
     if (checksum_end(&sum) != h.checksum)
         return fail(err, LLMOS_EFORMAT, "its checksum is wrong");
     return 0;
@@ -326,7 +293,7 @@ static int adopt(llmos_model *m, const struct plan *plan, const struct file_map 
     return 0;
 }
 
-int packfile_use(llmos_model *m, int fd, struct llmos_error *err)
+int packfile_use(llmos_model *m, int fd, struct pool *pool, struct llmos_error *err)
 {
     struct file_map map;
     struct plan plan;
@@ -340,7 +307,7 @@ int packfile_use(llmos_model *m, int fd, struct llmos_error *err)
         return rc;
     rc = file_map(&map, fd, err);
     if (rc == 0) {
-        rc = check(&map, &plan, err);
+        rc = check(&map, &plan, pool, err);
         if (rc == 0)
             rc = adopt(m, &plan, &map, err);
         if (rc < 0)

@@ -13,11 +13,11 @@
  * the order in which a token meets them, each at a multiple of 4096, with zeros between.  All of it
  * but the checksum and the matrices follows from the model, so that reading is comparing.
  *
- * The checksum finds damage, not malice: lanes of 64-bit words, each summed twice (Fletcher 1982).
- */
+ * The checksum (base/checksum.h) finds damage, not malice. */
 #ifndef MODEL_PACKFILE_H
 #define MODEL_PACKFILE_H
 
+#include "base/pool.h"
 #include "llmos/model.h"
 
 #include <stdbool.h>
@@ -41,8 +41,9 @@ int packfile_write(int fd, const llmos_model *model, packfile_progress progress,
 
 /* Maps a packed file and lets the model compute with it; fd stays the caller's and may be closed.
  * LLMOS_EFORMAT: it is damaged, cut off, of another version or of another model; the model is
- * unchanged and runs from its own layout.  Reads every byte once (the checksum).  Once at most, and
- * before any context of the model is made. */
-int packfile_use(llmos_model *model, int fd, struct llmos_error *err);
+ * unchanged and runs from its own layout.  Reads every byte once (the checksum), with the threads
+ * of a pool or, where that is NULL, the caller's.  Once at most, and before any context of the
+ * model is made. */
+int packfile_use(llmos_model *model, int fd, struct pool *pool, struct llmos_error *err);
 
 #endif

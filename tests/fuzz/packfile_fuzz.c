@@ -86,7 +86,7 @@ static void try_file(const char *file, size_t n)
     bool is_whole = n == valid_bytes && memcmp(file, valid, n) == 0;
     struct llmos_error err = {0};
     int fd = memory_file(file, n);
-    int rc = packfile_use(model, fd, &err);
+    int rc = packfile_use(model, fd, NULL, &err);
 
     close(fd);
     CLAIM((rc == 0) == is_whole);

@@ -83,7 +83,7 @@ TEST(a_model_says_the_same_with_packed_weights)
         CHECK(packfile_helps(m));
         generate(m, plain, 40);
         fd = file_of(m);
-        CHECK_INT(packfile_use(m, fd, &err), 0);
+        CHECK_INT(packfile_use(m, fd, NULL, &err), 0);
         close(fd); /* the map stays */
         CHECK(m->weights.model[WEIGHT_OUTPUT]->is_packed && m->weights.layers[1]->is_packed);
         CHECK(!m->weights.model[WEIGHT_EMBED]->is_packed && !m->weights.layers[0]->is_packed);
@@ -102,7 +102,7 @@ TEST(models_of_f32_are_not_packed)
 
     CHECK(!packfile_helps(m));
     CHECK_INT(packfile_write(fd, m, NULL, NULL, &err), LLMOS_EUNSUPPORTED);
-    CHECK_INT(packfile_use(m, fd, &err), LLMOS_EUNSUPPORTED);
+    CHECK_INT(packfile_use(m, fd, NULL, &err), LLMOS_EUNSUPPORTED);
     close(fd);
     llmos_model_close(m);
 }
@@ -111,7 +111,7 @@ static void refused(llmos_model *m, int fd, const char *why)
 {
     struct llmos_error err = {0};
 
-    CHECK_INT(packfile_use(m, fd, &err), LLMOS_EFORMAT);
+    CHECK_INT(packfile_use(m, fd, NULL, &err), LLMOS_EFORMAT);
     if (!strstr(err.text, why))
         TEST_FAIL("'%s' does not say '%s'", err.text, why);
     CHECK(!m->packed_map.at && !m->weights.layers[1]->is_packed);
@@ -155,7 +155,7 @@ TEST(damage_is_noticed_wherever_it_is)
     CHECK(pwrite(fd, "x", 1, size) == 1);
     refused(m, fd, "are needed");
     CHECK(ftruncate(fd, 0) == 0);
-    CHECK_INT(packfile_use(m, fd, &err), LLMOS_EFORMAT);
+    CHECK_INT(packfile_use(m, fd, NULL, &err), LLMOS_EFORMAT);
     close(fd);
     llmos_model_close(m);
 }
@@ -218,7 +218,7 @@ TEST(packing_stops_when_asked_and_leaves_no_valid_file)
     needs_packing();
     CHECK_INT(packfile_write(fd, m, stop_at_once, &calls, &err), LLMOS_ECANCELED);
     CHECK_INT(calls, 1);
-    CHECK(packfile_use(m, fd, &err) < 0);
+    CHECK(packfile_use(m, fd, NULL, &err) < 0);
     close(fd);
     llmos_model_close(m);
 }
@@ -258,7 +258,7 @@ TEST(packing_survives_every_failed_allocation)
     CHECK_INT(rc, 0);
     for (unsigned long n = 1;; n++) {
         mem_fail_at(n);
-        rc = packfile_use(m, fd, &err);
+        rc = packfile_use(m, fd, NULL, &err);
         if (!mem_failed())
             break;
         CHECK_INT(rc, LLMOS_ENOMEM);

@@ -248,7 +248,7 @@ TEST(views_of_fused_matrices_are_packed)
         close(fd);
         SKIP("the kernels for this processor read no packed weights");
     }
-    if (packfile_write(fd, &r.model, NULL, NULL, &err) < 0 || packfile_use(&r.model, fd, &err) < 0)
+    if (packfile_write(fd, &r.model, NULL, NULL, &err) < 0 || packfile_use(&r.model, fd, NULL, &err) < 0)
         TEST_FAIL("%s", err.text);
     CHECK(weights_get(&r.model.weights, 1, WEIGHT_K)->is_packed);
     CHECK(weights_get(&r.model.weights, 1, WEIGHT_UP)->is_packed);
