@@ -3,12 +3,19 @@
 #include "model/work.h"
 
 #include "model/loaded.h"
+#include "tensor/backend.h"
 
 static enum work_unit unit_of(enum dtype type)
 {
-    if (dtype_is_integer(type))
+    if (dtype_is_integer(type) || backend_is_fixed(backend_best(), type))
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
+}
+
+/* Products of the unit that take as long as one of the type: of 16 bits there are half as many. */
+static uint64_t cost_of(enum dtype type)
+{
+    return backend_is_fixed(backend_best(), type) ? 2 : 1;
 }
 
 static void add(struct work *work, uint64_t *products, const struct tensor *t)
@@ -17,7 +24,7 @@ static void add(struct work *work, uint64_t *products, const struct tensor *t)
         return;
     work->decode_bytes += (uint64_t)t->row_bytes * t->shape[1];
     if (t->n_dims > 1) /* a vector of a norm costs next to nothing */
-        products[unit_of(t->type)] += (uint64_t)t->shape[0] * t->shape[1];
+        products[unit_of(t->type)] += (uint64_t)t->shape[0] * t->shape[1] * cost_of(t->type);
 }
 
 void work_of(struct work *work, const llmos_model *model)

@@ -7,7 +7,8 @@
 #include "llmos/model.h"
 
 /* The units of a processor that multiply weights of a type: integers for quantised ones
- * that have kernels for it, f32 for those that are decoded first. */
+ * that have kernels for it, f32 for those that are decoded first.  Where f16 (or bf16) becomes
+ * integers of 16 bits a product counts as two of 8. */
 enum work_unit { WORK_INT8, WORK_BF16, WORK_F32, WORK_UNITS };
 
 struct work {

@@ -201,6 +201,15 @@ struct backend {
                        size_t n); /* embedding lookup */
 };
 
+/* Do weights of two bytes become integers of 16 bits (fixed.h)?  Their form is then that of f16,
+ * which is not that of f32. */
+static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
+{
+    unsigned form = b->prepared_form(weights);
+
+    return form == b->prepared_form(DTYPE_F16) && form != b->prepared_form(DTYPE_F32);
+}
+
 /* The best one for this processor, found once by feature bits, never by family.
  * LLMOS_BACKEND=name in the environment overrides (tests, benchmarks) where that one is usable. */
 const struct backend *backend_best(void);

@@ -158,14 +158,6 @@ static size_t inner_near(enum dtype type, size_t n)
     return (n + block - 1) / block * block;
 }
 
-/* Weights of two bytes and x become integers that share a power of two (fixed.h). */
-static bool is_fixed(const struct backend *b, enum dtype type)
-{
-    return (type == DTYPE_F16 || type == DTYPE_BF16) &&
-           b->prepared_form(type) == b->prepared_form(DTYPE_F16) &&
-           b->prepared_form(type) != b->prepared_form(DTYPE_F32);
-}
-
 /* The products of the numbers themselves. */
 static void multiply_exactly(const struct problem *p, float *out)
 {
@@ -191,7 +183,7 @@ static void compare(const struct backend *b, const struct problem *p)
     float *out = malloc(p->n * p->rows * sizeof(float));
 
     CHECK(expected && out);
-    if (is_fixed(b, p->w.type))
+    if (backend_is_fixed(b, p->w.type))
         multiply_exactly(p, expected);
     else
         multiply(&backend_ref, p, 0, p->n, 0, p->rows, expected);
@@ -205,10 +197,10 @@ static void compare(const struct backend *b, const struct problem *p)
         if (p->w.type == DTYPE_Q4_1 || p->w.type == DTYPE_Q5_1 || p->w.type == DTYPE_Q4_K)
             tolerance *= 2;
         /* Half a step of w and one of x are 2^-14 and 2^-13 at most, times 2 and 1. */
-        if (is_fixed(b, p->w.type))
+        if (backend_is_fixed(b, p->w.type))
             tolerance += 0x1p-12f * sqrtf((float)p->inner);
         /* Which infinity it was is lost. */
-        if (is_fixed(b, p->w.type) && isnan(out[i]) && isinf(expected[i]))
+        if (backend_is_fixed(b, p->w.type) && isnan(out[i]) && isinf(expected[i]))
             continue;
 
         if (!same_number(out[i], expected[i], tolerance))
@@ -606,11 +598,11 @@ TEST(large_and_tiny_activations_keep_their_scale)
                 /* vdpbf16ps takes subnormal numbers and products for zero: backend.h */
                 if (type == DTYPE_BF16 && strcmp(b->name, "avx512bf16") == 0)
                     lost = 2 * FLT_MIN * (float)inner;
-                if (is_fixed(b, (enum dtype)type))
+                if (backend_is_fixed(b, (enum dtype)type))
                     lost = scales[k] * 0x1p-9f + 0x1p-100f * (float)inner;
                 for (size_t i = 0; i < 2 * inner; i++)
                     p.x[i] *= scales[k];
-                if (is_fixed(b, (enum dtype)type))
+                if (backend_is_fixed(b, (enum dtype)type))
                     multiply_exactly(&p, expected);
                 else
                     multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
