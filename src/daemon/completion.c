@@ -449,12 +449,12 @@ static int ask_all(struct completion *j, struct llmos_error *err)
     return 0;
 }
 
-static const struct toolcall_format *tool_format(void *owner, struct str model)
+static const struct callform *tool_format(void *owner, struct str model)
 {
     const struct jobs *all = owner;
     const struct served *m = supervise_find(all->supervisor, model);
 
-    return m && m->was_ready ? toolcall_format_of(m->ready.tool_format) : NULL;
+    return m && m->was_ready ? callform_of(m->ready.tool_format) : NULL;
 }
 
 static const struct thought_format *thought_format(void *owner, struct str model)

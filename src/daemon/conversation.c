@@ -195,7 +195,7 @@ static int take_call(struct taking *t, const json_t *call)
 /* A template that knows no calls sees them as text, as the model was asked to write them. */
 static int take_calls(struct taking *t, const json_t *calls)
 {
-    const struct toolcall_format *f = t->tools->format;
+    const struct callform *f = t->tools->format;
     bool is_native = has_native_calls(t->tools);
     size_t used = strlen(t->prefix), i;
     const json_t *call;

@@ -680,7 +680,7 @@ static int prepare_calls(struct parse *p, struct tools *tools)
         return rc;
     if (tools->unkept[0])
         ignore(p, tools->unkept);
-    for (size_t i = 0; i < TOOLCALL_MARKS_MAX && tools->format->marks[i]; i++)
+    for (size_t i = 0; i < CALLFORM_MARKS_MAX && tools->format->marks[i]; i++)
         add_mark(p, tools->format->marks[i]);
     p->r->calls = (struct toolcall_parser){.format = tools->format,
                                            .functions = tools->functions,
@@ -692,7 +692,7 @@ static int prepare_calls(struct parse *p, struct tools *tools)
 
 static int take_conversation(struct parse *p)
 {
-    const struct toolcall_format *native = p->models->tool_format(p->models->owner, p->r->model);
+    const struct callform *native = p->models->tool_format(p->models->owner, p->r->model);
     struct tools tools;
     int rc = tools_take(&tools, p->in, native, p->arena, &p->fault->what);
 

@@ -34,7 +34,7 @@ struct openai_request {
 struct openai_models {
     /* In which form it calls functions, and thinks; NULL: its template knows none, or there is no
      * such model. */
-    const struct toolcall_format *(*tool_format)(void *owner, struct str model);
+    const struct callform *(*tool_format)(void *owner, struct str model);
     const struct thought_format *(*thought_format)(void *owner, struct str model);
     void *owner;
 };

@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* toolcall.h - the calls of functions that stand in what a model says, found while it comes.
- *
- *     form      what a model writes
- *     hermes    <tool_call>{"name": ..., "arguments": {...}}</tool_call>, any number of times
- *     mistral   [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
- *     ministral [TOOL_CALLS]name[ARGS]{...}, any number of times; [CALL_ID]... behind a name is
- *               skipped
- *     granite   <|tool_call|>[{"name": ..., "arguments": {...}}, ...]
- *     llama3    {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
- *     harmony   <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as thought.h
- *               makes it of a message's head
- *     qwen3xml <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
- *
- * hermes is also what a model is asked for whose template knows no tools (tools.h).  Members may
- * come in any order, "parameters" is "arguments", and others are skipped.  A value between tags is
- * a string as it is where its parameter may be one and nothing else; else JSON, or a string where
- * it is no JSON of a type that the parameter may have (sched/schema.h); line feeds next to the tags
- * are none of it.  Of a parameter that comes twice the first counts.
+ * Models write them in the forms of callform.h.  Members of an object may come in any order,
+ * "tool_name" is "name", "parameters" is "arguments", and others are skipped.  A value between tags
+ * is a string as it is where its parameter may be one and nothing else; else JSON, or a string
+ * where it is no JSON of a type that the parameter may have (sched/schema.h).  Of a parameter that
+ * comes twice the first counts.
  *
  * What is no call of a function that was offered (another name, broken JSON, arguments that are no
  * object) is text, as it was said; so is what is longer than a limit.  Blanks before a call, and
@@ -25,35 +13,17 @@
  * Pieces may be cut anywhere: what is told, joined, is the same.  If is_strict, the answer keeps to
  * a grammar that allows calls only as they should be, and arguments are told as they come (between
  * tags, value by value); else a call is told when it is whole and its arguments have been read as
- * JSON.  Memory is bounded by
- * TOOLCALL_HELD_MAX; time is linear.  One thread at a time. */
+ * JSON.  Memory is bounded by TOOLCALL_HELD_MAX; time is linear.  One thread at a time. */
 #ifndef DAEMON_TOOLCALL_H
 #define DAEMON_TOOLCALL_H
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "daemon/callform.h"
 
 #define TOOLCALL_CALLS_MAX 128        /* of one answer */
 #define TOOLCALL_NAME_MAX  64         /* bytes of a function's name, as the dialect says */
 #define TOOLCALL_HELD_MAX  (1u << 20) /* bytes that wait to be understood */
-
-#define TOOLCALL_MARKS_MAX 3
-
-struct toolcall_format {
-    const char *name;
-    enum toolcall_shape { TOOLCALL_OBJECT, TOOLCALL_NAMED, TOOLCALL_TAGGED } shape;
-    const char *opening, *closing; /* of a call; closing may be empty */
-    const char *between;           /* two calls, nothing else said: "" or a character and a blank */
-    const char *separator;         /* NAMED: what ends the name and what is said beside it */
-    bool is_array;                 /* calls stand in brackets behind one opening */
-    bool is_bare;                  /* one at the beginning of an answer needs no opening */
-    bool is_single;                /* one call is all of an answer */
-    bool forgets;                  /* the template leaves out what was called before */
-    const char *const marks[TOOLCALL_MARKS_MAX]; /* that are control tokens; NULL: no more */
-    /* Of the grammar, each a sequence of GBNF: all calls stand between the first two, a call is
-     * `before`, the name, `after`, its arguments, `end`. */
-    const char *first, *last, *before, *after, *end;
-};
 
 /* What may be said for a parameter, where calls are TAGGED. */
 struct toolcall_parameter {
@@ -67,10 +37,6 @@ struct toolcall_function {
     uint32_t parameter_count;
 };
 
-/* By the name that an engine tells; NULL: it tells none, or none that is known. */
-const struct toolcall_format *toolcall_format_of(struct str name);
-const struct toolcall_format *toolcall_format_generic(void);
-
 enum toolcall_kind {
     TOOLCALL_TEXT,      /* no call: content */
     TOOLCALL_BEGIN,     /* a call begins; text: the function's name, one of the caller's */
@@ -82,7 +48,7 @@ enum toolcall_kind {
 typedef void toolcall_hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct str text);
 
 struct toolcall_parser {
-    const struct toolcall_format *format;
+    const struct callform *format;
     const struct toolcall_function *functions; /* the caller's */
     uint32_t function_count;
     uint32_t calls_max;
@@ -90,7 +56,7 @@ struct toolcall_parser {
     toolcall_hear *hear;
     void *cookie;
 
-    /* Of toolcall.c: */
+    /* Of toolcall.c and its parts (callpart.h): */
     int state;
     bool has_begun;  /* something was said that is no blank */
     struct buf held; /* not told yet */
@@ -103,7 +69,8 @@ struct toolcall_parser {
     struct toolcall_object {
         int state;
         unsigned depth; /* within a value */
-        bool in_string, is_escaped, is_object;
+        bool in_string, is_escaped;
+        bool is_alone; /* the arguments are all */
         char key[16], name[TOOLCALL_NAME_MAX + 1];
         size_t key_len, name_len;
         int member;        /* which the value is of */

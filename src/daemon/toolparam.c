@@ -85,14 +85,14 @@ static int check_name(const char *key, struct llmos_error *err)
 }
 
 /* A string as it is, if strings of the schema may be any, that cannot be taken for JSON. */
-static void put_bare(struct buf *out, const char *name)
+static void put_bare(struct buf *out, const char *name, const struct callform_tags *tags)
 {
     char rest[64];
 
     buf_printf(out, "%s-bare ::= [^-0-9\\x22{\\x5B\\x5DtfnTFN<\\x09\\x0A\\x0D ] %s-rest\n", name,
                name);
     snprintf(rest, sizeof(rest), "%s-rest", name);
-    gbnfput_without(out, rest, TOOLPARAM_CLOSING);
+    gbnfput_without(out, rest, tags->value_end);
 }
 
 /* Is a branch of the schema any string? */
@@ -119,8 +119,8 @@ static bool has_any_string(const json_t *schema)
     return json_is_object(schema) && (schema_types(schema, schema) & SCHEMA_STRING);
 }
 
-static int put_value(struct buf *out, const char *name, const json_t *schema, const json_t *root,
-                     struct llmos_error *err)
+static int put_value(struct buf *out, const char *name, const struct callform_tags *tags,
+                     const json_t *schema, const json_t *root, struct llmos_error *err)
 {
     CLEANUP(buf) struct buf own = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
     unsigned types = schema_types(schema, root);
@@ -128,7 +128,7 @@ static int put_value(struct buf *out, const char *name, const json_t *schema, co
     int rc;
 
     if (types == SCHEMA_STRING)
-        rc = schema_put_text(&own, schema, root, TOOLPARAM_CLOSING, err);
+        rc = schema_put_text(&own, schema, root, tags->value_end, err);
     else
         rc = schema_put_within(&own, schema, root, err);
     if (rc < 0)
@@ -138,23 +138,25 @@ static int put_value(struct buf *out, const char *name, const json_t *schema, co
     buf_printf(out, "\n%s ::= %s-root", name, name);
     if (types != SCHEMA_STRING && has_any_string(schema)) {
         buf_printf(out, " | %s-bare\n", name);
-        put_bare(out, name);
+        put_bare(out, name, tags);
     }
     buf_putc(out, '\n');
     return 0;
 }
 
-static void put_tags(struct buf *out, const char *key, const char *value)
+static void put_tags(struct buf *out, const struct callform_tags *tags, const char *key,
+                     const char *value)
 {
     CLEANUP(buf) struct buf opening = {.limit_bytes = 4096};
 
-    buf_printf(&opening, "<parameter=%s>\n", key);
+    buf_printf(&opening, "%s%s%s", tags->key, key, tags->key_end);
     json_put_string(out, buf_str(&opening));
-    buf_printf(out, " %s \"\\n" TOOLPARAM_CLOSING "\\n\"", value);
+    buf_printf(out, " %s %s %s", tags->before_value, value, tags->behind_value);
     out->bad |= opening.bad;
 }
 
-int toolparam_put(struct buf *out, const char *name, const json_t *schema, struct llmos_error *err)
+int toolparam_put(struct buf *out, const char *name, const struct callform_tags *tags,
+                  const json_t *schema, struct llmos_error *err)
 {
     json_t *properties = json_object_get(schema, "properties"), *one;
     CLEANUP(buf) struct buf all = {.limit_bytes = SCHEMA_GRAMMAR_MAX};
@@ -172,9 +174,9 @@ int toolparam_put(struct buf *out, const char *name, const json_t *schema, struc
         snprintf(value, sizeof(value), "%s-p%u", name, i++);
         if (rc < 0 || (!must && json_is_false(one)))
             continue;
-        rc = put_value(out, value, one, schema, err);
+        rc = put_value(out, value, tags, one, schema, err);
         buf_puts(&all, must ? "" : "(");
-        put_tags(&all, key, value);
+        put_tags(&all, tags, key, value);
         buf_puts(&all, must ? " " : ")? ");
     }
     buf_printf(out, "%s-root ::= %s\n", name, all.len ? all.at : "\"\"");
@@ -182,15 +184,15 @@ int toolparam_put(struct buf *out, const char *name, const json_t *schema, struc
     return rc;
 }
 
-void toolparam_put_any(struct buf *out, const char *name)
+void toolparam_put_any(struct buf *out, const char *name, const struct callform_tags *tags)
 {
     char value[48];
 
     snprintf(value, sizeof(value), "%s-any", name);
-    buf_printf(
-        out,
-        "%s-root ::= (\"<parameter=\" [a-zA-Z0-9_.-]{1,64} \">\\n\" %s \"\\n" TOOLPARAM_CLOSING
-        "\\n\")*\n",
-        name, value);
-    gbnfput_without(out, value, TOOLPARAM_CLOSING);
+    buf_printf(out, "%s-root ::= (", name);
+    json_put_string(out, str_of(tags->key));
+    buf_puts(out, " [a-zA-Z0-9_.-]{1,64} ");
+    json_put_string(out, str_of(tags->key_end));
+    buf_printf(out, " %s %s %s)*\n", tags->before_value, value, tags->behind_value);
+    gbnfput_without(out, value, tags->value_end);
 }

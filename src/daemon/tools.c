@@ -108,7 +108,7 @@ static int take_function(struct tools *t, const json_t *f, const char *prefix, s
     if (!text.at)
         return json_fault(fault, LLMOS_ENOMEM, "", "tools", "no memory for the tools");
     t->functions[t->count].name = text;
-    if (t->format->shape == TOOLCALL_TAGGED &&
+    if (t->format->shape == CALLFORM_TAGGED &&
         toolparam_take(&t->functions[t->count], json_object_get(f, "parameters"), arena) < 0)
         return json_fault(fault, LLMOS_ENOMEM, "", "tools", "no memory for the tools");
     t->count++;
@@ -190,15 +190,15 @@ static int take_choice(struct tools *t, const json_t *v, struct json_fault *faul
     return take_named(t, v, fault);
 }
 
-int tools_take(struct tools *tools, const json_t *request, const struct toolcall_format *native,
+int tools_take(struct tools *tools, const json_t *request, const struct callform *native,
                struct arena *arena, struct json_fault *fault)
 {
     const json_t *list = json_object_get(request, "tools");
     bool is_parallel = true;
     int rc = 0;
 
-    *tools = (struct tools){.format = native ? native : toolcall_format_generic(),
-                            .is_native = native != NULL};
+    *tools =
+        (struct tools){.format = native ? native : callform_generic(), .is_native = native != NULL};
     if (list && !json_is_null(list))
         rc = take_list(tools, list, arena, fault);
     if (rc == 0)
@@ -237,13 +237,13 @@ static int put_arguments(const struct tools *t, const char *name, const json_t *
     char prefix[40];
     int rc = 0;
 
-    if (t->format->shape == TOOLCALL_TAGGED) {
+    if (t->format->shape == CALLFORM_TAGGED) {
         bool is_any = !is_kept || (json_is_object(parameters) && !json_object_size(parameters));
 
         if (is_any)
-            toolparam_put_any(&own, name);
+            toolparam_put_any(&own, name, t->format->tags);
         else
-            rc = toolparam_put(&own, name, parameters, err);
+            rc = toolparam_put(&own, name, t->format->tags, parameters, err);
         buf_put(out, buf_str(&own).at, own.len);
     } else {
         rc = is_kept ? put_schema(&own, parameters, err) : schema_put_object(&own, err);
@@ -254,13 +254,24 @@ static int put_arguments(const struct tools *t, const char *name, const json_t *
     return rc;
 }
 
+/* A part of the grammar: as the form says it, else a text. */
+static void put_part(struct buf *out, const char *said, const char *text)
+{
+    buf_putc(out, ' ');
+    if (said)
+        buf_puts(out, said);
+    else
+        json_put_string(out, str_of(text));
+    buf_putc(out, ' ');
+}
+
 /* The rule call-N, and those of its arguments. */
 static int put_call(struct tools *t, uint32_t i, struct buf *out, struct json_fault *fault)
 {
     const json_t *f = json_object_get(json_array_get(t->list, i), "function");
     const json_t *parameters = json_object_get(f, "parameters");
     bool must_keep = t->choice == TOOLS_REQUIRED || json_is_true(json_object_get(f, "strict"));
-    const struct toolcall_format *form = t->format;
+    const struct callform *form = t->format;
     struct llmos_error err = {0};
     char prefix[64], name[16];
     size_t from = out->len;
@@ -277,27 +288,36 @@ static int put_call(struct tools *t, uint32_t i, struct buf *out, struct json_fa
     }
     if (rc < 0)
         return json_fault(fault, rc, prefix, "parameters", "'%sparameters': %s", prefix, err.text);
-    buf_printf(out, "\ncall-%u ::= %s \"%.*s\" %s t%u-root %s\n", i, form->before,
-               STR_ARG(t->functions[i].name), form->after, i, form->end);
+    buf_printf(out, "\ncall-%u ::=", i);
+    put_part(out, form->before, form->each ? form->each : form->opening);
+    buf_printf(out, "\"%.*s\"", STR_ARG(t->functions[i].name));
+    put_part(out, form->after, form->separator);
+    buf_puts(out, name);
+    buf_puts(out, "-root");
+    put_part(out, form->end, form->closing);
+    buf_putc(out, '\n');
     return 0;
 }
 
 /* The rule block: one call or several. */
 static void put_calls(const struct tools *t, struct buf *out)
 {
-    const struct toolcall_format *f = t->format;
+    const struct callform *f = t->format;
 
     buf_puts(out, "call ::= ");
     for (uint32_t i = 0, n = 0; i < t->count; i++)
         if (t->named == t->count || t->named == i)
             buf_printf(out, "%scall-%u", n++ ? " | " : "", i);
-    buf_printf(out, "\nblock ::= %s call", f->first ? f->first : "");
+    buf_puts(out, "\nblock ::=");
+    put_part(out, f->first, f->each ? f->opening : "");
+    buf_puts(out, "call");
     if (t->calls_max > 1) {
         buf_puts(out, " (");
         json_put_string(out, str_of(f->between));
         buf_printf(out, " call){0,%u}", t->calls_max - 1);
     }
-    buf_printf(out, " %s\n", f->last ? f->last : "");
+    put_part(out, f->last, f->each ? f->ending : "");
+    buf_putc(out, '\n');
 }
 
 static void put_char(struct buf *out, char c)
@@ -364,7 +384,6 @@ int tools_put_grammar(struct tools *t, bool is_messages, struct buf *out, struct
 
 void tools_describe(const struct tools *t, struct buf *out)
 {
-    const struct toolcall_format *f = t->format;
     const json_t *tool;
     size_t i;
 
@@ -376,9 +395,9 @@ void tools_describe(const struct tools *t, struct buf *out)
         buf_putc(out, '\n');
     }
     buf_printf(out,
-               "To call a function, answer with its name and arguments as JSON, like this:\n%s\n"
-               "{\"name\": \"NAME\", \"arguments\": {\"PARAMETER\": \"VALUE\"}}\n%s\n"
-               "What it returns comes in <tool_response></tool_response>. Call functions only when "
-               "they help; else answer in words.",
-               f->opening, f->closing);
+               "To call a function, answer with its name and arguments as JSON, like this:\n%s\n",
+               t->format->example);
+    if (!t->is_native)
+        buf_puts(out, "What it returns comes in <tool_response></tool_response>. ");
+    buf_puts(out, "Call functions only when they help; else answer in words.");
 }

@@ -35,14 +35,14 @@ struct tools {
     enum tools_choice choice;
     uint32_t named; /* the only one that may be called; count: any */
     uint32_t calls_max;
-    const struct toolcall_format *format;
+    const struct callform *format;
     bool is_native; /* the chat template knows them */
     bool is_strict; /* calls keep to a grammar */
     char unkept[64];
 };
 
 /* native: the form that the model's template shows, NULL: none.  0, or negative with the fault. */
-int tools_take(struct tools *tools, const json_t *request, const struct toolcall_format *native,
+int tools_take(struct tools *tools, const json_t *request, const struct callform *native,
                struct arena *arena, struct json_fault *fault);
 
 /* Appends the grammar of the answer to out, or nothing if any text will do; sets is_strict and

@@ -32,10 +32,10 @@ static void send_and_parse(const struct message_generate *g)
     buf_fini(&out);
 }
 
-static const struct toolcall_format *tool_format(void *owner, struct str model)
+static const struct callform *tool_format(void *owner, struct str model)
 {
     (void)owner;
-    return toolcall_format_of(model); /* the request says which */
+    return callform_of(model); /* the request says which */
 }
 
 /* Grammars that we write are grammars. */

@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
-    how.format = toolcall_format_of(str_of(formats[data[0] % 7]));
+    how.format = callform_of(str_of(formats[data[0] % 7]));
     how.is_strict = data[0] & 64;
     if (data[0] & 128)
         how.calls_max = 1;

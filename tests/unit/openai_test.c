@@ -11,11 +11,11 @@ static struct openai_fault fault;
 
 static const char *template_form = "hermes"; /* what the model's template shows */
 
-static const struct toolcall_format *tool_format(void *owner, struct str model)
+static const struct callform *tool_format(void *owner, struct str model)
 {
     (void)owner;
     (void)model;
-    return toolcall_format_of(str_of(template_form));
+    return callform_of(str_of(template_form));
 }
 
 static const char *thought_form = "";

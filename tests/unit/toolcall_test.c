@@ -31,7 +31,7 @@ static void hear(void *cookie, enum toolcall_kind kind, uint32_t index, struct s
 
 static struct toolcall_parser parser_of(const char *format, bool is_strict)
 {
-    struct toolcall_parser p = {.format = toolcall_format_of(str_of(format)),
+    struct toolcall_parser p = {.format = callform_of(str_of(format)),
                                 .functions = functions,
                                 .function_count = 2,
                                 .calls_max = TOOLCALL_CALLS_MAX,
@@ -216,8 +216,8 @@ TEST(toolcall_holds_no_more_than_its_limit)
 
 TEST(toolcall_knows_its_formats_by_name)
 {
-    CHECK(!toolcall_format_of(STR("")) && !toolcall_format_of(STR("xml")));
-    CHECK_STR(toolcall_format_generic()->name, "hermes");
+    CHECK(!callform_of(STR("")) && !callform_of(STR("xml")));
+    CHECK_STR(callform_generic()->name, "hermes");
 }
 
 TEST(toolcall_survives_every_failed_allocation)

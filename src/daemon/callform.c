@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* callform.c - see callform.h */
+#include "daemon/callform.h"
+
+#define OBJECT_BEFORE "\"{\\\"name\\\": \\\"\""
+#define OBJECT_AFTER  "\"\\\", \\\"arguments\\\": \""
+
+static const struct callform_tags qwen3xml_tags = {
+    .name = "<function=",
+    .name_end = ">",
+    .key = "<parameter=",
+    .key_end = ">",
+    .value = "",
+    .value_end = "</parameter>",
+    .end = "</function>",
+    .has_feeds = true,
+    .before_value = "\"\\n\"",
+    .behind_value = "\"\\n</parameter>\\n\"",
+};
+
+/* The first byte of every opening comes in it once. */
+static const struct callform forms[] = {
+    {.name = "hermes",
+     .opening = "<tool_call>",
+     .closing = "</tool_call>",
+     .between = "\n",
+     .example = "<tool_call>\n"
+                "{\"name\": \"NAME\", \"arguments\": {\"PARAMETER\": \"VALUE\"}}\n"
+                "</tool_call>",
+     .before = "\"<tool_call>\\n\" " OBJECT_BEFORE,
+     .after = OBJECT_AFTER,
+     .end = "\"}\\n</tool_call>\""},
+    {.name = "mistral",
+     .opening = "[TOOL_CALLS]",
+     .closing = "",
+     .between = ", ",
+     .is_array = true,
+     .marks = {"[TOOL_CALLS]"},
+     .first = "\"[TOOL_CALLS]\" \" \"? \"[\"",
+     .last = "\"]\"",
+     .before = OBJECT_BEFORE,
+     .after = OBJECT_AFTER,
+     .end = "\"}\""},
+    {.name = "ministral",
+     .shape = CALLFORM_NAMED,
+     .opening = "[TOOL_CALLS]",
+     .closing = "",
+     .between = "",
+     .separator = "[ARGS]",
+     .marks = {"[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"},
+     .after = "(\"[CALL_ID]\" [a-zA-Z0-9]{9})? \"[ARGS]\""},
+    {.name = "granite",
+     .opening = "<|tool_call|>",
+     .closing = "",
+     .between = ", ",
+     .is_array = true,
+     .forgets = true,
+     .marks = {"<|tool_call|>"},
+     .first = "\"<|tool_call|>\" \" \"? \"[\"",
+     .last = "\"]\"",
+     .before = OBJECT_BEFORE,
+     .after = OBJECT_AFTER,
+     .end = "\"}\""},
+    {.name = "llama3",
+     .opening = "<|python_tag|>",
+     .closing = "",
+     .between = "; ",
+     .is_bare = true,
+     .is_single = true,
+     .before = OBJECT_BEFORE,
+     .after = "\"\\\", \\\"parameters\\\": \"",
+     .end = "\"}\""},
+    {.name = "harmony",
+     .shape = CALLFORM_NAMED,
+     .opening = "<|channel|>commentary to=functions.",
+     .closing = "<|call|>",
+     .between = "",
+     .separator = "<|message|>",
+     .is_single = true,
+     .before = "(\"<|channel|>commentary to=functions.\" | \" to=functions.\")",
+     .after = "\"<|channel|>commentary\"? (\" \"? \"<|constrain|>json\" | \" json\")? "
+              "\"<|message|>\"",
+     .end = "\"\""},
+    {.name = "qwen3xml",
+     .shape = CALLFORM_TAGGED,
+     .opening = "<tool_call>",
+     .closing = "</tool_call>",
+     .between = "\n",
+     .tags = &qwen3xml_tags,
+     .before = "\"<tool_call>\\n<function=\"",
+     .after = "\">\\n\"",
+     .end = "\"</function>\\n</tool_call>\""},
+};
+
+const struct callform *callform_of(struct str name)
+{
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (str_is(name, forms[i].name))
+            return &forms[i];
+    return NULL;
+}
+
+const struct callform *callform_generic(void)
+{
+    return &forms[0];
+}
