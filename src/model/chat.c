@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "model/callshape.h"
 #include "model/jinja.h"
 #include "model/jinja_date.h"
 #include "model/jinja_json.h"
@@ -20,6 +21,7 @@ struct chat {
     const char *name, *tool_format, *thought_format;
     struct jinja_template *template; /* NULL: it cannot be used, and `why` says why */
     struct llmos_error why;
+    struct callshape shape; /* of calls in the conversation */
 };
 
 /* ---- the built-in formats ---- */
@@ -79,6 +81,8 @@ static int use(struct llmos_tokenizer *t, const char *name, struct str source,
     made->tool_format = toolformat_of(source);
     made->thought_format = thoughtformat_of(source);
     rc = jinja_create(&made->template, source, &made->why);
+    if (rc == 0 && memmem(source.at, source.len, "tool_calls", strlen("tool_calls")))
+        rc = callshape_find(&made->shape, made->template);
     if (rc == LLMOS_ENOMEM) {
         chat_destroy(made);
         return fail(err, rc, "no memory for a chat template of %zu bytes", source.len);
@@ -458,6 +462,7 @@ long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length
     begin_store(&s, err);
     variables = read_conversation(&s, (struct str){length ? json : "", length});
     unsay_roles(&s, variables);
+    callshape_apply(&s, &t->chat->shape, variables);
     set_defaults(&s, variables, t);
     rc = render(t->chat, &s, variables, &text);
     if (rc == 0)

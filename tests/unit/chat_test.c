@@ -3,6 +3,7 @@
  * nobody can type a mark. */
 #include "test.h"
 
+#include "model/callshape.h"
 #include "model/loaded.h"
 #include "model/vocab.h"
 #include "modelfile.h"
@@ -278,6 +279,57 @@ TEST(chat_encodes_whole_messages_in_which_only_roles_are_marks)
         CHECK(n > 0 || n == LLMOS_ENOMEM);
     }
     llmos_model_close(m);
+}
+
+/* What published templates do with a call that was made before. */
+TEST(chat_gives_a_template_calls_in_the_shape_that_it_takes)
+{
+    static const char json[] =
+        "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"\", "
+        "\"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": \"</s>\"}}}]}]";
+    static const char *const cases[][2] = {
+        {"{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name ~ "
+         "c.function.arguments|tojson }}{% endfor %}{{ m.content }}{% endfor %}",
+         "af{\"x\": \"</s>\"}"},
+        {"{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.name + "
+         "c.function.arguments }}{% endfor %}{{ m.content }}{% endfor %}",
+         "af{\"x\": \"</s>\"}"},
+        {"{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}"
+         "{{ c.function.name + c.function.arguments }}{% endfor %}{% else %}{{ m.content }}"
+         "{% endif %}{% endfor %}",
+         "af{\"x\": \"</s>\"}"},
+        {"{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}"
+         "{{ c.function.name ~ c.function.arguments|tojson }}{% endfor %}{% endif %}{% endfor %}",
+         "f{\"x\": \"</s>\"}"},
+        {"{% for m in messages %}{{ m.content }}{% endfor %}{# no tool_calls #}", "a"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        llmos_model *m = model_with(cases[i][0], true);
+
+        CHECK_STR(encoded(m, json) + strlen("<<s>>"), cases[i][1]);
+        llmos_model_close(m);
+    }
+}
+
+TEST(callshape_survives_every_failed_allocation)
+{
+    struct jinja_template *t = NULL;
+    struct callshape shape = {0};
+
+    CHECK_INT(
+        jinja_create(&t,
+                     STR("{% for m in messages %}{% for c in m.tool_calls %}"
+                         "{{ c.function.name + c.function.arguments }}{% endfor %}{% endfor %}"),
+                     NULL),
+        0);
+    EVERY_ALLOCATION_FAILS
+    {
+        int rc = callshape_find(&shape, t);
+
+        CHECK(rc == LLMOS_ENOMEM || (rc == 0 && shape.is_text && !shape.is_none_said));
+    }
+    jinja_destroy(t);
 }
 
 TEST(chat_tells_in_which_form_its_template_calls_functions)
