@@ -18,6 +18,13 @@ static const struct callform_tags qwen3xml_tags = {
     .behind_value = "\"\\n</parameter>\\n\"",
 };
 
+/* Marks of DeepSeek; the bars and blanks are wide ones. */
+#define DS(word) "<｜tool▁" word "｜>"
+#define DS_MARKS                                                                        \
+    {                                                                                   \
+        DS("calls▁begin"), DS("calls▁end"), DS("call▁begin"), DS("call▁end"), DS("sep") \
+    }
+
 /* The first byte of every opening comes in it once. */
 static const struct callform forms[] = {
     {.name = "hermes",
@@ -90,6 +97,31 @@ static const struct callform forms[] = {
      .before = "\"<tool_call>\\n<function=\"",
      .after = "\">\\n\"",
      .end = "\"</function>\\n</tool_call>\""},
+    {.name = "deepseek",
+     .shape = CALLFORM_NAMED,
+     .opening = DS("calls▁begin"),
+     .closing = "\n```" DS("call▁end"),
+     .each = DS("call▁begin") "function" DS("sep"),
+     .ending = DS("calls▁end"),
+     .between = "\n",
+     .separator = "\n```json\n",
+     .telling = CALLFORM_BY_WORDS,
+     .example = DS("calls▁begin") DS("call▁begin") "function" DS(
+         "sep") "NAME\n```json\n"
+                "{\"PARAMETER\": \"VALUE\"}\n```" DS("call▁end") DS("calls▁end"),
+     .marks = DS_MARKS},
+    {.name = "deepseek31",
+     .shape = CALLFORM_NAMED,
+     .opening = DS("calls▁begin"),
+     .closing = DS("call▁end"),
+     .each = DS("call▁begin"),
+     .ending = DS("calls▁end"),
+     .between = "",
+     .separator = DS("sep"),
+     .telling = CALLFORM_BY_WORDS,
+     .example = DS("calls▁begin") DS("call▁begin") "NAME" DS("sep") "{\"PARAMETER\": \"VALUE\"}" DS(
+         "call▁end") DS("calls▁end"),
+     .marks = DS_MARKS},
 };
 
 const struct callform *callform_of(struct str name)

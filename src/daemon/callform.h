@@ -12,6 +12,11 @@
  *     harmony    <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as
  * sched/thought.h makes it of a message's head qwen3xml
  * <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
+ *     deepseek   <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>name, a line
+ * feed,
+ *                {...} as a block of code (```json), <｜tool▁call▁end｜>, further calls,
+ *                <｜tool▁calls▁end｜>
+ *     deepseek31 the same without "function<｜tool▁sep｜>", and name<｜tool▁sep｜>{...}
  *
  * hermes is also what a model is asked for whose template knows no tools (tools.h).  Any thread. */
 #ifndef DAEMON_CALLFORM_H

@@ -531,12 +531,13 @@ int conversation_take(const json_t *request, const struct tools *tools, struct b
                        .fault = fault,
                        .returned = {.limit_bytes = out->limit_bytes},
                        .tools = tools,
-                       .must_describe = tools->choice != TOOLS_NONE && !tools->is_native};
+                       .must_describe =
+                           tools->choice != TOOLS_NONE && tools->telling == CALLFORM_BY_WORDS};
     int rc;
 
     buf_putc(out, '{');
     rc = take_messages(&t, json_object_get(request, "messages"));
-    if (tools->choice != TOOLS_NONE && tools->is_native) {
+    if (tools->choice != TOOLS_NONE && tools->telling == CALLFORM_BY_TEMPLATE) {
         put_key(&t, "tools");
         json_put(out, tools->list);
     }

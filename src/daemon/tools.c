@@ -197,8 +197,9 @@ int tools_take(struct tools *tools, const json_t *request, const struct callform
     bool is_parallel = true;
     int rc = 0;
 
-    *tools =
-        (struct tools){.format = native ? native : callform_generic(), .is_native = native != NULL};
+    *tools = (struct tools){.format = native ? native : callform_generic(),
+                            .is_native = native != NULL,
+                            .telling = native ? native->telling : CALLFORM_BY_WORDS};
     if (list && !json_is_null(list))
         rc = take_list(tools, list, arena, fault);
     if (rc == 0)

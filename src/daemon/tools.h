@@ -13,7 +13,8 @@
  *
  * A template that knows no tools, or writes them in a form that we do not read, is not told of
  * them: they are described in the first message instead, calls are asked for in the form of hermes,
- * and what was called and answered before is written so (conversation.h).
+ * and what was called and answered before is written so (conversation.h).  Those of DeepSeek know
+ * calls, but not which functions there are, so these are described, too.
  *
  * Parameters are a JSON schema (sched/schema.h).  One with a keyword that cannot be kept is refused
  * by its name; only where the model may choose and the function does not say `strict`, its
@@ -37,6 +38,7 @@ struct tools {
     uint32_t calls_max;
     const struct callform *format;
     bool is_native; /* the chat template knows them */
+    enum callform_telling telling;
     bool is_strict; /* calls keep to a grammar */
     char unkept[64];
 };

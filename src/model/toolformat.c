@@ -11,6 +11,8 @@ static const struct templatesign formats[] = {
     {"granite", {"<|tool_call|>", "<|start_of_role|>"}, {NULL}},
     {"qwen3xml", {"<tool_call>", "<function="}, {"<arg_key>"}},
     {"hermes", {"<tool_call>"}, {"<arg_key>"}}, /* XML of GLM */
+    {"deepseek", {"<｜tool▁sep｜>", "```json"}, {NULL}},
+    {"deepseek31", {"<｜tool▁sep｜>"}, {NULL}},
     {"llama3", {"\"parameters\":", "<|start_header_id|>"}, {NULL}},
 };
 

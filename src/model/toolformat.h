@@ -8,9 +8,11 @@
  *     <|tool_call|> and <|start_of_role|>                granite
  *     <tool_call> and <function=             <arg_key>   qwen3xml
  *     <tool_call>                            <arg_key>   hermes
+ *     <｜tool▁sep｜> and ```json                        deepseek
+ *     <｜tool▁sep｜>                                    deepseek31
  *     "parameters": and <|start_header_id|>              llama3
  *
- * The first that fits.  Whoever reads answers (daemon/toolcall.h) knows the forms by these names
+ * The first that fits.  Whoever reads answers (daemon/callform.h) knows the forms by these names
  * and says what they are.  Any thread. */
 #ifndef MODEL_TOOLFORMAT_H
 #define MODEL_TOOLFORMAT_H

@@ -26,10 +26,12 @@
 
 /* What a template gets: the tools, calls with arguments that are no text, and what they returned;
  * it refuses what it does not get. */
-#define WANTS                                                                              \
-    "{% if not tools or tools[0].function.name != 'weather' or messages[2].tool_calls[0]." \
-    "function.arguments.days != 3 or messages[3].tool_call_id != 'abcdefghi' %}"           \
-    "{{ raise_exception('not all of it came') }}{% endif %}"
+#define WANTS_THAT(tools)                                                                   \
+    "{% if not (" tools ") or messages[2].tool_calls[0].function.arguments.days != 3 or "   \
+    "messages[3].tool_call_id != 'abcdefghi' %}{{ raise_exception('not all of it came') }}" \
+    "{% endif %}"
+#define WANTS     WANTS_THAT("tools and tools[0].function.name == 'weather'")
+#define DESCRIBED "not tools and 'You can call functions' in messages[0].content"
 #define SAYS                                                                                   \
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}" \
     "<|im_start|>assistant\n"
@@ -44,6 +46,8 @@ static const struct {
      "{# <|tool_call|> <|start_of_role|> #}{% if not tools or messages[3].tool_call_id != "
      "'abcdefghi' %}{{ raise_exception('not all of it came') }}{% endif %}" SAYS},
     {"qwen3xml", WANTS "{# <tool_call> <function= #}" SAYS},
+    {"deepseek", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> ```json #}" SAYS},
+    {"deepseek31", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> #}" SAYS},
     {"llama3", WANTS "{# <|start_header_id|> \"parameters\": #}" SAYS},
     /* Knows no tools, and takes turns alone. */
     {"plain", "{% for m in messages %}{% if m.role == 'tool' or m.tool_calls or tools %}"
@@ -73,13 +77,19 @@ static const char *model_arg(size_t i)
 
 static void start(void)
 {
-    HOST_START("llmos-engine", model_arg(0), model_arg(1), model_arg(2), model_arg(3), model_arg(4),
-               model_arg(5), model_arg(6));
+    const char *args[MODELS + 1] = {NULL};
+
+    for (size_t i = 0; i < MODELS; i++)
+        args[i] = model_arg(i);
+    host_start("llmos-engine", args);
     for (size_t i = 0; i < MODELS; i++) {
         char ready[64];
 
         snprintf(ready, sizeof(ready), "model is ready model=%s ", models[i].name);
         CHECK(host_logs(ready, 30));
+        snprintf(ready, sizeof(ready), " tools=%s ",
+                 strcmp(models[i].name, "plain") == 0 ? "described" : models[i].name);
+        CHECK(host_logs(ready, 1));
     }
 }
 

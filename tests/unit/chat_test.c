@@ -340,6 +340,8 @@ TEST(chat_tells_in_which_form_its_template_calls_functions)
         {"{{ '<|channel|>' }}{{ '<|call|>' }}", "harmony"},
         {"{{ '<|start_of_role|>' }}<|tool_call|>", "granite"},
         {"{{ '<tool_call>' }}{{ '<arg_key>' }}", ""},
+        {"{{ '<｜tool▁sep｜>' + name + '\\n```json' }}", "deepseek"},
+        {"{{ name + '<｜tool▁sep｜>' }}", "deepseek31"},
         {"{{ '[TOOL_CALLS]' }}", "mistral"},
         {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", "ministral"},
         {"{{ '<|start_header_id|>' }}{{ '\"parameters\": ' }}", "llama3"},

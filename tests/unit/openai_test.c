@@ -254,6 +254,8 @@ TEST(openai_lets_a_model_choose_and_holds_the_calls_it_makes)
     says("{\"messages\": [\n{\"role\": \"user\", \"content\": \"c\"}]}");
 }
 
+#define DS(word) "<｜tool▁" word "｜>"
+
 TEST(openai_holds_calls_in_each_form)
 {
     template_form = "ministral";
@@ -273,6 +275,27 @@ TEST(openai_holds_calls_in_each_form)
     CHECK_CONTAINS(r.prompts[0].text.at,
                    "\"<|tool_call|>[{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": {}}, "
                    "{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": {}}]\"}");
+    template_form = "deepseek";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.calls.is_strict && r.prompts[0].mark_count == 5);
+    CHECK(
+        allows("<｜tool▁cal <" DS("calls▁begin")
+                   DS("call▁begin") "function" DS("sep") "f\n```json\n{\"x\": 1}\n```" DS(
+                       "call▁end") "\n" DS("call▁begin") "function" DS("sep") "g\n```json\n{}\n``"
+                                                                              "`" DS("call▁end")
+                                                                                  DS("calls▁end")));
+    CHECK(!allows(DS("calls▁begin")) && !allows(DS("calls▁begin") DS("calls▁end")));
+    CHECK(!allows(DS("calls▁begin") DS("call▁begin") "function" DS("sep") "f\n```json\n{}\n```" DS(
+        "call▁end") DS("calls▁end")));
+    CHECK_CONTAINS(r.prompts[0].text.at, "\"content\": \"You can call functions.");
+    CHECK_CONTAINS(r.prompts[0].text.at,
+                   DS("sep") "NAME\\n```json\\n{\\\"PARAMETER\\\": \\\"VALUE\\\"}\\n```");
+    CHECK(!strstr(r.prompts[0].text.at, "\"tools\"") && !strstr(r.prompts[0].text.at, "returns"));
+    template_form = "deepseek31";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows(DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{\"x\": 1}" DS("call▁end")
+                     DS("call▁begin") "g" DS("sep") "{}" DS("call▁end") DS("calls▁end")));
+    CHECK(!allows("No.") && !allows(""));
     template_form = "harmony";
     thought_form = "harmony";
     CHECK_INT(CHAT(TOOLS), 0);

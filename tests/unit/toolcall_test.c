@@ -60,6 +60,8 @@ static const char *parse(const char *format, bool is_strict, const char *text, s
     return heard.at ? heard.at : "";
 }
 
+#define DS(word) "<｜tool▁" word "｜>"
+
 static const struct {
     const char *format, *text, *told;
 } cases[] = {
@@ -122,6 +124,27 @@ static const struct {
      "{get_it|{\"b\": null, \"s\": \"true\"}}"},
     {"qwen3xml", "<tool_call><function=g></function>", "<tool_call><function=g></function>"},
     {"qwen3xml", "<tool_call>{\"name\": \"f\"}", "<tool_call>{\"name\": \"f\"}"},
+    {"deepseek",
+     "So:\n" DS("calls▁begin") DS("call▁begin") "function" DS(
+         "sep") "f\n```json\n{\"a\": \"```\"}\n"
+                "```" DS("call▁end") "\n" DS("call▁begin") "function" DS(
+                    "sep") "get_it\n```json\n{}\n```" DS("call▁end") DS("calls▁end") "\n",
+     "So:{f|{\"a\": \"```\"}}{get_it|{}}"},
+    {"deepseek31",
+     DS("calls▁begin") "\n" DS("call▁begin") "f" DS("sep") "{\"a\": 1}" DS("call▁end")
+         DS("call▁begin") "get_it" DS("sep") "{}" DS("call▁end")
+             DS("calls▁end") " Done." DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{}",
+     "{f|{\"a\": 1}}{get_it|{}} Done.{f|{}}"},
+    {"deepseek31", DS("calls▁begin") DS("call▁begin") "g" DS("sep") "{}" DS("call▁end"),
+     DS("calls▁begin") DS("call▁begin") "g" DS("sep") "{}" DS("call▁end")},
+    {"deepseek31", DS("calls▁begin") " <｜tool▁call, he said",
+     DS("calls▁begin") " <｜tool▁call, he said"},
+    {"deepseek31", DS("calls▁begin") DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{}",
+     DS("calls▁begin") "{f|{}}"},
+    {"deepseek31", DS("calls▁begin") DS("calls▁end"), ""},
+    {"deepseek31",
+     DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{}" DS("call▁end") "\n<｜tool▁cal x",
+     "{f|{}}\n<｜tool▁cal x"},
     {"llama3", "{\"answer\": {\"name\": \"f\"}}", "{\"answer\": {\"name\": \"f\"}}"},
 };
 
