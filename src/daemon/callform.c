@@ -18,6 +18,18 @@ static const struct callform_tags qwen3xml_tags = {
     .behind_value = "\"\\n</parameter>\\n\"",
 };
 
+#define GLM_TAGS                                                             \
+    .name = "", .name_end = "", .key = "<arg_key>", .key_end = "</arg_key>", \
+    .value = "<arg_value>", .value_end = "</arg_value>", .end = "</tool_call>"
+static const struct callform_tags glm_tags = {GLM_TAGS, .before_value = "\"\\n<arg_value>\"",
+                                              .behind_value = "\"</arg_value>\\n\""};
+static const struct callform_tags glm47_tags = {GLM_TAGS, .before_value = "\"<arg_value>\"",
+                                                .behind_value = "\"</arg_value>\""};
+#define GLM_MARKS                                                                               \
+    {                                                                                           \
+        "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>" \
+    }
+
 /* Marks of DeepSeek; the bars and blanks are wide ones. */
 #define DS(word) "<｜tool▁" word "｜>"
 #define DS_MARKS                                                                        \
@@ -97,6 +109,24 @@ static const struct callform forms[] = {
      .before = "\"<tool_call>\\n<function=\"",
      .after = "\">\\n\"",
      .end = "\"</function>\\n</tool_call>\""},
+    {.name = "glm",
+     .shape = CALLFORM_TAGGED,
+     .opening = "<tool_call>",
+     .closing = "",
+     .between = "\n",
+     .tags = &glm_tags,
+     .marks = GLM_MARKS,
+     .after = "\"\\n\"",
+     .end = "\"</tool_call>\""},
+    {.name = "glm47",
+     .shape = CALLFORM_TAGGED,
+     .opening = "<tool_call>",
+     .closing = "",
+     .between = "",
+     .tags = &glm47_tags,
+     .marks = GLM_MARKS,
+     .after = "\"\"",
+     .end = "\"</tool_call>\""},
     {.name = "deepseek",
      .shape = CALLFORM_NAMED,
      .opening = DS("calls▁begin"),

@@ -12,6 +12,9 @@
  *     harmony    <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as
  * sched/thought.h makes it of a message's head qwen3xml
  * <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
+ *     glm        <tool_call>name, then lines <arg_key>key</arg_key> and
+ *                <arg_value>value</arg_value>, </tool_call>; any number of times
+ *     glm47      the same without line feeds
  *     deepseek   <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>name, a line
  * feed,
  *                {...} as a block of code (```json), <｜tool▁call▁end｜>, further calls,

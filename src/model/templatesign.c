@@ -10,7 +10,7 @@ static bool has(struct str text, const char *part)
 static bool fits(const struct templatesign *s, struct str template)
 {
     for (size_t i = 0; i < 2; i++)
-        if ((s->has[i] && !has(template, s->has[i])) || (s->lacks[i] && has(template, s->lacks[i])))
+        if (s->has[i] && !has(template, s->has[i]))
             return false;
     return true;
 }

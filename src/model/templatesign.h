@@ -9,7 +9,7 @@
 
 struct templatesign {
     const char *name;
-    const char *has[2], *lacks[2]; /* NULL: no further one */
+    const char *has[2]; /* NULL: no further one */
 };
 
 /* The name of the first that fits; "": none. */

@@ -5,10 +5,10 @@
 #include "model/templatesign.h"
 
 static const struct templatesign formats[] = {
-    {"harmony", {"<|channel|>", "<|message|>"}, {NULL}},
-    {"mistral", {"[THINK]"}, {NULL}},
-    {"granite", {"</think>", "<response>"}, {NULL}},
-    {"think", {"</think>"}, {NULL}},
+    {"harmony", {"<|channel|>", "<|message|>"}},
+    {"mistral", {"[THINK]"}},
+    {"granite", {"</think>", "<response>"}},
+    {"think", {"</think>"}},
 };
 
 const char *thoughtformat_of(struct str template)

@@ -5,15 +5,17 @@
 #include "model/templatesign.h"
 
 static const struct templatesign formats[] = {
-    {"ministral", {"[TOOL_CALLS]", "[ARGS]"}, {NULL}},
-    {"mistral", {"[TOOL_CALLS]"}, {NULL}},
-    {"harmony", {"<|channel|>", "<|call|>"}, {NULL}},
-    {"granite", {"<|tool_call|>", "<|start_of_role|>"}, {NULL}},
-    {"qwen3xml", {"<tool_call>", "<function="}, {"<arg_key>"}},
-    {"hermes", {"<tool_call>"}, {"<arg_key>"}}, /* XML of GLM */
-    {"deepseek", {"<｜tool▁sep｜>", "```json"}, {NULL}},
-    {"deepseek31", {"<｜tool▁sep｜>"}, {NULL}},
-    {"llama3", {"\"parameters\":", "<|start_header_id|>"}, {NULL}},
+    {"ministral", {"[TOOL_CALLS]", "[ARGS]"}},
+    {"mistral", {"[TOOL_CALLS]"}},
+    {"harmony", {"<|channel|>", "<|call|>"}},
+    {"granite", {"<|tool_call|>", "<|start_of_role|>"}},
+    {"glm47", {"<tool_call>", "</arg_key><arg_value>"}},
+    {"glm", {"<tool_call>", "<arg_key>"}},
+    {"qwen3xml", {"<tool_call>", "<function="}},
+    {"hermes", {"<tool_call>"}},
+    {"deepseek", {"<｜tool▁sep｜>", "```json"}},
+    {"deepseek31", {"<｜tool▁sep｜>"}},
+    {"llama3", {"\"parameters\":", "<|start_header_id|>"}},
 };
 
 const char *toolformat_of(struct str template)

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* toolformat.h - in which form a model calls functions, by what stands in its chat template.
  *
- *     template holds                         and not     the form
- *     [TOOL_CALLS] and [ARGS]                            ministral
- *     [TOOL_CALLS]                                       mistral
- *     <|channel|> and <|call|>                           harmony
- *     <|tool_call|> and <|start_of_role|>                granite
- *     <tool_call> and <function=             <arg_key>   qwen3xml
- *     <tool_call>                            <arg_key>   hermes
- *     <｜tool▁sep｜> and ```json                        deepseek
- *     <｜tool▁sep｜>                                    deepseek31
- *     "parameters": and <|start_header_id|>              llama3
+ *     template holds                        the form
+ *     [TOOL_CALLS] and [ARGS]               ministral
+ *     [TOOL_CALLS]                          mistral
+ *     <|channel|> and <|call|>              harmony
+ *     <|tool_call|> and <|start_of_role|>   granite
+ *     <tool_call>, </arg_key><arg_value>    glm47
+ *     <tool_call> and <arg_key>             glm
+ *     <tool_call> and <function=            qwen3xml
+ *     <tool_call>                           hermes
+ *     <｜tool▁sep｜> and ```json            deepseek
+ *     <｜tool▁sep｜>                        deepseek31
+ *     "parameters": and <|start_header_id|> llama3
  *
  * The first that fits.  Whoever reads answers (daemon/callform.h) knows the forms by these names
  * and says what they are.  Any thread. */

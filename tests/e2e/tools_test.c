@@ -46,6 +46,8 @@ static const struct {
      "{# <|tool_call|> <|start_of_role|> #}{% if not tools or messages[3].tool_call_id != "
      "'abcdefghi' %}{{ raise_exception('not all of it came') }}{% endif %}" SAYS},
     {"qwen3xml", WANTS "{# <tool_call> <function= #}" SAYS},
+    {"glm", WANTS "{# <tool_call> <arg_key> #}" SAYS},
+    {"glm47", WANTS "{# <tool_call> </arg_key><arg_value> #}" SAYS},
     {"deepseek", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> ```json #}" SAYS},
     {"deepseek31", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> #}" SAYS},
     {"llama3", WANTS "{# <|start_header_id|> \"parameters\": #}" SAYS},

@@ -318,6 +318,7 @@ TEST(openai_holds_calls_in_each_form)
     "\"maximum\":"                                                                            \
     "9,\"minimum\":0}}}}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]"
 #define P(name, value) "<parameter=" name ">\n" value "\n</parameter>\n"
+#define A(name, value) "<arg_key>" name "</arg_key>\n<arg_value>" value "</arg_value>\n"
 #define F(parameters)  "<tool_call>\n<function=f>\n" parameters "</function>\n</tool_call>"
 
 TEST(openai_holds_parameters_between_tags)
@@ -333,6 +334,18 @@ TEST(openai_holds_parameters_between_tags)
     CHECK(!allows(F(P("s", "</parameter>") P("n", "1"))));
     CHECK(allows("<tool_call>\n<function=g>\n</function>\n</tool_call>"));
     CHECK_INT(r.calls.functions[0].parameter_count, 4);
+    template_form = "glm";
+    CHECK_INT(CHAT(X_TOOLS), 0);
+    CHECK(allows("Hi.\n<tool_call>f\n" A("s", "\n<b>") A("n", "5")
+                     A("o", "null") "</tool_call>\n<tool_call>g\n</tool_call>"));
+    CHECK(!allows("<tool_call>f\n" A("s", "a") A("n", "12") "</tool_call>"));
+    CHECK(!allows("<tool_call>f\n" A("n", "1") "</tool_call>"));
+    template_form = "glm47";
+    CHECK_INT(CHAT(X_TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("<tool_call>f<arg_key>s</arg_key><arg_value>5</arg_value><arg_key>n</arg_key>"
+                 "<arg_value>5</arg_value></tool_call><tool_call>g</tool_call>"));
+    CHECK(!allows("<tool_call>f</tool_call>") && !allows(""));
+    template_form = "qwen3xml";
     CHECK_INT(
         CHAT(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
              "\"minProperties\":1}}}]"),

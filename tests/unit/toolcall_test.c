@@ -124,6 +124,17 @@ static const struct {
      "{get_it|{\"b\": null, \"s\": \"true\"}}"},
     {"qwen3xml", "<tool_call><function=g></function>", "<tool_call><function=g></function>"},
     {"qwen3xml", "<tool_call>{\"name\": \"f\"}", "<tool_call>{\"name\": \"f\"}"},
+    {"glm",
+     "Go.\n<tool_call>get_it\n<arg_key>s</arg_key>\n<arg_value>\n<b> "
+     "5</arg_value>\n<arg_key>n</arg_key>"
+     "\n<arg_value>[1]</arg_value>\n</tool_call>\n<tool_call>f\n</tool_call>",
+     "Go.{get_it|{\"s\": \"\\n<b> 5\", \"n\": [1]}}{f|{}}"},
+    {"glm47",
+     "<tool_call>get_it<arg_key>b</arg_key><arg_value>None</arg_value><arg_key>b</arg_key>"
+     "<arg_value>1</arg_value></tool_call><tool_call>f</tool_call> Done.",
+     "{get_it|{\"b\": null}}{f|{}} Done."},
+    {"glm", "<tool_call>g\n</tool_call>", "<tool_call>g\n</tool_call>"},
+    {"glm", "<tool_call></tool_call>", "<tool_call></tool_call>"},
     {"deepseek",
      "So:\n" DS("calls▁begin") DS("call▁begin") "function" DS(
          "sep") "f\n```json\n{\"a\": \"```\"}\n"
@@ -165,6 +176,8 @@ TEST(toolcall_takes_nothing_for_a_parameter_that_it_cannot_be)
     CHECK_STR(parse("qwen3xml", false, text, 0), text);
     CHECK_STR(parse("qwen3xml", false, "<tool_call><function=f><param>", 0),
               "<tool_call><function=f><param>");
+    CHECK_STR(parse("glm", false, "<tool_call>f\n<arg_key>s</arg_key>\n<s", 0),
+              "<tool_call>f\n<arg_key>s</arg_key>\n<s");
 }
 
 TEST(toolcall_reads_arguments_as_json_unless_a_grammar_vouches_for_them)
