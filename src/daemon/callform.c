@@ -152,6 +152,17 @@ static const struct callform forms[] = {
      .example = DS("calls▁begin") DS("call▁begin") "NAME" DS("sep") "{\"PARAMETER\": \"VALUE\"}" DS(
          "call▁end") DS("calls▁end"),
      .marks = DS_MARKS},
+    {.name = "kimi",
+     .shape = CALLFORM_NAMED,
+     .opening = "<|tool_calls_section_begin|>",
+     .closing = "<|tool_call_end|>",
+     .each = "<|tool_call_begin|>functions.",
+     .ending = "<|tool_calls_section_end|>",
+     .between = "",
+     .separator = "<|tool_call_argument_begin|>",
+     .marks = {"<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
+               "<|tool_call_argument_begin|>", "<|tool_call_end|>"},
+     .after = "\":\" [0-9]{1,4} \"<|tool_call_argument_begin|>\""},
 };
 
 const struct callform *callform_of(struct str name)

@@ -20,6 +20,9 @@
  *                {...} as a block of code (```json), <｜tool▁call▁end｜>, further calls,
  *                <｜tool▁calls▁end｜>
  *     deepseek31 the same without "function<｜tool▁sep｜>", and name<｜tool▁sep｜>{...}
+ *     kimi       <|tool_calls_section_begin|><|tool_call_begin|>functions.name:0
+ *                <|tool_call_argument_begin|>{...}<|tool_call_end|>, further calls,
+ *                <|tool_calls_section_end|>
  *
  * hermes is also what a model is asked for whose template knows no tools (tools.h).  Any thread. */
 #ifndef DAEMON_CALLFORM_H

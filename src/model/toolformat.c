@@ -15,6 +15,7 @@ static const struct templatesign formats[] = {
     {"hermes", {"<tool_call>"}},
     {"deepseek", {"<｜tool▁sep｜>", "```json"}},
     {"deepseek31", {"<｜tool▁sep｜>"}},
+    {"kimi", {"<|tool_calls_section_begin|>"}},
     {"llama3", {"\"parameters\":", "<|start_header_id|>"}},
 };
 

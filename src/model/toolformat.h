@@ -12,6 +12,7 @@
  *     <tool_call>                           hermes
  *     <｜tool▁sep｜> and ```json            deepseek
  *     <｜tool▁sep｜>                        deepseek31
+ *     <|tool_calls_section_begin|>          kimi
  *     "parameters": and <|start_header_id|> llama3
  *
  * The first that fits.  Whoever reads answers (daemon/callform.h) knows the forms by these names

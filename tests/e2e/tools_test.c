@@ -50,6 +50,7 @@ static const struct {
     {"glm47", WANTS "{# <tool_call> </arg_key><arg_value> #}" SAYS},
     {"deepseek", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> ```json #}" SAYS},
     {"deepseek31", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> #}" SAYS},
+    {"kimi", WANTS "{# <|tool_calls_section_begin|> #}" SAYS},
     {"llama3", WANTS "{# <|start_header_id|> \"parameters\": #}" SAYS},
     /* Knows no tools, and takes turns alone. */
     {"plain", "{% for m in messages %}{% if m.role == 'tool' or m.tool_calls or tools %}"

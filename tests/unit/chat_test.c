@@ -343,6 +343,7 @@ TEST(chat_tells_in_which_form_its_template_calls_functions)
         {"{{ '<tool_call>' }}{{ '<arg_key>' ~ k ~ '</arg_key><arg_value>' }}", "glm47"},
         {"{{ '<｜tool▁sep｜>' + name + '\\n```json' }}", "deepseek"},
         {"{{ name + '<｜tool▁sep｜>' }}", "deepseek31"},
+        {"<|tool_calls_section_begin|>", "kimi"},
         {"{{ '[TOOL_CALLS]' }}", "mistral"},
         {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", "ministral"},
         {"{{ '<|start_header_id|>' }}{{ '\"parameters\": ' }}", "llama3"},

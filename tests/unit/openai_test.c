@@ -296,6 +296,16 @@ TEST(openai_holds_calls_in_each_form)
     CHECK(allows(DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{\"x\": 1}" DS("call▁end")
                      DS("call▁begin") "g" DS("sep") "{}" DS("call▁end") DS("calls▁end")));
     CHECK(!allows("No.") && !allows(""));
+    template_form = "kimi";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(allows("Hi <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0"
+                 "<|tool_call_argument_begin|>{\"x\": 1}<|tool_call_end|><|tool_call_begin|>"
+                 "functions.g:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
+                 "<|tool_calls_section_end|>"));
+    CHECK(!allows("<|tool_calls_section_begin|><|tool_calls_section_end|>"));
+    CHECK(!allows("<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0"
+                  "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>"));
+    CHECK_CONTAINS(r.prompts[0].text.at, "\"tools\": [");
     template_form = "harmony";
     thought_form = "harmony";
     CHECK_INT(CHAT(TOOLS), 0);

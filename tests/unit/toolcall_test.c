@@ -156,6 +156,13 @@ static const struct {
     {"deepseek31",
      DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{}" DS("call▁end") "\n<｜tool▁cal x",
      "{f|{}}\n<｜tool▁cal x"},
+    {"kimi",
+     "So: <|tool_calls_section_begin|><|tool_call_begin|>functions.get_it:0"
+     "<|tool_call_argument_begin|>{\"a\": 1}<|tool_call_end|><|tool_call_begin|>functions.f:12"
+     "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+     "So:{get_it|{\"a\": 1}}{f|{}}"},
+    {"kimi", "<|tool_calls_section_begin|><|tool_call_begin|>f:0<|tool_call_argument_begin|>{}",
+     "<|tool_calls_section_begin|><|tool_call_begin|>f:0<|tool_call_argument_begin|>{}"},
     {"llama3", "{\"answer\": {\"name\": \"f\"}}", "{\"answer\": {\"name\": \"f\"}}"},
 };
 
