@@ -8,6 +8,9 @@ static const struct templatesign formats[] = {
     {"harmony", {"<|channel|>", "<|message|>"}},
     {"mistral", {"[THINK]"}},
     {"granite", {"</think>", "<response>"}},
+    {"command", {"<|START_THINKING|>", "<|START_RESPONSE|>"}},
+    {"cohere2", {"<|START_THINKING|>", "<|START_TEXT|>"}},
+    {"seed", {"</seed:think>"}},
     {"think", {"</think>"}},
 };
 

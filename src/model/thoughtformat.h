@@ -2,11 +2,14 @@
 /* thoughtformat.h - in which form a model thinks before it answers, by what stands in its chat
  * template.
  *
- *     template holds               the form
- *     <|channel|> and <|message|>  harmony
- *     [THINK]                      mistral
- *     </think> and <response>      granite
- *     </think>                     think
+ *     template holds                            the form
+ *     <|channel|> and <|message|>               harmony
+ *     [THINK]                                   mistral
+ *     </think> and <response>                   granite
+ *     <|START_THINKING|>, <|START_RESPONSE|>    command
+ *     <|START_THINKING|> and <|START_TEXT|>     cohere2
+ *     </seed:think>                             seed
+ *     </think>                                  think
  *
  * The first that fits.  Whoever reads answers (sched/thought.h) knows the forms by these names.
  * Any thread. */

@@ -12,6 +12,21 @@ static const struct thought_format formats[] = {
     {"think", "<think>", "</think>", NULL, NULL, false, {"<think>", "</think>"}},
     {"mistral", "[THINK]", "[/THINK]", NULL, NULL, false, {"[THINK]", "[/THINK]"}},
     {"granite", "<think>", "</think>", "<response>", "</response>", false, {NULL}},
+    {"command",
+     "<|START_THINKING|>",
+     "<|END_THINKING|>",
+     "<|START_RESPONSE|>",
+     "<|END_RESPONSE|>",
+     false,
+     {"<|START_THINKING|>", "<|END_THINKING|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>"}},
+    {"cohere2",
+     "<|START_THINKING|>",
+     "<|END_THINKING|>",
+     "<|START_TEXT|>",
+     "<|END_TEXT|>",
+     false,
+     {"<|START_THINKING|>", "<|END_THINKING|>", "<|START_TEXT|>", "<|END_TEXT|>"}},
+    {"seed", "<seed:think>", "</seed:think>", NULL, NULL, false, {"<seed:think>", "</seed:think>"}},
     {"harmony",
      "<|channel|>analysis<|message|>",
      "<|end|>",
@@ -60,7 +75,7 @@ void thought_put_grammar(const struct thought_format *f, struct str grammar, boo
     }
     buf_puts(out, "root ::= thought? answer-root");
     if (f->answer_opening)
-        buf_printf(out, " | thought \"%s\" answer-root \"%s\"", f->answer_opening,
+        buf_printf(out, " | thought? \"%s\" answer-root \"%s\"", f->answer_opening,
                    f->answer_closing);
     buf_printf(out, "\nthought ::= \"%s\" thought-text \"%s\" [ \\t\\n]{0,8}\n", f->opening,
                f->closing);
@@ -144,24 +159,30 @@ static void tagged_byte(struct thought_parser *p, char c)
     }
 }
 
+/* One of the two openings; both may begin alike. */
 static void before_byte(struct thought_parser *p, char c)
 {
-    int rc;
+    const char *const marks[] = {p->format->opening, p->format->answer_opening};
 
     if (p->matched == 0 && is_blank(c)) {
         buf_putc(&p->held, c);
         return;
     }
-    rc = mark_byte(p, p->format->opening, c);
-    if (rc > 0) {
+    for (size_t i = 0; i < 2; i++) {
+        if (!marks[i] || strncmp(marks[i], marks[p->mark], p->matched) != 0 ||
+            mark_byte(p, marks[i], c) < 0)
+            continue;
+        p->mark = i;
+        if (p->matched) /* not all of it yet */
+            return;
         clear(p, &p->held);
-        p->is_thought = true;
-        p->state = THOUGHT;
-    } else if (rc < 0) {
-        p->state = ANSWER;
-        tell_held(p);
-        answer_byte(p, c);
+        p->is_thought = i == 0;
+        p->state = i == 0 ? THOUGHT : TAGGED_ANSWER;
+        return;
     }
+    p->state = ANSWER;
+    tell_held(p);
+    answer_byte(p, c);
 }
 
 /* Blanks wait: those at the end are none of the thought's. */
@@ -349,7 +370,7 @@ void thought_reset(struct thought_parser *p)
     buf_clear(&p->held);
     buf_clear(&p->told);
     p->state = !p->format ? ANSWER : p->format->is_messages ? START : BEFORE;
-    p->matched = 0;
+    p->matched = p->mark = 0;
     p->is_thought = p->is_call = p->is_bad = p->has_told[0] = p->has_told[1] = false;
 }
 

@@ -5,13 +5,16 @@
  *     think     <think>thought</think>answer
  *     mistral   [THINK]thought[/THINK]answer
  *     granite   <think>thought</think><response>answer</response>
+ *     command   <|START_THINKING|>thought<|END_THINKING|><|START_RESPONSE|>answer<|END_RESPONSE|>
+ *     cohere2   <|START_THINKING|>thought<|END_THINKING|><|START_TEXT|>answer<|END_TEXT|>
+ *     seed      <seed:think>thought</seed:think>answer
  *     harmony   messages: <|channel|>analysis<|message|>thought<|end|><|start|>assistant<|channel|>
  *               final<|message|>answer
  *
  * A thought stands at the beginning, or there is none: what opens later is text of the answer.
  * Where a template has opened it already, the engine says the opening first (`begun` of
  * net/message.h).  The first closing ends it, whatever stands in it; one that is not closed is a
- * thought to the end.  Blanks around it are dropped.
+ * thought to the end.  Blanks around it are dropped.  The marks of an answer may be there or not.
  *
  * harmony: the channel analysis is thought, others are the answer; what is said to a recipient
  * "functions.NAME", in whatever channel, becomes "<|channel|>commentary
@@ -58,6 +61,7 @@ struct thought_parser {
     /* Of thought.c: */
     int state;
     size_t matched;        /* bytes of a mark at the end of held */
+    size_t mark;           /* of which opening */
     struct buf held, told; /* not told yet; of one kind, not handed out yet */
     bool told_thought, is_thought, is_call;
     bool has_told[2]; /* the answer, a thought: something of it */

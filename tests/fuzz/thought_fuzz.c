@@ -62,14 +62,15 @@ static void wrap(const struct thought_format *f, struct str inner, bool is_conte
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const formats[] = {"think", "mistral", "granite", "harmony"};
+    static const char *const formats[] = {"think",   "mistral", "granite", "harmony",
+                                          "command", "cohere2", "seed"};
     const struct thought_format *f;
     struct buf whole[2], cut[2];
     struct str text;
 
     if (size == 0)
         return 0;
-    f = thought_format_of(str_of(formats[data[0] % 4]));
+    f = thought_format_of(str_of(formats[data[0] % (sizeof(formats) / sizeof(formats[0]))]));
     text = (struct str){(const char *)data + 1, size - 1};
     parse(whole, f, text, size);
     parse(cut, f, text, 1 + (data[0] >> 2 & 3));
