@@ -8,10 +8,17 @@
  *     ministral  [TOOL_CALLS]name[ARGS]{...}, any number of times; [CALL_ID]... behind a name is
  *                skipped
  *     granite    <|tool_call|>[{"name": ..., "arguments": {...}}, ...]
+ *     phi4       <|tool_call|>[{"name": ..., "arguments": {...}}, ...]<|/tool_call|>
+ *     nemotron   the same between <TOOLCALL> and </TOOLCALL>
+ *     apriel     the same between <tool_calls> and </tool_calls>
+ *     command    <|START_ACTION|>[{"tool_call_id": "0", "tool_name": ..., "parameters": {...}},
+ *                ...]<|END_ACTION|>
  *     llama3     {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
  *     harmony    <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as
  * sched/thought.h makes it of a message's head qwen3xml
  * <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
+ *     seed       <seed:tool_call>... the same ...</seed:tool_call>
+ *     functionary <function=name>{...}</function>, any number of times
  *     glm        <tool_call>name, then lines <arg_key>key</arg_key> and
  *                <arg_value>value</arg_value>, </tool_call>; any number of times
  *     glm47      the same without line feeds

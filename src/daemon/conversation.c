@@ -20,7 +20,8 @@ struct taking {
     bool is_first;    /* nothing stands in the object yet */
     bool has_thought; /* of the message */
     const struct tools *tools;
-    bool must_describe;  /* the tools, in the message that comes next */
+    /* How the message that comes next tells of the tools. */
+    enum { NOT_AT_ALL, IN_WORDS, AS_MEMBER } telling;
     size_t count;        /* messages written */
     struct buf returned; /* by functions, for a template that does not know them */
 };
@@ -192,6 +193,18 @@ static int take_call(struct taking *t, const json_t *call)
     return rc;
 }
 
+static void put_before_call(struct taking *t, size_t i)
+{
+    const struct callform *f = t->tools->format;
+
+    if (has_native_calls(t->tools))
+        buf_puts(t->out, i ? ", " : "");
+    else if (f->is_array)
+        buf_printf(t->out, "%s%s", i ? f->between : f->opening, i ? "" : "[");
+    else
+        buf_printf(t->out, "%s%s\n", t->out->len ? "\n" : "", f->opening);
+}
+
 /* A template that knows no calls sees them as text, as the model was asked to write them. */
 static int take_calls(struct taking *t, const json_t *calls)
 {
@@ -207,22 +220,16 @@ static int take_calls(struct taking *t, const json_t *calls)
     json_array_foreach(calls, i, call)
     {
         snprintf(t->prefix + used, sizeof(t->prefix) - used, "tool_calls[%zu].", i);
-        if (is_native)
-            buf_puts(t->out, i ? ", " : "");
-        else
-            buf_printf(t->out, "%s%s%s", t->out->len && !f->is_array ? "\n" : "",
-                       f->is_array && i ? f->between : f->opening,
-                       !f->is_array ? "\n"
-                       : i          ? ""
-                                    : "[");
+        put_before_call(t, i);
         rc = take_call(t, call);
-        if (!is_native)
-            buf_printf(t->out, "%s%s", f->is_array ? "" : "\n", f->closing);
+        if (!is_native && !f->is_array)
+            buf_printf(t->out, "\n%s", f->closing);
         if (rc < 0)
             return rc;
     }
     t->prefix[used] = '\0';
     buf_puts(t->out, is_native || f->is_array ? "]" : "");
+    buf_puts(t->out, !is_native && f->is_array ? f->closing : "");
     return 0;
 }
 
@@ -272,15 +279,15 @@ static const struct field {
     {"annotations", ASSISTANT, ANYTHING}, /* clients send back what they got */
 };
 
-/* Under the names that templates know: gpt-oss has the second. */
+/* Under the names that templates know: gpt-oss has the second, Command the third. */
 static int put_thought(struct taking *t, const json_t *text)
 {
-    static const char *const names[] = {"reasoning_content", "thinking"};
+    static const char *const names[] = {"reasoning_content", "thinking", "tool_plan"};
 
     if (t->has_thought)
         return refuse(t, "reasoning", "comes twice: it is 'reasoning_content' by its other name");
     t->has_thought = true;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         put_key(t, names[i]);
         json_put(t->out, text);
     }
@@ -331,18 +338,18 @@ static int read_words(struct taking *t, const json_t *m, unsigned role, struct b
     struct buf *out = t->out;
     int rc;
 
-    if (t->must_describe && role == USER) {
+    if (t->telling == IN_WORDS && role == USER) {
         tools_describe(t->tools, text);
         buf_puts(text, "\n\n");
     }
     buf_puts(text, role == TOOL && !is_native ? "<tool_response>\n" : "");
     rc = read_content(t, m, has_calls, text);
     buf_puts(text, role == TOOL && !is_native ? "\n</tool_response>" : "");
-    if (t->must_describe && role == SYSTEM) {
+    if (t->telling == IN_WORDS && role == SYSTEM) {
         buf_puts(text, "\n\n");
         tools_describe(t->tools, text);
     }
-    t->must_describe = false;
+    t->telling = t->telling == IN_WORDS ? NOT_AT_ALL : t->telling;
     if (rc < 0 || !has_calls || has_native_calls(t->tools))
         return rc;
     t->out = text;
@@ -363,17 +370,38 @@ static void put_message(struct taking *t, const char *role, struct str content, 
     buf_putc(t->out, '}');
 }
 
-/* Who begins with neither instructions nor a question is told of the tools before. */
-static void describe_before(struct taking *t, unsigned role)
+static void put_tools_member(struct taking *t)
 {
     CLEANUP(buf) struct buf text = {.limit_bytes = t->out->limit_bytes};
 
-    if (!t->must_describe || role == SYSTEM || role == USER)
-        return;
-    tools_describe(t->tools, &text);
-    put_message(t, "system", buf_str(&text), STR(""));
-    t->must_describe = false;
+    tools_list(t->tools, &text);
+    put_key(t, "tools");
+    json_put_string(t->out, buf_str(&text));
     t->out->bad |= text.bad;
+    t->telling = NOT_AT_ALL;
+}
+
+/* A system message where none comes that could tell of the tools. */
+static void tell_before(struct taking *t, unsigned role)
+{
+    CLEANUP(buf) struct buf text = {.limit_bytes = t->out->limit_bytes};
+    CLEANUP(buf) struct buf rest = {.limit_bytes = t->out->limit_bytes};
+    struct buf *out = t->out;
+
+    if (t->telling == NOT_AT_ALL || role == SYSTEM || (t->telling == IN_WORDS && role == USER))
+        return;
+    if (t->telling == IN_WORDS) {
+        tools_describe(t->tools, &text);
+    } else {
+        buf_puts(&text, "You are a helpful assistant with some tools.");
+        t->out = &rest;
+        t->is_first = false;
+        put_tools_member(t);
+        t->out = out;
+    }
+    put_message(t, "system", buf_str(&text), buf_str(&rest));
+    t->telling = NOT_AT_ALL;
+    t->out->bad |= text.bad || rest.bad;
 }
 
 /* Everything but role and content, each with a comma in front. */
@@ -386,6 +414,8 @@ static int read_rest(struct taking *t, const json_t *m, unsigned role, struct bu
     t->out = rest;
     t->is_first = t->has_thought = false;
     rc = take_fields(t, m, role);
+    if (role == SYSTEM && t->telling == AS_MEMBER)
+        put_tools_member(t);
     if (rc == 0 && has_native_calls(t->tools) && role == ASSISTANT && !is_nothing(calls)) {
         put_key(t, "tool_calls");
         rc = take_calls(t, calls);
@@ -415,7 +445,7 @@ static int take_message(struct taking *t, const json_t *m, const json_t *next)
 
     if (rc < 0)
         return rc;
-    describe_before(t, role.bit);
+    tell_before(t, role.bit);
     rc = read_words(t, m, role.bit, &text);
     if (rc == 0)
         rc = buf_check(&text, "a message", &t->fault->err);
@@ -527,12 +557,15 @@ static int take_variables(struct taking *t, const json_t *v)
 int conversation_take(const json_t *request, const struct tools *tools, struct buf *out,
                       struct json_fault *fault)
 {
+    static const int tellings[] = {[CALLFORM_BY_TEMPLATE] = NOT_AT_ALL,
+                                   [CALLFORM_BY_SYSTEM] = AS_MEMBER,
+                                   [CALLFORM_BY_WORDS] = IN_WORDS};
     struct taking t = {.out = out,
                        .fault = fault,
                        .returned = {.limit_bytes = out->limit_bytes},
                        .tools = tools,
-                       .must_describe =
-                           tools->choice != TOOLS_NONE && tools->telling == CALLFORM_BY_WORDS};
+                       .telling =
+                           tools->choice == TOOLS_NONE ? NOT_AT_ALL : tellings[tools->telling]};
     int rc;
 
     buf_putc(out, '{');

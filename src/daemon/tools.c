@@ -381,7 +381,20 @@ int tools_put_grammar(struct tools *t, bool is_messages, struct buf *out, struct
     return 0;
 }
 
-/* --- in words --- */
+/* --- what a model must know --- */
+
+void tools_list(const struct tools *t, struct buf *out)
+{
+    const json_t *tool;
+    size_t i;
+
+    json_array_foreach(t->list, i, tool)
+    {
+        buf_puts(out, i ? ", " : "[");
+        json_put(out, json_object_get(tool, "function"));
+    }
+    buf_putc(out, ']');
+}
 
 void tools_describe(const struct tools *t, struct buf *out)
 {

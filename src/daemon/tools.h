@@ -14,7 +14,8 @@
  * A template that knows no tools, or writes them in a form that we do not read, is not told of
  * them: they are described in the first message instead, calls are asked for in the form of hermes,
  * and what was called and answered before is written so (conversation.h).  Those of DeepSeek know
- * calls, but not which functions there are, so these are described, too.
+ * calls, but not which functions there are, so these are described, too.  That of Phi-4-mini takes
+ * them from the system's message, which is made where there is none.
  *
  * Parameters are a JSON schema (sched/schema.h).  One with a keyword that cannot be kept is refused
  * by its name; only where the model may choose and the function does not say `strict`, its
@@ -53,6 +54,8 @@ int tools_take(struct tools *tools, const json_t *request, const struct callform
 int tools_put_grammar(struct tools *tools, bool is_messages, struct buf *out,
                       struct json_fault *fault);
 
+/* Appends the functions, an array of JSON. */
+void tools_list(const struct tools *tools, struct buf *out);
 /* Appends what a model must know, in words. */
 void tools_describe(const struct tools *tools, struct buf *out);
 

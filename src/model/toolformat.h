@@ -6,10 +6,16 @@
  *     [TOOL_CALLS]                          mistral
  *     <|channel|> and <|call|>              harmony
  *     <|tool_call|> and <|start_of_role|>   granite
+ *     <|tool|> and <|/tool|>                phi4
+ *     <TOOLCALL>                            nemotron
+ *     <tool_calls>[                         apriel
+ *     <|START_ACTION|> and tool_name        command
+ *     <seed:tool_call> and <function=       seed
  *     <tool_call>, </arg_key><arg_value>    glm47
  *     <tool_call> and <arg_key>             glm
  *     <tool_call> and <function=            qwen3xml
  *     <tool_call>                           hermes
+ *     <function= and </function>            functionary
  *     <｜tool▁sep｜> and ```json            deepseek
  *     <｜tool▁sep｜>                        deepseek31
  *     <|tool_calls_section_begin|>          kimi

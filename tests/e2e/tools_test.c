@@ -46,6 +46,14 @@ static const struct {
      "{# <|tool_call|> <|start_of_role|> #}{% if not tools or messages[3].tool_call_id != "
      "'abcdefghi' %}{{ raise_exception('not all of it came') }}{% endif %}" SAYS},
     {"qwen3xml", WANTS "{# <tool_call> <function= #}" SAYS},
+    {"phi4", "{# <|tool|> <|/tool|> #}{% if tools or not '\"weather\"' in messages[0].tools or not "
+             "'<|tool_call|>[{\"name\": \"weather\"' in messages[2].content %}"
+             "{{ raise_exception('not all of it came') }}{% endif %}" SAYS},
+    {"nemotron", WANTS "{# <TOOLCALL> #}" SAYS},
+    {"apriel", WANTS "{# <tool_calls>[ #}" SAYS},
+    {"command", WANTS "{# <|START_ACTION|> tool_name #}" SAYS},
+    {"seed", WANTS "{# <seed:tool_call> <function= #}" SAYS},
+    {"functionary", WANTS "{# <function= </function> #}" SAYS},
     {"glm", WANTS "{# <tool_call> <arg_key> #}" SAYS},
     {"glm47", WANTS "{# <tool_call> </arg_key><arg_value> #}" SAYS},
     {"deepseek", WANTS_THAT(DESCRIBED) "{# <｜tool▁sep｜> ```json #}" SAYS},

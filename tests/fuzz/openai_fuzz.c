@@ -41,10 +41,11 @@ static const struct callform *tool_format(void *owner, struct str model)
 /* Grammars that we write are grammars. */
 static const struct thought_format *thought_format(void *owner, struct str model)
 {
-    static const char *const forms[] = {"", "think", "mistral", "granite", "harmony"};
+    static const char *const forms[] = {"",        "think",   "mistral", "granite",
+                                        "harmony", "command", "cohere2", "seed"};
 
     (void)owner;
-    return thought_format_of(str_of(forms[model.len % 5]));
+    return thought_format_of(str_of(forms[model.len % (sizeof(forms) / sizeof(forms[0]))]));
 }
 
 static void check_grammar(struct str text)

@@ -76,15 +76,17 @@ static void parse(struct heard *h, const struct toolcall_parser *how, struct str
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const formats[] = {"hermes",  "mistral", "llama3",  "ministral",
-                                          "granite", "harmony", "qwen3xml"};
+    static const char *const formats[] = {
+        "hermes",   "mistral",  "llama3",     "ministral", "granite", "harmony",
+        "qwen3xml", "deepseek", "deepseek31", "glm",       "glm47",   "kimi",
+        "phi4",     "nemotron", "apriel",     "command",   "seed",    "functionary"};
     struct toolcall_parser how = {
         .functions = functions, .function_count = 2, .calls_max = TOOLCALL_CALLS_MAX, .hear = hear};
     struct heard whole, cut;
 
     if (size == 0)
         return 0;
-    how.format = callform_of(str_of(formats[data[0] % 7]));
+    how.format = callform_of(str_of(formats[data[0] % (sizeof(formats) / sizeof(formats[0]))]));
     how.is_strict = data[0] & 64;
     if (data[0] & 128)
         how.calls_max = 1;

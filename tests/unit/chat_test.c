@@ -344,6 +344,12 @@ TEST(chat_tells_in_which_form_its_template_calls_functions)
         {"{{ '<｜tool▁sep｜>' + name + '\\n```json' }}", "deepseek"},
         {"{{ name + '<｜tool▁sep｜>' }}", "deepseek31"},
         {"<|tool_calls_section_begin|>", "kimi"},
+        {"{{ '<|tool|>' + m.tools + '<|/tool|>' }}", "phi4"},
+        {"<TOOLCALL>[", "nemotron"},
+        {"<tool_call></tool_call> <tool_calls>[", "apriel"},
+        {"<|START_ACTION|>[{\"tool_name\": ", "command"},
+        {"<seed:tool_call><function=", "seed"},
+        {"{{ '<function=' ~ f.name ~ '>' ~ f.arguments ~ '</function>' }}", "functionary"},
         {"{{ '[TOOL_CALLS]' }}", "mistral"},
         {"{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", "ministral"},
         {"{{ '<|start_header_id|>' }}{{ '\"parameters\": ' }}", "llama3"},
@@ -368,6 +374,9 @@ TEST(chat_tells_in_which_form_its_template_thinks)
         {"</think> <response>", "granite"},
         {"[THINK][/THINK]", "mistral"},
         {"<|channel|>final<|message|></think>", "harmony"},
+        {"<|START_THINKING|> <|START_RESPONSE|>", "command"},
+        {"<|START_THINKING|> <|START_TEXT|>", "cohere2"},
+        {"{% set end = '</seed:think>' %}", "seed"},
         {"<|channel|>", ""},
     };
 

@@ -133,7 +133,7 @@ TEST(openai_gives_whole_messages_to_the_template)
          "{\"type\": \"function\", \"function\": {\"name\": \"g\", \"arguments\": {}}}]},\n"
          "{\"role\": \"tool\", \"content\": \"sun\", \"tool_call_id\": \"a1\", \"name\": \"f\"},\n"
          "{\"role\": \"assistant\", \"content\": \"!\", \"reasoning_content\": \"h\", "
-         "\"thinking\": \"h\"}], "
+         "\"thinking\": \"h\", \"tool_plan\": \"h\"}], "
          "\"enable_thinking\": false}");
 }
 
@@ -296,6 +296,33 @@ TEST(openai_holds_calls_in_each_form)
     CHECK(allows(DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{\"x\": 1}" DS("call▁end")
                      DS("call▁begin") "g" DS("sep") "{}" DS("call▁end") DS("calls▁end")));
     CHECK(!allows("No.") && !allows(""));
+    template_form = "nemotron";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(allows("a <TOOLCALL>[{\"name\": \"g\", \"arguments\": {}}, {\"name\": \"f\", "
+                 "\"arguments\": {\"x\": 1}}]</TOOLCALL>"));
+    CHECK(!allows("<TOOLCALL>[{\"name\": \"g\", \"arguments\": {}}]") && !allows("<TOOLCALL>"));
+    template_form = "apriel";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("<tool_calls>[{\"name\": \"g\", \"arguments\": {}}]</tool_calls>"));
+    template_form = "functionary";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(allows("a <function=f>{\"x\": 1}</function><function=g>{}</function>"));
+    CHECK(!allows("<function=f>{}</function>") && !allows("<function="));
+    template_form = "command";
+    thought_form = "command";
+    CHECK_INT(CHAT(TOOLS), 0);
+    CHECK(r.prompts[0].mark_count == 6);
+    CHECK(allows("<|START_THINKING|>a<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": "
+                 "\"0\", \"tool_name\": \"f\", \"parameters\": {\"x\": 1}},\n    "
+                 "{\"tool_call_id\": \"1\", \"tool_name\": \"g\", \"parameters\": {}}\n]"
+                 "<|END_ACTION|>"));
+    CHECK(allows("<|START_RESPONSE|>Hi<|END_RESPONSE|>"));
+    CHECK(!allows("<|START_ACTION|>[]<|END_ACTION|>"));
+    thought_form = "";
+    template_form = "phi4";
+    CHECK_INT(CHAT(TOOLS ",\"tool_choice\":\"required\""), 0);
+    CHECK(allows("<|tool_call|>[{\"name\": \"g\", \"arguments\": {}}]<|/tool_call|>"));
+    CHECK(!allows("<|tool_call|>[]<|/tool_call|>") && !allows("g"));
     template_form = "kimi";
     CHECK_INT(CHAT(TOOLS), 0);
     CHECK(allows("Hi <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0"
@@ -413,7 +440,8 @@ TEST(openai_tells_a_template_how_much_to_think)
     CHECK_INT(
         parse(true, ASKED "{\"role\":\"assistant\",\"content\":\"4\",\"reasoning\":\"2+2\"}]}"), 0);
     CHECK_CONTAINS(r.prompts[0].text.at,
-                   "\"content\": \"4\", \"reasoning_content\": \"2+2\", \"thinking\": \"2+2\"}");
+                   "\"content\": \"4\", \"reasoning_content\": \"2+2\", \"thinking\": \"2+2\", "
+                   "\"tool_plan\": \"2+2\"}");
 }
 
 TEST(openai_gives_tools_to_templates_that_know_them_and_describes_them_to_others)
@@ -448,6 +476,27 @@ TEST(openai_gives_tools_to_templates_that_know_them_and_describes_them_to_others
               0);
     CHECK_CONTAINS(r.prompts[0].text.at, "\"system\", \"content\": \"Be.\\n\\nYou can call");
     CHECK_CONTAINS(r.prompts[0].text.at, "{\"role\": \"user\", \"content\": \"x\"}]}");
+}
+
+TEST(openai_gives_tools_to_the_system_where_its_message_has_them)
+{
+    template_form = "phi4";
+    CHECK_INT(CHAT("," TOOLS_LIST), 0);
+    says("{\"messages\": [\n{\"role\": \"system\", \"content\": \"You are a helpful assistant with "
+         "some tools.\", \"tools\": \"[{\\\"name\\\": \\\"g\\\"}]\"},\n{\"role\": \"user\", "
+         "\"content\": \"c\"}]}");
+    CHECK_INT(parse(true,
+                    "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"Be.\"},"
+                    "{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\","
+                    "\"tool_calls\":[{\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]},"
+                    "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"7\"}]," TOOLS_LIST
+                    "}"),
+              0);
+    says("{\"messages\": [\n{\"role\": \"system\", \"content\": \"Be.\", \"tools\": "
+         "\"[{\\\"name\\\": \\\"g\\\"}]\"},\n{\"role\": \"user\", \"content\": \"x\"},\n{\"role\": "
+         "\"assistant\", \"content\": \"<|tool_call|>[{\\\"name\\\": \\\"g\\\", "
+         "\\\"arguments\\\": {}}]<|/tool_call|>\"},\n{\"role\": \"tool\", \"content\": \"7\", "
+         "\"tool_call_id\": \"1\"}]}");
 }
 
 TEST(openai_says_what_is_wrong_with_tools)

@@ -156,6 +156,28 @@ static const struct {
     {"deepseek31",
      DS("calls▁begin") DS("call▁begin") "f" DS("sep") "{}" DS("call▁end") "\n<｜tool▁cal x",
      "{f|{}}\n<｜tool▁cal x"},
+    {"phi4",
+     "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"get_it\", \"arguments\": "
+     "{\"a\": []}}]<|/tool_call|>",
+     "{f|{}}{get_it|{\"a\": []}}"},
+    {"nemotron",
+     "So:\n<TOOLCALL>[{\"name\": \"f\", \"arguments\": {}}]</TOOLCALL> Done.</TOOLCALL>",
+     "So:{f|{}} Done.</TOOLCALL>"},
+    {"nemotron", "<TOOLCALL>[{\"name\": \"f\"}] </TOOL", "{f|{}}"},
+    {"apriel", "<tool_calls>[{\"name\": \"f\", \"arguments\": {}, \"id\": \"1\"}]</tool_calls>\n",
+     "{f|{}}"},
+    {"command",
+     "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_it\", \"parameters\": "
+     "{\"a\": 1}},\n    {\"tool_call_id\": \"1\", \"tool_name\": \"f\", \"parameters\": {}}\n]"
+     "<|END_ACTION|>",
+     "{get_it|{\"a\": 1}}{f|{}}"},
+    {"seed",
+     "<seed:tool_call>\n<function=get_it>\n<parameter=s>\na</parameter>\n</function>\n"
+     "</seed:tool_call>",
+     "{get_it|{\"s\": \"\\na\"}}"},
+    {"functionary", "<function=f>{\"a\": 1}</function><function=get_it>{}</function>",
+     "{f|{\"a\": 1}}{get_it|{}}"},
+    {"functionary", "<function=g>{}</function>", "<function=g>{}</function>"},
     {"kimi",
      "So: <|tool_calls_section_begin|><|tool_call_begin|>functions.get_it:0"
      "<|tool_call_argument_begin|>{\"a\": 1}<|tool_call_end|><|tool_call_begin|>functions.f:12"
