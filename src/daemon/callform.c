@@ -198,6 +198,7 @@ static const struct callform forms[] = {
      .ending = "<|tool_calls_section_end|>",
      .between = "",
      .separator = "<|tool_call_argument_begin|>",
+     .id = "functions.",
      .marks = {"<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
                "<|tool_call_argument_begin|>", "<|tool_call_end|>"},
      .after = "\":\" [0-9]{1,4} \"<|tool_call_argument_begin|>\""},

@@ -64,8 +64,10 @@ struct callform {
     const char *between;   /* two calls, nothing else said: "" or a character and blanks */
     const char *separator; /* NAMED: what ends the name and what is said beside it */
     const struct callform_tags *tags; /* TAGGED */
-    bool is_array;  /* calls stand in brackets between one opening and one closing */
-    bool is_bare;   /* one at the beginning of an answer needs no opening */
+    const char
+        *id;       /* of a call: this, the name, ":" and which one of the conversation; NULL: any */
+    bool is_array; /* calls stand in brackets between one opening and one closing */
+    bool is_bare;  /* one at the beginning of an answer needs no opening */
     bool is_single; /* one call is all of an answer */
     bool forgets;   /* the template leaves out what was called before */
     enum callform_telling {

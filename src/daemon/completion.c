@@ -35,7 +35,7 @@ struct choice {
 };
 
 struct call {
-    char id[REPLY_CALL_ID_BYTES + 1];
+    char id[REPLY_CALL_ID_MAX + 1];
     struct str name;
     size_t from; /* in the arguments */
 };
@@ -216,17 +216,30 @@ static void stream_end(struct completion *j)
 
 /* --- what engines say ------------------------------------------------------------------------- */
 
-/* Letters and digits that nobody foresees. */
-static void make_call_id(char *id)
+/* Letters and digits that nobody foresees: nine, since templates of Mistral take no other length.
+ */
+static void put_random_id(char *id)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    unsigned char random[REPLY_CALL_ID_BYTES];
+    unsigned char random[9];
 
     if (getrandom(random, sizeof(random), 0) < 0)
         memset(random, 0, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++)
         id[i] = letters[random[i] % (sizeof(letters) - 1)];
     id[sizeof(random)] = '\0';
+}
+
+static void make_call_id(const struct choice *c, struct str name, char *id)
+{
+    const struct openai_request *q = &c->job->request;
+    const char *form = q->calls.format->id;
+
+    if (form)
+        snprintf(id, REPLY_CALL_ID_MAX + 1, "%s%.*s:%u", form, STR_ARG(name),
+                 q->calls_before + c->call_count - 1);
+    else
+        put_random_id(id);
 }
 
 static void hear_call(struct choice *c, enum toolcall_kind kind, struct str text)
@@ -237,7 +250,7 @@ static void hear_call(struct choice *c, enum toolcall_kind kind, struct str text
     if (kind == TOOLCALL_BEGIN) {
         struct call *call = &c->calls[c->call_count++];
 
-        make_call_id(call->id);
+        make_call_id(c, text, call->id);
         call->name = text;
         call->from = c->arguments.len;
         memcpy(piece.id, call->id, sizeof(piece.id));

@@ -682,6 +682,7 @@ static int prepare_calls(struct parse *p, struct tools *tools)
         ignore(p, tools->unkept);
     for (size_t i = 0; i < CALLFORM_MARKS_MAX && tools->format->marks[i]; i++)
         add_mark(p, tools->format->marks[i]);
+    p->r->calls_before = tools->calls_before;
     p->r->calls = (struct toolcall_parser){.format = tools->format,
                                            .functions = tools->functions,
                                            .function_count = tools->count,

@@ -24,6 +24,7 @@ struct openai_request {
     struct message_generate *prompts; /* they differ only in the prompt; seed is set if has_seed */
     /* How calls are found in answers: all but hear and cookie.  format NULL: they are not. */
     struct toolcall_parser calls;
+    uint32_t calls_before; /* in the conversation */
     const struct thought_format
         *thoughts;       /* that are told apart from answers; NULL: they are not */
     bool hides_thoughts; /* and not told at all */

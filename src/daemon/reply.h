@@ -30,10 +30,10 @@ void reply_logprobs_clear(struct reply_logprobs *l);
 void reply_logprobs_add(struct reply_logprobs *l, bool is_chat, const struct message_text *t);
 bool reply_logprobs_bad(const struct reply_logprobs *l);
 
-#define REPLY_CALL_ID_BYTES 9 /* letters and digits: templates of Mistral take no other length */
+#define REPLY_CALL_ID_MAX 95 /* a function's name and what an id of Kimi has besides */
 
 struct reply_call {
-    char id[REPLY_CALL_ID_BYTES + 1];
+    char id[REPLY_CALL_ID_MAX + 1];
     struct str name, arguments;
 };
 

@@ -190,6 +190,19 @@ static int take_choice(struct tools *t, const json_t *v, struct json_fault *faul
     return take_named(t, v, fault);
 }
 
+static uint32_t count_calls(const json_t *messages)
+{
+    uint32_t count = 0;
+    const json_t *m;
+    size_t i;
+
+    json_array_foreach(messages, i, m)
+    {
+        count += (uint32_t)json_array_size(json_object_get(m, "tool_calls"));
+    }
+    return count;
+}
+
 int tools_take(struct tools *tools, const json_t *request, const struct callform *native,
                struct arena *arena, struct json_fault *fault)
 {
@@ -206,6 +219,7 @@ int tools_take(struct tools *tools, const json_t *request, const struct callform
         rc = take_choice(tools, json_object_get(request, "tool_choice"), fault);
     if (rc == 0)
         rc = json_take_bool(request, "", "parallel_tool_calls", &is_parallel, fault);
+    tools->calls_before = count_calls(json_object_get(request, "messages"));
     tools->calls_max = is_parallel && !tools->format->is_single ? TOOLCALL_CALLS_MAX : 1;
     return rc < 0 ? rc : 0;
 }

@@ -37,6 +37,7 @@ struct tools {
     enum tools_choice choice;
     uint32_t named; /* the only one that may be called; count: any */
     uint32_t calls_max;
+    uint32_t calls_before; /* in the conversation */
     const struct callform *format;
     bool is_native; /* the chat template knows them */
     enum callform_telling telling;
