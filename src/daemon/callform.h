@@ -2,34 +2,33 @@
 /* callform.h - the forms in which models write calls of functions, as their chat templates show
  * them (model/toolformat.h).
  *
- *     form       what a model writes
- *     hermes     <tool_call>{"name": ..., "arguments": {...}}</tool_call>, any number of times
- *     mistral    [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
- *     ministral  [TOOL_CALLS]name[ARGS]{...}, any number of times; [CALL_ID]... behind a name is
- *                skipped
- *     granite    <|tool_call|>[{"name": ..., "arguments": {...}}, ...]
- *     phi4       <|tool_call|>[{"name": ..., "arguments": {...}}, ...]<|/tool_call|>
- *     nemotron   the same between <TOOLCALL> and </TOOLCALL>
- *     apriel     the same between <tool_calls> and </tool_calls>
- *     command    <|START_ACTION|>[{"tool_call_id": "0", "tool_name": ..., "parameters": {...}},
- *                ...]<|END_ACTION|>
- *     llama3     {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
- *     harmony    <|channel|>commentary to=functions.name<|message|>{...}<|call|>, as
- * sched/thought.h makes it of a message's head qwen3xml
- * <tool_call><function=name><parameter=key>value</parameter>...</function></tool_call>
- *     seed       <seed:tool_call>... the same ...</seed:tool_call>
- *     functionary <function=name>{...}</function>, any number of times
- *     glm        <tool_call>name, then lines <arg_key>key</arg_key> and
- *                <arg_value>value</arg_value>, </tool_call>; any number of times
- *     glm47      the same without line feeds
- *     deepseek   <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>name, a line
- * feed,
- *                {...} as a block of code (```json), <｜tool▁call▁end｜>, further calls,
- *                <｜tool▁calls▁end｜>
- *     deepseek31 the same without "function<｜tool▁sep｜>", and name<｜tool▁sep｜>{...}
- *     kimi       <|tool_calls_section_begin|><|tool_call_begin|>functions.name:0
- *                <|tool_call_argument_begin|>{...}<|tool_call_end|>, further calls,
- *                <|tool_calls_section_end|>
+ *     form         what a model writes; as many calls as it likes where nothing else is said
+ *     hermes       <tool_call>{"name": ..., "arguments": {...}}</tool_call>
+ *     mistral      [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
+ *     ministral    [TOOL_CALLS]name[ARGS]{...}; [CALL_ID]... behind a name is skipped
+ *     granite      <|tool_call|>[{"name": ..., "arguments": {...}}, ...]
+ *     phi4         the same, and <|/tool_call|>
+ *     nemotron     the same between <TOOLCALL> and </TOOLCALL>
+ *     apriel       the same between <tool_calls> and </tool_calls>
+ *     command      <|START_ACTION|>[{"tool_call_id": "0", "tool_name": ..., "parameters": {...}},
+ *                  ...]<|END_ACTION|>
+ *     llama3       {"name": ..., "parameters": {...}} and nothing before it, or <|python_tag|>
+ *     harmony      <|channel|>commentary to=functions.name<|message|>{...}<|call|>, which
+ *                  sched/thought.h makes of a message's head
+ *     qwen3xml     <tool_call><function=name>, for each argument
+ *                  <parameter=key>value</parameter>, </function></tool_call>
+ *     seed         the same with <seed:tool_call>
+ *     functionary  <function=name>{...}</function>
+ *     glm          <tool_call>name, for each argument lines <arg_key>key</arg_key> and
+ *                  <arg_value>value</arg_value>, </tool_call>
+ *     glm47        the same without line feeds
+ *     deepseek     <calls begin><call begin>function<sep>name, {...} as a block of code (```json),
+ *                  <call end>, further calls, <calls end>; the marks are written
+ *                  <｜tool▁calls▁begin｜>, <｜tool▁sep｜> ...
+ *     deepseek31   <calls begin><call begin>name<sep>{...}<call end>, further calls, <calls end>
+ *     kimi         <|tool_calls_section_begin|><|tool_call_begin|>functions.name:0
+ *                  <|tool_call_argument_begin|>{...}<|tool_call_end|>, further calls,
+ *                  <|tool_calls_section_end|>
  *
  * hermes is also what a model is asked for whose template knows no tools (tools.h).  Any thread. */
 #ifndef DAEMON_CALLFORM_H
@@ -64,10 +63,9 @@ struct callform {
     const char *between;   /* two calls, nothing else said: "" or a character and blanks */
     const char *separator; /* NAMED: what ends the name and what is said beside it */
     const struct callform_tags *tags; /* TAGGED */
-    const char
-        *id;       /* of a call: this, the name, ":" and which one of the conversation; NULL: any */
-    bool is_array; /* calls stand in brackets between one opening and one closing */
-    bool is_bare;  /* one at the beginning of an answer needs no opening */
+    const char *id; /* of a call: this, its name, ":", its number among all calls; NULL: any */
+    bool is_array;  /* calls stand in brackets between one opening and one closing */
+    bool is_bare;   /* one at the beginning of an answer needs no opening */
     bool is_single; /* one call is all of an answer */
     bool forgets;   /* the template leaves out what was called before */
     enum callform_telling {

@@ -370,6 +370,7 @@ static void put_message(struct taking *t, const char *role, struct str content, 
     buf_putc(t->out, '}');
 }
 
+/* The functions as a member of the message, as text. */
 static void put_tools_member(struct taking *t)
 {
     CLEANUP(buf) struct buf text = {.limit_bytes = t->out->limit_bytes};

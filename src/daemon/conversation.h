@@ -8,9 +8,10 @@
  * null or empty is left out: templates ask whether it is there.  chat_template_kwargs are further
  * variables of the template.
  *
- * For a template that knows no tools (tools.h) they are described in words, behind the instructions
- * or before the first question; calls are text of the assistant, and what they returned are
- * messages of the user, in <tool_response></tool_response>.  Any thread. */
+ * For a template that does not say which functions there are (tools.h) they are described in words,
+ * behind the instructions or before the first question, or they are a member of the first system
+ * message.  Where it does not know calls either, they are text of the assistant, and what they
+ * returned are messages of the user, in <tool_response></tool_response>.  Any thread. */
 #ifndef DAEMON_CONVERSATION_H
 #define DAEMON_CONVERSATION_H
 

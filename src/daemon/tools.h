@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tools.h - the functions that a request offers to a model, and what its answer may be therefore.
  *
- *     choice     form of calls (toolcall.h)  the answer
+ *     choice     form of calls (callform.h)  the answer
  *     required   all                         calls alone, by the grammar of their parameters
  *       (also a named function)
  *     auto       of the model's template     any text; from the opening on, calls by the grammar
