@@ -89,8 +89,8 @@ static void put_bare(struct buf *out, const char *name, const struct callform_ta
 {
     char rest[64];
 
-    buf_printf(out, "%s-bare ::= [^-0-9\\x22{\\x5B\\x5DtfnTFN<\\x09\\x0A\\x0D ] %s-rest\n", name,
-               name);
+    buf_printf(out, "%s-bare ::= [^-\\x000-9\\x22{\\x5B\\x5DtfnTFN<\\x09\\x0A\\x0D ] %s-rest\n",
+               name, name);
     snprintf(rest, sizeof(rest), "%s-rest", name);
     gbnfput_without(out, rest, tags->value_end);
 }

@@ -64,7 +64,7 @@ static void put_in_class(struct buf *out, struct str c)
 static void put_behind(struct buf *out, const char *name, const struct str *word, size_t i,
                        size_t n)
 {
-    buf_printf(out, "%s-miss%zu ::= [^", name, i);
+    buf_printf(out, "%s-miss%zu ::= [^\\x00", name, i);
     put_in_class(out, word[0]);
     put_in_class(out, word[i]);
     buf_putc(out, ']');
@@ -97,7 +97,7 @@ void gbnfput_without(struct buf *out, const char *name, const char *word)
         rest = (struct str){rest.at + chars[n].len, rest.len - chars[n].len};
     }
     assert(rest.len == 0 && n > 1);
-    buf_printf(out, "%s ::= ([^", name);
+    buf_printf(out, "%s ::= ([^\\x00", name);
     put_in_class(out, chars[0]);
     buf_printf(out, "] | %s-begun* ", name);
     put_char(out, chars[0]);

@@ -117,7 +117,7 @@ static int words_set(struct job *j, const json_t *list, struct automaton *a)
     return automaton_of_words(a, words, count, &j->work, j->err);
 }
 
-/* Takes out the texts in which the word, which needs no escapes, stands. */
+/* Takes out the texts in which the regular expression matches something. */
 static int take_out(struct job *j, struct automaton *a, const char *word)
 {
     CLEANUP(regex) struct regex r = {.parts = {.at = NULL}};
@@ -160,7 +160,9 @@ static int put_set(struct job *j, const json_t *flat, const char *without)
         rc = listed ? words_set(j, listed, &a) : schema_string_set(j, flat, NULL, &a);
     json_decref(listed);
     if (rc == 0)
-        rc = take_out(j, &a, without);
+        rc = take_out(j, &a, without); /* which needs no escapes */
+    if (rc == 0)
+        rc = take_out(j, &a, "\\x00"); /* JSON that we read may not have it */
     if (rc < 0)
         return rc;
     if (automaton_is_empty(&a))
