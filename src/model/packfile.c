@@ -43,9 +43,19 @@ static const struct tensor **matrix_at(const llmos_model *m, size_t i)
     return i == layers ? (const struct tensor **)&m->weights.model[WEIGHT_OUTPUT] : NULL;
 }
 
+/* Experts lie behind each other: of whole groups of rows each, they are packed like one matrix and
+ * found by their rows. */
+static size_t rows_of(const struct tensor *t)
+{
+    return t->shape[1] * t->shape[2];
+}
+
 static bool is_packable(const struct tensor *t)
 {
-    return t && t->n_dims == 2 && packed_has(t->type) && t->shape[0] > 0 && t->shape[1] > 0;
+    bool is_experts = t && t->n_dims == 3 && t->shape[1] % PACKED_GROUP == 0;
+
+    return t && (t->n_dims == 2 || is_experts) && packed_has(t->type) && t->shape[0] > 0 &&
+           rows_of(t) > 0;
 }
 
 /* The tensor of the file that a matrix is, or is a view of. */
@@ -93,13 +103,13 @@ static int plan_row(struct row *row, const llmos_model *m, const struct tensor *
     memcpy(row->name, g->name.at, g->name.len);
     row->type = dtype_info(t->type)->gguf_id;
     row->inner = t->shape[0];
-    row->rows = t->shape[1];
+    row->rows = rows_of(t);
     return 0;
 }
 
 static uint64_t matrix_bytes(const struct tensor *t)
 {
-    return (uint64_t)packed_groups(t->shape[1]) * packed_group_bytes(t->type, t->shape[0]);
+    return (uint64_t)packed_groups(rows_of(t)) * packed_group_bytes(t->type, t->shape[0]);
 }
 
 /* The result is released with mem_free(plan->header). */
@@ -178,12 +188,14 @@ static int put_zeros_to(struct writer *w, uint64_t at, struct llmos_error *err)
 
 static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_error *err)
 {
+    struct tensor all = *t;
     size_t bytes = packed_group_bytes(t->type, t->shape[0]);
     char *group = mem_aligned(bytes);
     int rc = group ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %zu bytes of weights", bytes);
 
-    for (size_t g = 0; rc == 0 && g < packed_groups(t->shape[1]); g++) {
-        packed_write(t, g, g + 1, group);
+    all.shape[1] = rows_of(t);
+    for (size_t g = 0; rc == 0 && g < packed_groups(all.shape[1]); g++) {
+        packed_write(&all, g, g + 1, group);
         rc = pieces_put(&w->out, group, bytes, err);
     }
     mem_free(group);

@@ -24,8 +24,8 @@ bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
 bool cpu_has_avx512bf16(void); /* these, and products of bf16 */
-/* Products of bf16 that are slower than widening: half as fast on Emerald Rapids, by measurement,
- * where Zen 4 makes them twice as fast. */
+/* Products of bf16 that are slower than those of 16-bit integers: half as fast as f32 on Emerald
+ * Rapids, by measurement, where Zen 4 makes them twice as fast. */
 bool cpu_has_slow_bf16(void);
 bool cpu_has_dotprod(void); /* 64-bit ARM: dot products of int8 */
 bool cpu_has_i8mm(void);    /* and products of small int8 matrices */

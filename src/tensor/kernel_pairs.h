@@ -420,7 +420,6 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
     struct panel_rows two = two_groups(j, r);
     sums2 sums[SUMS_MAX];
     struct pair_panel p;
-    bool is_last;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
@@ -428,7 +427,6 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
 
         fetch_level2(two.next, 2 * GROUP * 64 * count);
         two.next += 2 * GROUP * 64 * count;
-        is_last = b + count >= blocks;
         for (unsigned g = 0; g < 2; g++)
             kind->fill(j->w, &two.rows[g], g, b, count, &p);
         for (size_t t = 0, k = 0; t < n; t += kind->tiles[k].vectors) {
@@ -436,10 +434,6 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
                 k++;
             v.x = j->x + t * j->x_bytes + b * kind->x_block;
             v.ahead = n - t >= 2 * kind->tiles[k].vectors ? kind->tiles[k].vectors : 0;
-            for (size_t i = t; i < t + kind->tiles[k].vectors && is_last; i++) {
-                __builtin_prefetch(j->out + i * j->out_stride + two.rows[0].out, 1);
-                __builtin_prefetch(j->out + i * j->out_stride + two.rows[1].out, 1);
-            }
             kind->tiles[k].of(&p, count, &v, sums + t, b == 0);
         }
         b += count;

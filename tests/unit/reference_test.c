@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "model/packfile.h"
+#include "tensor/backend.h"
 
 #include <sys/mman.h>
 
@@ -56,7 +57,8 @@ struct reference {
     float largest;
 };
 
-static void reference_open(struct reference *r, const char *name)
+/* widens: weights of f16 become f32. */
+static void reference_open_as(struct reference *r, const char *name, bool widens)
 {
     struct llmos_model *m = &r->model;
     const struct gguf_tensor *tokens, *logits;
@@ -64,7 +66,7 @@ static void reference_open(struct reference *r, const char *name)
     int fd = reference_file("reference", name);
 
     memset(r, 0, sizeof(*r));
-    if (reference_open_model(m, fd, true, &err) < 0)
+    if (reference_open_model(m, fd, widens, &err) < 0)
         TEST_FAIL("%s: %s", name, err.text);
     close(fd);
     tokens = gguf_find_tensor(&m->gguf, "reference.tokens");
@@ -79,6 +81,11 @@ static void reference_open(struct reference *r, const char *name)
         r->tokens[i] = (int32_t)((const float *)tokens->t.data)[i];
     for (size_t i = 0; i < r->n * r->n_vocab; i++)
         r->largest = fmaxf(r->largest, fabsf(r->logits[i]));
+}
+
+static void reference_open(struct reference *r, const char *name)
+{
+    reference_open_as(r, name, true);
 }
 
 static void reference_close(struct reference *r)
@@ -233,27 +240,61 @@ TEST(every_family_survives_every_failed_allocation)
     }
 }
 
+/* Whether anything was packed. */
+static bool pack(struct reference *r)
+{
+    struct llmos_error err = {0};
+    int fd;
+
+    if (!packfile_helps(&r->model))
+        return false;
+    fd = memfd_create("packed", MFD_CLOEXEC);
+    if (packfile_write(fd, &r->model, NULL, NULL, &err) < 0 ||
+        packfile_use(&r->model, fd, NULL, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    close(fd);
+    return true;
+}
+
+TEST(every_family_computes_the_same_bytes_from_packed_weights)
+{
+    float plain[N_MAX * VOCAB_MAX], packed[N_MAX * VOCAB_MAX];
+    size_t with_experts = 0;
+
+    for (size_t i = 0; i < NAMES; i++) {
+        const struct tensor *experts;
+        struct reference r;
+        bool is_packed;
+
+        reference_open_as(&r, names[i], false);
+        error_of(&r, NULL, plain);
+        is_packed = pack(&r);
+        if (is_packed)
+            error_of(&r, NULL, packed);
+        if (is_packed && memcmp(plain, packed, r.n * r.n_vocab * sizeof(float)) != 0)
+            TEST_FAIL("%s differs", names[i]);
+        experts = weights_get(&r.model.weights, 0, WEIGHT_EXP_UP);
+        with_experts += experts && experts->is_packed;
+        reference_close(&r);
+    }
+    CHECK(with_experts > 0 || !backend_best()->reads_packed);
+}
+
 /* Matrices that the file keeps as one are packed one by one.  Activations have eight bits here. */
 TEST(views_of_fused_matrices_are_packed)
 {
     float plain[N_MAX * VOCAB_MAX], packed[N_MAX * VOCAB_MAX];
-    struct llmos_error err = {0};
     struct reference r;
-    int fd = memfd_create("packed", MFD_CLOEXEC);
 
     reference_open(&r, "phi3_q8_0");
     CHECK_NEAR(error_of(&r, NULL, plain), 0, 0.05);
-    if (!packfile_helps(&r.model)) {
+    if (!pack(&r)) {
         reference_close(&r);
-        close(fd);
         SKIP("the kernels for this processor read no packed weights");
     }
-    if (packfile_write(fd, &r.model, NULL, NULL, &err) < 0 || packfile_use(&r.model, fd, NULL, &err) < 0)
-        TEST_FAIL("%s", err.text);
     CHECK(weights_get(&r.model.weights, 1, WEIGHT_K)->is_packed);
     CHECK(weights_get(&r.model.weights, 1, WEIGHT_UP)->is_packed);
     error_of(&r, NULL, packed);
     CHECK(memcmp(plain, packed, r.n * r.n_vocab * sizeof(float)) == 0);
-    close(fd);
     reference_close(&r);
 }
