@@ -88,12 +88,12 @@ INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
 /* Makes integers of a block; returns their steps, NaN where there is NaN or infinity. */
 INLINE vec make_fixed(enum dtype type, __m512i w[PAIRS])
 {
-    const __m512i least = _mm512_set1_epi32(FIXED_LEAST), one = _mm512_set1_epi32(127);
+    const __m512i least = _mm512_set1_epi32(FIXED_LEAST), bias = _mm512_set1_epi32(127);
     __m512i exponent = _mm512_srli_epi32(most_of_pairs(type, w), 23);
     __m512i e =
         _mm512_max_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(127 + FIXED_BITS)), least);
-    vec inverse = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(one, e), 23));
-    __m512i step = _mm512_slli_epi32(_mm512_add_epi32(e, one), 23);
+    vec inverse = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(bias, e), 23));
+    __m512i step = _mm512_slli_epi32(_mm512_add_epi32(e, bias), 23);
 
     for (unsigned i = 0; i < PAIRS; i++) {
         __m512i even = _mm512_cvtps_epi32(v_mul(first_of_pairs(type, w[i]), inverse));

@@ -93,13 +93,15 @@ TEST(aligned_memory_is_zeroed_whatever_its_size_and_was_used_before)
         }
 }
 
-TEST(reserved_memory_is_zero_and_what_is_wanted_now_is_there)
+TEST(reserved_memory_is_zero_and_what_is_taken_is_there)
 {
     const size_t page = 4096, bytes = 1024 * page, now = 600 * page;
     unsigned char *p = mem_reserve(bytes, now), there[1024];
     size_t touched = 0;
 
-    CHECK(p && mincore(p, bytes, there) == 0);
+    CHECK(p && mincore(p, bytes, there) == 0 && !(there[0] & 1));
+    mem_take(p, now);
+    CHECK(mincore(p, bytes, there) == 0);
     for (size_t i = 0; i < 1024; i++) {
         CHECK((there[i] & 1) || i >= now / page);
         touched += there[i] & 1;
