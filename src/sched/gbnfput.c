@@ -13,27 +13,34 @@ static bool is_letter(char c)
            c == '_';
 }
 
-/* The end of what begins at i and holds no names: quotes, brackets, braces, comments. */
+/* The end of what begins at i and holds no names: quotes, brackets, braces. */
 static size_t end_of_other(struct str grammar, size_t i, char close)
 {
-    bool has_escapes = close != '\n';
-
     for (i++; i < grammar.len && grammar.at[i] != close; i++)
-        i += has_escapes && grammar.at[i] == '\\';
+        i += grammar.at[i] == '\\';
     i++;
     return i < grammar.len ? i : grammar.len;
 }
 
+static size_t end_of_comment(struct str grammar, size_t i)
+{
+    while (i < grammar.len && grammar.at[i] != '\n' && grammar.at[i] != '\r')
+        i++;
+    return i;
+}
+
 void gbnfput_renamed(struct buf *out, struct str grammar, const char *prefix)
 {
-    static const char open[] = "\"[{#", close[] = "\"]}\n";
+    static const char open[] = "\"[{", close[] = "\"]}";
 
     for (size_t i = 0, from; i < grammar.len; buf_put(out, grammar.at + from, i - from)) {
-        const char *quote = memchr(open, grammar.at[i], 4);
+        const char *quote = memchr(open, grammar.at[i], 3);
 
         from = i;
         if (quote) {
             i = end_of_other(grammar, i, close[quote - open]);
+        } else if (grammar.at[i] == '#') {
+            i = end_of_comment(grammar, i);
         } else if (is_letter(grammar.at[i])) {
             while (i < grammar.len && is_letter(grammar.at[i]))
                 i++;
