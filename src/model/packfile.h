@@ -9,9 +9,10 @@
  *
  * Little-endian.  64 bytes: magic "LLMOSPK1"; u32 version (PACKED_VERSION), matrices; u64 bytes of
  * this file, bytes of the GGUF file, checksum of all that follows these 64 bytes; zeros.  Then for
- * each matrix 128 bytes: name[96], u32 type, zeros; u64 inner, rows, offset.  Then the matrices in
- * the order in which a token meets them, each at a multiple of 4096, with zeros between.  All of it
- * but the checksum and the matrices follows from the model, so that reading is comparing.
+ * each matrix 128 bytes: name[96], u32 type, zeros; u64 inner, rows (of all experts), offset.  Then
+ * the matrices in the order in which a token meets them, each at a multiple of 4096, with zeros
+ * between.  All of it but the checksum and the matrices follows from the model, so that reading is
+ * comparing.
  *
  * The checksum (base/checksum.h) finds damage, not malice. */
 #ifndef MODEL_PACKFILE_H

@@ -36,7 +36,6 @@
  *           2 bits  [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are those of quant
  *                   16 h + 4 i + j
  *           1 bit   [16] dwords: bit i of byte j is that of quant 4 i + j
- *
  *           16 bits [16][16] dwords of two values: bf16 as they are, f16 as the integers of fixed.h
  *
  * Those of 16 bits have no head in a unit, but in front of a group of rows f16 has the powers of

@@ -233,3 +233,40 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
     free(plain);
     free(packed);
 }
+
+/* Of a file with any bits: a weight that is no number is one in neither layout. */
+TEST(weights_of_two_bytes_with_nan_or_infinity_spoil_their_own_row_only)
+{
+    enum { INNER = 70, ROWS = 40, N = 11, BAD = 21 };
+    static const uint16_t bad[2][3] = {{0x7e00, 0x7c00, 0xfc00}, {0x7fc0, 0x7f80, 0xff80}};
+    float v[INNER], out[N * ROWS];
+
+    for (unsigned at = 0; backend_at(at); at++) {
+        const struct backend *b = backend_at(at);
+
+        for (size_t k = 0; k < 6 && b->reads_packed && b->usable(); k++) {
+            enum dtype type = k < 3 ? DTYPE_F16 : DTYPE_BF16;
+            struct tensor w = plain_make(type, INNER, ROWS), p;
+            size_t bytes = b->prepared_bytes(type, INNER);
+            char *x = mem_aligned(bytes * N);
+
+            CHECK(x);
+            memcpy((char *)(uintptr_t)tensor_row(&w, BAD) + 2 * 66, &bad[k / 3][k % 3], 2);
+            p = pack(&w);
+            for (size_t c = 0; c < INNER; c++)
+                v[c] = uniform() + 2;
+            for (size_t t = 0; t < N; t++)
+                b->prepare(type, v, INNER, x + t * bytes);
+            for (size_t n = 1; n <= N; n += 10) {
+                for (size_t layout = 0; layout < 2; layout++) {
+                    b->matmul(layout ? &p : &w, 0, ROWS, x, n, out, ROWS);
+                    for (size_t i = 0; i < n * ROWS; i++)
+                        CHECK(isfinite(out[i]) == (i % ROWS != BAD));
+                }
+            }
+            mem_free(x);
+            mem_free((void *)(uintptr_t)p.data);
+            free((void *)(uintptr_t)w.data);
+        }
+    }
+}
