@@ -850,8 +850,9 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 
 /* ---- packed weights: sixteen rows side by side (packed.h) ---- */
 
-/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
- * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
+/* Bytes that several vectors, and quants in several planes, fetch ahead, into level 2: arithmetic
+ * then leaves the processor no room to look so far by itself.  With one vector and one plane it
+ * does, within a page (bench/NOTES.md). */
 #define AHEAD 16384
 
 /* The processor follows a stream by itself, but stops at the end of each page and has to find it
@@ -968,6 +969,12 @@ INLINE __mmask16 lanes_of(const struct quant_job *j, size_t r)
     return j->row_begin > r ? (__mmask16)(lanes & ~first(j->row_begin - r)) : lanes;
 }
 
+/* The bits of a quant lie in more than one place. */
+INLINE bool has_planes(enum dtype type)
+{
+    return (packed_bits(type) & (packed_bits(type) - 1)) != 0;
+}
+
 /* Few vectors, sixteen rows from r on, which begin a group. */
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
@@ -979,7 +986,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        if (T > 1)
+        if (T > 1 || has_planes(type))
             fetch_level2(unit + AHEAD, u.bytes);
         else
             fetch_page(unit, u.bytes);
