@@ -211,7 +211,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #define GROUP    16 /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define STREAM_T 8  /* vectors in one pass over streamed weights; more get panels */
+#define STREAM_T 8  /* vectors in one pass over streamed weights */
 #define PANEL    16 /* blocks transposed at a time for many vectors */
 
 /* A block of activations, of one line of the cache. */
@@ -850,9 +850,8 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 
 /* ---- packed weights: sixteen rows side by side (packed.h) ---- */
 
-/* Bytes that several vectors, and quants in several planes, fetch ahead, into level 2: arithmetic
- * then leaves the processor no room to look so far by itself.  With one vector and one plane it
- * does, within a page (bench/NOTES.md). */
+/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
+ * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
 #define AHEAD 16384
 
 /* The processor follows a stream by itself, but stops at the end of each page and has to find it
@@ -871,6 +870,13 @@ INLINE __m512i load64(const char *p)
     return _mm512_loadu_si512(p);
 }
 
+/* The same, never before what the source loads first: one load ahead of others makes the processor
+ * lose the stream (bench/NOTES.md). */
+INLINE __m512i next64(const char *p)
+{
+    return *(const volatile __m512i *)(const void *)p;
+}
+
 INLINE vec sixteen_halves(const char *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
@@ -882,23 +888,28 @@ INLINE void unpack(enum dtype type, const char *block, __m512i w[8])
 {
     const unsigned bits = packed_bits(type);
     const unsigned to = has_offset(type) || levels_of(type) ? 0 : 8 - bits;
-    const char *twos = block + (bits & 4 ? 256 : 0), *ones = twos + (bits & 2 ? 128 : 0);
+    const unsigned planes = bits & 7, fours = planes & 4 ? 4 : 0, twos = planes & 2 ? 2 : 0;
+    __m512i four[4], two[2], one;
 
     for (unsigned i = 0; i < 8 && bits == 8; i++)
         w[i] = load64(block + 64 * i);
-    for (unsigned i = 0; i < 4 && (bits & 4); i++) {
-        __m512i v = load64(block + 64 * i);
-
-        w[i] = byte_bits(v, 0, 4, to);
-        w[i + 4] = byte_bits(v, 4, 4, to);
+    for (unsigned i = 0; i < fours; i++)
+        four[i] = planes == 4 ? load64(block + 64 * i) : next64(block + 64 * i);
+    for (unsigned i = 0; i < twos; i++)
+        two[i] = next64(block + 64 * (fours + i));
+    if (planes & 1)
+        one = next64(block + 64 * (fours + twos));
+    for (unsigned i = 0; i < fours; i++) {
+        w[i] = byte_bits(four[i], 0, 4, to);
+        w[i + 4] = byte_bits(four[i], 4, 4, to);
     }
-    for (unsigned i = 0; i < 8 && (bits & 2); i++) {
-        __m512i v = byte_bits(load64(twos + i / 4 * 64), i % 4 * 2, 2, to + (bits & 4));
+    for (unsigned i = 0; i < 4 * twos; i++) {
+        __m512i v = byte_bits(two[i / 4], i % 4 * 2, 2, to + fours);
 
-        w[i] = bits & 4 ? _mm512_or_si512(w[i], v) : v;
+        w[i] = fours ? _mm512_or_si512(w[i], v) : v;
     }
-    for (unsigned i = 0; i < 8 && (bits & 1); i++)
-        w[i] = _mm512_or_si512(w[i], byte_bits(load64(ones), i, 1, to + bits - 1));
+    for (unsigned i = 0; i < 8 && (planes & 1); i++)
+        w[i] = _mm512_or_si512(w[i], byte_bits(one, i, 1, to + bits - 1));
     if (levels_of(type))
         look_up(type, w);
 }
@@ -969,12 +980,6 @@ INLINE __mmask16 lanes_of(const struct quant_job *j, size_t r)
     return j->row_begin > r ? (__mmask16)(lanes & ~first(j->row_begin - r)) : lanes;
 }
 
-/* The bits of a quant lie in more than one place. */
-INLINE bool has_planes(enum dtype type)
-{
-    return (packed_bits(type) & (packed_bits(type) - 1)) != 0;
-}
-
 /* Few vectors, sixteen rows from r on, which begin a group. */
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
@@ -986,7 +991,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        if (T > 1 || has_planes(type))
+        if (T > 1)
             fetch_level2(unit + AHEAD, u.bytes);
         else
             fetch_page(unit, u.bytes);
@@ -1362,12 +1367,16 @@ INLINE void quant_matmul(enum dtype type, panel_function panels, const struct qu
     stream_all(type, false, j, r, rows, n);
 }
 
+/* So many passes over sixteen packed rows, which stay in the caches, are faster than a panel, which
+ * is written before it is read. */
+#define STREAM_PASSES 4
+
 INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
                           size_t n)
 {
     size_t r = j->row_begin / GROUP * GROUP;
 
-    if (n <= STREAM_T)
+    if (n <= STREAM_PASSES * STREAM_T)
         stream_all(type, true, j, r, GROUP, n);
     else
         all_panels(panels, j, r, n);

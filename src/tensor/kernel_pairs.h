@@ -10,7 +10,7 @@
  *
  * Else bf16 meets bf16 in vdpbf16ps.  An element is a sum over pieces of PAIR_PANEL blocks in
  * order; in a piece the even pairs of values are added in order, and so are the odd ones, and then
- * both. Subnormal numbers count as zero. */
+ * both. Subnormal numbers count as zero, and so do weights that packed.h has no room for. */
 #ifndef TENSOR_KERNEL_PAIRS_H
 #define TENSOR_KERNEL_PAIRS_H
 
@@ -20,7 +20,7 @@
 #define PAIR_PANEL 16            /* blocks that many vectors meet at a time */
 #define PAIR_TILE  6             /* 2 groups x 6 vectors, twice: 24 registers */
 
-/* Blocks of two groups of rows, [block][pair] each: as they lie, if they are packed so. */
+/* Blocks of two groups of rows, [block][pair] each: as they lie, where those are integers. */
 struct pair_panel {
     const __m512i *w[2];
     vec step[PAIR_PANEL][2]; /* of fixed.h */
@@ -106,19 +106,79 @@ INLINE vec make_fixed(enum dtype type, __m512i w[PAIRS])
     return _mm512_castsi512_ps(step);
 }
 
+/* Of bf16: what is below 2^-PACKED_SPAN of the largest in its lane becomes zero. */
+INLINE void drop_small(__m512i w[PAIRS])
+{
+    const __m512i span = _mm512_set1_epi32(PACKED_SPAN), magnitude = _mm512_set1_epi16(0x7fff);
+    __m512i exponent = _mm512_srli_epi32(most_of_pairs(DTYPE_BF16, w), 23);
+    __m512i least = _mm512_max_epi32(_mm512_sub_epi32(exponent, span), _mm512_set1_epi32(1));
+
+    least = _mm512_slli_epi32(least, 7);
+    least = _mm512_or_si512(least, _mm512_slli_epi32(least, 16));
+    for (unsigned i = 0; i < PAIRS; i++)
+        w[i] = _mm512_maskz_mov_epi16(
+            _mm512_cmpge_epu16_mask(_mm512_and_si512(w[i], magnitude), least), w[i]);
+}
+
+/* ---- packed weights ---- */
+
 /* Block b of the sixteen packed rows at r. */
 INLINE const char *pairs_at(enum dtype type, const struct tensor *w, size_t r, size_t b)
 {
-    return (const char *)tensor_row(w, r) + packed_front(type, w->shape[0]) + 64 * PAIRS * b;
+    return (const char *)tensor_row(w, r) + packed_front(type, w->shape[0]) +
+           packed_unit(type).bytes * b;
 }
 
-/* Its steps. */
-INLINE vec packed_steps(const struct tensor *w, size_t r, size_t b)
+/* The byte that each of its rows has in front. */
+INLINE __m512i packed_bytes(const struct tensor *w, size_t r, size_t b)
 {
-    const char *powers = (const char *)tensor_row(w, r) + PACKED_GROUP * b;
+    const char *front = (const char *)tensor_row(w, r) + PACKED_GROUP * b;
 
-    return exponents(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)powers)));
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)front));
 }
+
+/* Makes floats of signs and mantissas and of exponents: two pairs of words (packed.h). */
+INLINE void join_bf16(__m512i words, __m512i exponent, __m512i w[2])
+{
+    const __m512i place = _mm512_set1_epi16(0x7f80);
+    const __m512i swap = _mm512_set4_epi32(0x0e0f0c0d, 0x0a0b0809, 0x06070405, 0x02030001);
+    const int third_asks = 0xe4;
+
+    w[0] = _mm512_ternarylogic_epi32(_mm512_slli_epi16(exponent, 7), words, place, third_asks);
+    w[1] = _mm512_ternarylogic_epi32(_mm512_srli_epi16(exponent, 1),
+                                     _mm512_shuffle_epi8(words, swap), place, third_asks);
+}
+
+INLINE void unpack_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
+{
+    const __m512i four_times = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+    const __m512i zero = _mm512_set1_epi8(PACKED_ZERO);
+
+    largest = _mm512_shuffle_epi8(largest, four_times);
+    for (unsigned i = 0; i < PAIRS / 4; i++, block += 3 * 64, w += 4) {
+        __m512i below = next64(block);
+
+        for (unsigned high = 0; high < 2; high++) {
+            __m512i words = next64(block + 64 + 64 * high), e = byte_bits(below, 4 * high, 4, 0);
+
+            e = _mm512_maskz_sub_epi8(_mm512_cmpneq_epi8_mask(e, zero), largest, e);
+            join_bf16(words, e, w + 2 * high);
+        }
+    }
+}
+
+INLINE void unpack_pairs(enum dtype type, const struct tensor *w, size_t r, size_t b,
+                         __m512i pairs[PAIRS])
+{
+    const char *block = pairs_at(type, w, r, b);
+
+    if (type == DTYPE_BF16)
+        unpack_bf16(block, packed_bytes(w, r, b), pairs);
+    for (unsigned i = 0; i < PAIRS && type == DTYPE_F16; i++)
+        pairs[i] = load64(block + 64 * i);
+}
+
+/* ---- weights of either layout ---- */
 
 /* Sixteen rows times few vectors. */
 struct pair_stream {
@@ -128,18 +188,20 @@ struct pair_stream {
 };
 
 /* A block of them; returns the steps of integers. */
-INLINE vec take_block(enum dtype type, const bool is_fixed, const struct tensor *w,
-                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
+INLINE vec take_block(enum dtype type, const bool is_fixed, const bool is_packed,
+                      const struct tensor *w, const struct rows16 *rows, size_t block,
+                      __m512i pairs[PAIRS])
 {
-    if (w->is_packed)
-        for (unsigned i = 0; i < PAIRS; i++)
-            pairs[i] = load64(pairs_at(type, w, rows->out, block) + 64 * i);
+    if (is_packed)
+        unpack_pairs(type, w, rows->out, block, pairs);
     else
         get_pairs(rows, w->shape[0], block, pairs);
-    if (!is_fixed)
-        return v_zero();
-    return w->is_packed && type == DTYPE_F16 ? packed_steps(w, rows->out, block)
-                                             : make_fixed(type, pairs);
+    if (is_fixed)
+        return is_packed && type == DTYPE_F16 ? exponents(packed_bytes(w, rows->out, block))
+                                              : make_fixed(type, pairs);
+    if (!is_packed)
+        drop_small(pairs);
+    return v_zero();
 }
 
 /* Fills `count` blocks from b on of group g of a panel. */
@@ -147,32 +209,31 @@ INLINE void pair_panel_fill(enum dtype type, const bool is_fixed, const struct t
                             const struct rows16 *rows, unsigned g, size_t b, size_t count,
                             struct pair_panel *p)
 {
-    if (w->is_packed && is_fixed == (type == DTYPE_F16)) {
+    if (w->is_packed && type == DTYPE_F16) {
         p->w[g] = (const void *)pairs_at(type, w, rows->out, b);
-        for (size_t i = 0; i < count && is_fixed; i++)
-            p->step[i][g] = packed_steps(w, rows->out, b + i);
+        for (size_t i = 0; i < count; i++)
+            p->step[i][g] = exponents(packed_bytes(w, rows->out, b + i));
         return;
     }
     p->w[g] = p->unpacked[g];
     for (size_t i = 0; i < count; i++) {
-        __m512i *to = p->unpacked[g] + i * PAIRS, pairs[PAIRS];
+        __m512i *to = p->unpacked[g] + i * PAIRS;
 
-        p->step[i][g] = take_block(type, is_fixed, w, rows, b + i, pairs);
-        memcpy(to, pairs, sizeof(pairs));
+        p->step[i][g] = w->is_packed ? take_block(type, is_fixed, true, w, rows, b + i, to)
+                                     : take_block(type, is_fixed, false, w, rows, b + i, to);
     }
 }
 
 /* Few vectors: brings near what comes behind block b of sixteen rows. */
-INLINE void fetch_behind(const unsigned T, enum dtype type, const struct pair_stream *s, size_t b)
+INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed,
+                         const struct pair_stream *s, size_t b)
 {
-    const size_t bytes = 64 * PAIRS;
-
-    if (!s->j->w->is_packed)
-        fetch(s->next + b * bytes, bytes);
+    if (!is_packed)
+        fetch(s->next + b * 64 * PAIRS, 64 * PAIRS);
     else if (T > 1)
-        fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, bytes);
+        fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, packed_unit(type).bytes);
     else
-        fetch_page(pairs_at(type, s->j->w, s->rows.out, b), bytes);
+        fetch_page(pairs_at(type, s->j->w, s->rows.out, b), packed_unit(type).bytes);
 }
 
 /* ---- products of integers ---- */
@@ -246,7 +307,8 @@ INLINE void put_stream(const unsigned T, const struct pair_stream *s, const vec 
                               acc[t]);
 }
 
-INLINE void fixed_stream(const unsigned T, enum dtype type, const struct pair_stream *s)
+INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed,
+                         const struct pair_stream *s)
 {
     size_t blocks = blocks_of(s->j->w->shape[0]);
     vec acc[STREAM_T];
@@ -257,8 +319,8 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const struct pair_st
         __m512i w[PAIRS];
         vec step;
 
-        fetch_behind(T, type, s, b);
-        step = take_block(type, true, s->j->w, &s->rows, b, w);
+        fetch_behind(T, type, is_packed, s, b);
+        step = take_block(type, true, is_packed, s->j->w, &s->rows, b, w);
         for (unsigned t = 0; t < T; t++) {
             const struct x_fixed *x = fixed_at(s->j->x + t * s->j->x_bytes, b);
             __m512i sum[4];
@@ -323,7 +385,8 @@ BF16 void bf16_tile(const unsigned T, const struct pair_panel *p, size_t count,
 }
 
 /* As fixed_stream. */
-BF16 void bf16_stream(const unsigned T, enum dtype type, const struct pair_stream *s)
+BF16 void bf16_stream(const unsigned T, enum dtype type, const bool is_packed,
+                      const struct pair_stream *s)
 {
     size_t blocks = blocks_of(s->j->w->shape[0]);
     vec even[STREAM_T], odd[STREAM_T], acc[STREAM_T];
@@ -333,8 +396,8 @@ BF16 void bf16_stream(const unsigned T, enum dtype type, const struct pair_strea
     for (size_t b = 0; b < blocks; b++) {
         __m512i w[PAIRS];
 
-        fetch_behind(T, type, s, b);
-        take_block(type, false, s->j->w, &s->rows, b, w);
+        fetch_behind(T, type, is_packed, s, b);
+        take_block(type, false, is_packed, s->j->w, &s->rows, b, w);
         for (unsigned t = 0; t < T; t++) {
             const char *x = s->j->x + t * s->j->x_bytes + b * 2 * Q_BLOCK;
 
@@ -362,15 +425,16 @@ struct pair_kind {
     void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
                  size_t count, struct pair_panel *p);
     size_t x_block; /* bytes of a block of activations */
+    size_t passes;  /* over packed weights, in place of a panel */
     struct {
         void (*of)(const struct pair_panel *p, size_t count, const struct panel_x *v, sums2 *sums,
                    bool is_first);
         size_t vectors;
     } tiles[3];
-    struct {
+    struct pair_streams {
         void (*of)(const struct pair_stream *s);
         size_t vectors;
-    } streams[4];
+    } plain[3], packed[4];
 };
 
 #define PAIR_TILE_OF(kind, T, TARGET)                                                   \
@@ -379,10 +443,10 @@ struct pair_kind {
     {                                                                                   \
         kind##_tile(T, p, count, v, sums, first);                                       \
     }
-#define PAIR_STREAM_OF(name, kind, T, TYPE, TARGET)                  \
-    TARGET static void name##_stream##T(const struct pair_stream *s) \
-    {                                                                \
-        kind##_stream(T, TYPE, s);                                   \
+#define PAIR_STREAM_OF(name, kind, layout, T, TYPE, TARGET)            \
+    TARGET static void name##_##layout##T(const struct pair_stream *s) \
+    {                                                                  \
+        kind##_stream(T, TYPE, layout##_is_packed, s);                 \
     }
 #define PAIR_TILES_OF(kind, TARGET) \
     PAIR_TILE_OF(kind, 6, TARGET)   \
@@ -394,18 +458,28 @@ struct pair_kind {
     {                                                                                      \
         pair_panel_fill(TYPE, kind##_wants_integers, w, rows, g, b, count, p);             \
     }                                                                                      \
-    PAIR_STREAM_OF(name, kind, 8, TYPE, TARGET)                                            \
-    PAIR_STREAM_OF(name, kind, 4, TYPE, TARGET)                                            \
-    PAIR_STREAM_OF(name, kind, 2, TYPE, TARGET)                                            \
-    PAIR_STREAM_OF(name, kind, 1, TYPE, TARGET)                                            \
+    PAIR_STREAM_OF(name, kind, plain, 4, TYPE, TARGET)                                     \
+    PAIR_STREAM_OF(name, kind, plain, 2, TYPE, TARGET)                                     \
+    PAIR_STREAM_OF(name, kind, plain, 1, TYPE, TARGET)                                     \
+    PAIR_STREAM_OF(name, kind, packed, 8, TYPE, TARGET)                                    \
+    PAIR_STREAM_OF(name, kind, packed, 4, TYPE, TARGET)                                    \
+    PAIR_STREAM_OF(name, kind, packed, 2, TYPE, TARGET)                                    \
+    PAIR_STREAM_OF(name, kind, packed, 1, TYPE, TARGET)                                    \
     static const struct pair_kind name = {                                                 \
         name##_fill,                                                                       \
         X_BLOCK,                                                                           \
+        kind##_passes,                                                                     \
         {{kind##_tile6, 6}, {kind##_tile2, 2}, {kind##_tile1, 1}},                         \
-        {{name##_stream8, 8}, {name##_stream4, 4}, {name##_stream2, 2}, {name##_stream1, 1}}};
+        {{name##_plain4, 4}, {name##_plain2, 2}, {name##_plain1, 1}},                      \
+        {{name##_packed8, 8}, {name##_packed4, 4}, {name##_packed2, 2}, {name##_packed1, 1}}};
 #define FOR_BF16 __attribute__((target("avx512bf16")))
 
 enum { fixed_wants_integers = 1, bf16_wants_integers = 0 };
+enum {
+    fixed_passes = 2 * STREAM_PASSES,
+    bf16_passes = STREAM_PASSES
+}; /* bf16 is unpacked in each */
+enum { plain_is_packed = 0, packed_is_packed = 1 };
 
 PAIR_TILES_OF(fixed, )
 PAIR_TILES_OF(bf16, FOR_BF16)
@@ -417,6 +491,7 @@ PAIR_KIND(pairs_bf16, bf16, DTYPE_BF16, FOR_BF16, 2 * Q_BLOCK)
 static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, size_t r, size_t n)
 {
     size_t blocks = blocks_of(j->w->shape[0]), b = 0;
+    size_t block_bytes = j->w->is_packed ? packed_unit(j->w->type).bytes : 64 * PAIRS;
     struct panel_rows two = two_groups(j, r);
     sums2 sums[SUMS_MAX];
     struct pair_panel p;
@@ -425,8 +500,8 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
         size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
         struct panel_x v = {.x_bytes = j->x_bytes};
 
-        fetch_level2(two.next, 2 * GROUP * 64 * count);
-        two.next += 2 * GROUP * 64 * count;
+        fetch_level2(two.next, 2 * block_bytes * count);
+        two.next += 2 * block_bytes * count;
         for (unsigned g = 0; g < 2; g++)
             kind->fill(j->w, &two.rows[g], g, b, count, &p);
         for (size_t t = 0, k = 0; t < n; t += kind->tiles[k].vectors) {
@@ -473,15 +548,16 @@ static void pair_streams(const struct pair_kind *kind, const struct quant_job *j
                          size_t step, size_t n)
 {
     for (; r < job->row_end; r += step) {
+        const struct pair_streams *some = job->w->is_packed ? kind->packed : kind->plain;
         struct quant_job j = *job;
         struct pair_stream s = pair_stream_of(&j, r);
 
-        for (size_t t = 0, k = 0; t < n; t += kind->streams[k].vectors) {
-            while (kind->streams[k].vectors > n - t)
-                k++;
+        for (size_t t = 0; t < n; t += some->vectors) {
+            while (some->vectors > n - t)
+                some++;
             j.x = job->x + t * j.x_bytes;
             j.out = job->out + t * j.out_stride;
-            kind->streams[k].of(&s);
+            some->of(&s);
         }
     }
 }
@@ -491,7 +567,7 @@ static void pair_matmul(const struct pair_kind *kind, const struct quant_job *j,
     size_t step = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP; /* see sixteen_rows */
     size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
 
-    if (n <= STREAM_T || step == 1)
+    if (n <= (j->w->is_packed ? kind->passes * STREAM_T : STREAM_T) || step == 1)
         pair_streams(kind, j, r, step, n);
     else
         pair_panels(kind, j, r, n);

@@ -222,21 +222,59 @@ static void to_fixed(uint16_t v[Q_BLOCK], uint8_t *power)
         v[i] = (uint16_t)lrintf(f[i] * fixed_step(-e));
 }
 
-/* Floats of two bytes, by pairs. */
+/* Of row r: integers by pairs. */
+static void put_f16(uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_t *block)
+{
+    to_fixed(v, power);
+    for (size_t pair = 0; pair < Q_BLOCK / 2; pair++)
+        memcpy(block + 64 * pair + 4 * r, v + 2 * pair, 4);
+}
+
+static unsigned bf16_exponent(uint16_t v)
+{
+    return v >> 7 & 0xff;
+}
+
+/* Of row r: how far exponents are below the largest, signs and mantissas. */
+static void put_bf16(const uint16_t v[Q_BLOCK], size_t r, uint8_t *largest, uint8_t *block)
+{
+    const size_t line = 4 * PACKED_GROUP;
+
+    *largest = 0;
+    for (size_t i = 0; i < Q_BLOCK; i++)
+        if (bf16_exponent(v[i]) > *largest)
+            *largest = (uint8_t)bf16_exponent(v[i]);
+    for (size_t i = 0; i < Q_BLOCK; i++) {
+        size_t is_second = i / 2 % 2, is_high = i / 4 % 2;
+        uint8_t *below = block + 3 * line * (i / 8) + 4 * r + 2 * (i % 2);
+        uint8_t *word = below + line * (1 + is_high);
+        unsigned distance = *largest - bf16_exponent(v[i]);
+
+        if (bf16_exponent(v[i]) == 0 || distance > PACKED_SPAN) {
+            distance = PACKED_ZERO;
+        } else {
+            word[is_second] |= v[i] & 0x7f;
+            word[!is_second] |= (uint8_t)(v[i] >> 8 & 0x80);
+        }
+        below[is_second] |= (uint8_t)(distance << 4 * is_high);
+    }
+}
+
 static void write_floats(enum dtype type, const char *row, size_t inner, size_t r, uint8_t *group)
 {
-    const size_t bytes = packed_unit(type).bytes; /* of a block */
-    uint8_t *to = group + packed_front(type, inner) + 4 * r;
+    uint8_t *block = group + packed_front(type, inner), *front = group + r;
 
-    for (size_t i = 0; i < inner; i += Q_BLOCK, to += bytes) {
+    for (size_t i = 0; i < inner; i += Q_BLOCK) {
         size_t count = inner - i < Q_BLOCK ? inner - i : Q_BLOCK;
         uint16_t v[Q_BLOCK] = {0};
 
         memcpy(v, row + 2 * i, 2 * count);
         if (type == DTYPE_F16)
-            to_fixed(v, group + PACKED_GROUP * (i / Q_BLOCK) + r);
-        for (size_t pair = 0; pair < Q_BLOCK / 2; pair++)
-            memcpy(to + 64 * pair, v + 2 * pair, 4);
+            put_f16(v, r, front, block);
+        else
+            put_bf16(v, r, front, block);
+        block += packed_unit(type).bytes;
+        front += PACKED_GROUP;
     }
 }
 

@@ -4,8 +4,8 @@
  * A matrix is cut into groups of PACKED_GROUP rows (the last one filled up with zeros), a group
  * into blocks along the row, and what a kernel needs of a block for all sixteen rows lies together,
  * in the order in which it is used: one stream through memory, no transposing, and every load
- * aligned. Values are those of the plain type, but for F16 (below), and products come out the same
- * to the bit.
+ * aligned. Values are those of the plain type, but for F16 and BF16 (below), and products come out
+ * the same to the bit.
  *
  * Any thread, on disjoint groups. */
 #ifndef TENSOR_PACKED_H
@@ -18,7 +18,7 @@
 #define PACKED_GROUP 16
 #define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 4
+#define PACKED_VERSION 5
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
@@ -36,10 +36,16 @@
  *           2 bits  [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are those of quant
  *                   16 h + 4 i + j
  *           1 bit   [16] dwords: bit i of byte j is that of quant 4 i + j
- *           16 bits [16][16] dwords of two values: bf16 as they are, f16 as the integers of fixed.h
+ *           f16     [16][16] dwords of two values, the integers of fixed.h
+ *           bf16    [4][3][16] dwords, of the values v = 8 k .. 8 k + 7 in three: how far exponents
+ *                   are below the largest, a half of a byte each: byte 2 h + i has that of value
+ *                   v + 2 i + h in its low and of value v + 4 + 2 i + h in its high half (h, i: 0
+ *                   or 1); then signs and mantissas, of v .. v + 3 and of v + 4 .. v + 7: word h
+ *                   has the sign (bit 15) and the mantissa (bits 0 to 6) of the value h of these,
+ *                   and the sign (bit 7) and the mantissa (bits 8 to 14) of the value 2 + h
  *
- * Those of 16 bits have no head in a unit, but in front of a group of rows f16 has the powers of
- * two of fixed.h, [blocks, filled up to fours][16] bytes.
+ * Floats have no head in a unit, but there are bytes in front of a group of rows, [blocks, filled
+ * up to fours][16]: of f16 the powers of two of fixed.h, of bf16 the largest exponent.
  *
  * Quants are unsigned, without the offset that a type subtracts; the integers of f16 are signed.  A
  * row whose values do not fill its last unit ends with zeros. */
@@ -50,13 +56,20 @@ struct packed_unit {
     size_t bytes;        /* a multiple of PACKED_ALIGN */
 };
 
-/* Of a quant: 16, 8, or a plane for each bit of this number that is set. */
+/* Exponents of bf16 are kept in 4 bits: so far below that of the largest of a block of 32.  What is
+ * smaller, less than 2^-14 of it, counts as zero (PACKED_ZERO), in the plain layout too, where
+ * kernels multiply bf16; and so do subnormal numbers. */
+#define PACKED_SPAN 14
+#define PACKED_ZERO 15
+
+/* Of a value: 16, 12, 8, or a plane for each bit of this number that is set. */
 static inline unsigned packed_bits(enum dtype type)
 {
     switch (type) {
     case DTYPE_F16:
-    case DTYPE_BF16:
         return 16;
+    case DTYPE_BF16:
+        return 12;
     case DTYPE_Q8_0:
         return 8;
     case DTYPE_Q5_0:
@@ -118,7 +131,9 @@ static inline size_t packed_front(enum dtype type, size_t inner)
 {
     size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
 
-    return type == DTYPE_F16 ? (blocks + 3) / 4 * 4 * PACKED_GROUP : 0;
+    bool has_front = type == DTYPE_F16 || type == DTYPE_BF16;
+
+    return has_front ? (blocks + 3) / 4 * 4 * PACKED_GROUP : 0;
 }
 
 /* Bytes of sixteen rows. */
