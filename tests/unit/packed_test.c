@@ -198,8 +198,9 @@ TEST(what_is_multiplied_in_f32_has_no_packed_form)
  * else written. */
 TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
 {
-    static const size_t rows_of[] = {1, 15, 16, 17, 48, 75}, ns[] = {1, 2, 3, 5, 8, 9, 13, 31};
-    enum { ROWS = 75, N = 31 };
+    static const size_t rows_of[] = {1, 15, 16, 17, 48, 75};
+    static const size_t ns[] = {1, 2, 3, 5, 8, 9, 13, 31, 34, 66};
+    enum { ROWS = 75, N = 66 };
     float *plain = malloc(N * ROWS * sizeof(float)), *packed = malloc(N * ROWS * sizeof(float));
 
     CHECK(plain && packed);
