@@ -61,18 +61,6 @@ INLINE void get_pairs(const struct rows16 *rows, size_t inner, size_t block, __m
         transpose16(rows, 2 * at + 16 * i, w + 4 * i);
 }
 
-INLINE vec first_of_pairs(enum dtype type, __m512i v)
-{
-    return type == DTYPE_F16 ? low_halves(v) : _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
-}
-
-INLINE vec second_of_pairs(enum dtype type, __m512i v)
-{
-    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
-
-    return type == DTYPE_F16 ? high_halves(v) : _mm512_castsi512_ps(_mm512_and_si512(v, high));
-}
-
 /* The largest magnitude in each lane: as of integers, so that NaN and infinity are the largest. */
 INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
 {
@@ -82,28 +70,72 @@ INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
     for (unsigned i = 0; i < PAIRS; i++)
         most = _mm512_max_epu16(most, _mm512_and_si512(w[i], magnitude));
     most = _mm512_max_epu16(most, _mm512_srli_epi32(most, 16));
-    return _mm512_castps_si512(first_of_pairs(type, most));
+    if (type == DTYPE_BF16)
+        return _mm512_slli_epi32(most, 16);
+    return _mm512_castps_si512(low_halves(most));
 }
 
-/* Makes integers of a block; returns their steps, NaN where there is NaN or infinity. */
-INLINE vec make_fixed(enum dtype type, __m512i w[PAIRS])
+/* The steps of integers in blocks with this largest exponent, as f32 has it; NaN where it is that
+ * of NaN and infinity. */
+INLINE vec fixed_steps(__m512i exponent)
 {
-    const __m512i least = _mm512_set1_epi32(FIXED_LEAST), bias = _mm512_set1_epi32(127);
-    __m512i exponent = _mm512_srli_epi32(most_of_pairs(type, w), 23);
-    __m512i e =
-        _mm512_max_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(127 + FIXED_BITS)), least);
-    vec inverse = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(bias, e), 23));
-    __m512i step = _mm512_slli_epi32(_mm512_add_epi32(e, bias), 23);
+    const __m512i least = _mm512_set1_epi32(FIXED_LEAST + 127), nan = _mm512_set1_epi32(0x7fc00000);
+    __m512i e = _mm512_max_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(FIXED_BITS)), least);
+    __mmask16 is_nan = _mm512_cmpeq_epi32_mask(exponent, _mm512_set1_epi32(255));
+
+    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(_mm512_slli_epi32(e, 23), is_nan, nan));
+}
+
+/* Makes integers of a block of f16; returns their steps. */
+INLINE vec fix_f16(__m512i w[PAIRS])
+{
+    vec step = fixed_steps(_mm512_srli_epi32(most_of_pairs(DTYPE_F16, w), 23));
+    vec inverse = v_div(v_set1(1), step); /* a power of two: exact */
 
     for (unsigned i = 0; i < PAIRS; i++) {
-        __m512i even = _mm512_cvtps_epi32(v_mul(first_of_pairs(type, w[i]), inverse));
-        __m512i odd = _mm512_cvtps_epi32(v_mul(second_of_pairs(type, w[i]), inverse));
+        __m512i even = _mm512_cvtps_epi32(v_mul(low_halves(w[i]), inverse));
+        __m512i odd = _mm512_cvtps_epi32(v_mul(high_halves(w[i]), inverse));
 
         w[i] = _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_slli_epi32(odd, 16));
     }
-    step = _mm512_mask_mov_epi32(step, _mm512_cmpeq_epi32_mask(exponent, _mm512_set1_epi32(255)),
-                                 _mm512_set1_epi32(0x7fc00000));
-    return _mm512_castsi512_ps(step);
+    return step;
+}
+
+/* 2^14 in both words of a lane, or 0 where all numbers are below the least step. */
+INLINE __m512i fixed_ones(__m512i largest)
+{
+    const __m512i least = _mm512_set1_epi32(FIXED_LEAST + 127 + FIXED_BITS);
+
+    return _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(largest, least),
+                                  _mm512_set1_epi16(1 << 14));
+}
+
+/* Integers of signs (bit 15) and mantissas (bits 0 to 6) of words; `below`: how far their exponents
+ * are below the largest.  Halves are rounded away from zero. */
+INLINE __m512i fixed_words(__m512i words, __m512i below, __m512i ones)
+{
+    const __m512i mantissa = _mm512_set1_epi16(0x7f << 6), hidden = _mm512_set1_epi16(0x80 << 6);
+    const int both_or_third = 0xea;
+    __m512i q =
+        _mm512_ternarylogic_epi32(_mm512_slli_epi16(words, 6), mantissa, hidden, both_or_third);
+
+    q = _mm512_mulhrs_epi16(q, _mm512_srlv_epi16(ones, below));
+    return _mm512_mask_sub_epi16(q, _mm512_movepi16_mask(words), _mm512_setzero_si512(), q);
+}
+
+/* Makes integers of a block of bf16; returns their steps. */
+INLINE vec fix_bf16(__m512i w[PAIRS])
+{
+    __m512i largest = _mm512_srli_epi32(most_of_pairs(DTYPE_BF16, w), 23);
+    __m512i both = _mm512_or_si512(largest, _mm512_slli_epi32(largest, 16));
+    __m512i ones = fixed_ones(largest);
+
+    for (unsigned i = 0; i < PAIRS; i++) {
+        __m512i e = _mm512_and_si512(_mm512_srli_epi16(w[i], 7), _mm512_set1_epi16(0xff));
+
+        w[i] = fixed_words(w[i], _mm512_sub_epi16(both, e), ones);
+    }
+    return fixed_steps(largest);
 }
 
 /* Of bf16: what is below 2^-PACKED_SPAN of the largest in its lane becomes zero. */
@@ -137,18 +169,31 @@ INLINE __m512i packed_bytes(const struct tensor *w, size_t r, size_t b)
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)front));
 }
 
+/* The halves i of bytes that say how far exponents are below the largest. */
+INLINE __m512i exponents_below(__m512i halves, unsigned i)
+{
+    return byte_bits(halves, 4 * i, 4, 0);
+}
+
+/* Bytes of words exchanged. */
+INLINE __m512i swapped(__m512i words)
+{
+    return _mm512_shuffle_epi8(words,
+                               _mm512_set4_epi32(0x0e0f0c0d, 0x0a0b0809, 0x06070405, 0x02030001));
+}
+
 /* Makes floats of signs and mantissas and of exponents: two pairs of words (packed.h). */
 INLINE void join_bf16(__m512i words, __m512i exponent, __m512i w[2])
 {
     const __m512i place = _mm512_set1_epi16(0x7f80);
-    const __m512i swap = _mm512_set4_epi32(0x0e0f0c0d, 0x0a0b0809, 0x06070405, 0x02030001);
     const int third_asks = 0xe4;
 
     w[0] = _mm512_ternarylogic_epi32(_mm512_slli_epi16(exponent, 7), words, place, third_asks);
-    w[1] = _mm512_ternarylogic_epi32(_mm512_srli_epi16(exponent, 1),
-                                     _mm512_shuffle_epi8(words, swap), place, third_asks);
+    w[1] = _mm512_ternarylogic_epi32(_mm512_srli_epi16(exponent, 1), swapped(words), place,
+                                     third_asks);
 }
 
+/* largest: a byte in each lane. */
 INLINE void unpack_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
 {
     const __m512i four_times = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
@@ -156,10 +201,10 @@ INLINE void unpack_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
 
     largest = _mm512_shuffle_epi8(largest, four_times);
     for (unsigned i = 0; i < PAIRS / 4; i++, block += 3 * 64, w += 4) {
-        __m512i below = next64(block);
+        __m512i halves = next64(block);
 
         for (unsigned high = 0; high < 2; high++) {
-            __m512i words = next64(block + 64 + 64 * high), e = byte_bits(below, 4 * high, 4, 0);
+            __m512i words = next64(block + 64 + 64 * high), e = exponents_below(halves, high);
 
             e = _mm512_maskz_sub_epi8(_mm512_cmpneq_epi8_mask(e, zero), largest, e);
             join_bf16(words, e, w + 2 * high);
@@ -167,18 +212,24 @@ INLINE void unpack_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
     }
 }
 
-INLINE void unpack_pairs(enum dtype type, const struct tensor *w, size_t r, size_t b,
-                         __m512i pairs[PAIRS])
+/* The same as integers; returns their steps. */
+INLINE vec unpack_fixed_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
 {
-    const char *block = pairs_at(type, w, r, b);
+    __m512i ones = fixed_ones(largest);
 
-    if (type == DTYPE_BF16)
-        unpack_bf16(block, packed_bytes(w, r, b), pairs);
-    for (unsigned i = 0; i < PAIRS && type == DTYPE_F16; i++)
-        pairs[i] = load64(block + 64 * i);
+    for (unsigned i = 0; i < PAIRS / 4; i++, block += 3 * 64, w += 4) {
+        __m512i halves = next64(block);
+
+        for (unsigned high = 0; high < 2; high++) {
+            __m512i words = next64(block + 64 + 64 * high), below = exponents_below(halves, high);
+            __m512i first = _mm512_and_si512(below, _mm512_set1_epi16(0xff));
+
+            w[2 * high] = fixed_words(words, first, ones);
+            w[2 * high + 1] = fixed_words(swapped(words), _mm512_srli_epi16(below, 8), ones);
+        }
+    }
+    return fixed_steps(largest);
 }
-
-/* ---- weights of either layout ---- */
 
 /* Sixteen rows times few vectors. */
 struct pair_stream {
@@ -187,21 +238,40 @@ struct pair_stream {
     const char *next; /* plain: the sixteen rows behind them */
 };
 
-/* A block of them; returns the steps of integers. */
+/* A block as kernels multiply it, from either layout; returns the steps of integers. */
+INLINE vec take_plain(enum dtype type, const bool is_fixed, const struct tensor *w,
+                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
+{
+    get_pairs(rows, w->shape[0], block, pairs);
+    if (is_fixed)
+        return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
+    drop_small(pairs);
+    return v_zero();
+}
+
+INLINE vec take_packed(enum dtype type, const bool is_fixed, const struct tensor *w,
+                       const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
+{
+    const char *at = pairs_at(type, w, rows->out, block);
+    __m512i front = packed_bytes(w, rows->out, block);
+
+    if (type == DTYPE_BF16 && is_fixed)
+        return unpack_fixed_bf16(at, front, pairs);
+    if (type == DTYPE_BF16) {
+        unpack_bf16(at, front, pairs);
+        return v_zero();
+    }
+    for (unsigned i = 0; i < PAIRS; i++)
+        pairs[i] = load64(at + 64 * i);
+    return exponents(front);
+}
+
 INLINE vec take_block(enum dtype type, const bool is_fixed, const bool is_packed,
                       const struct tensor *w, const struct rows16 *rows, size_t block,
                       __m512i pairs[PAIRS])
 {
-    if (is_packed)
-        unpack_pairs(type, w, rows->out, block, pairs);
-    else
-        get_pairs(rows, w->shape[0], block, pairs);
-    if (is_fixed)
-        return is_packed && type == DTYPE_F16 ? exponents(packed_bytes(w, rows->out, block))
-                                              : make_fixed(type, pairs);
-    if (!is_packed)
-        drop_small(pairs);
-    return v_zero();
+    return is_packed ? take_packed(type, is_fixed, w, rows, block, pairs)
+                     : take_plain(type, is_fixed, w, rows, block, pairs);
 }
 
 /* Fills `count` blocks from b on of group g of a panel. */
@@ -219,8 +289,8 @@ INLINE void pair_panel_fill(enum dtype type, const bool is_fixed, const struct t
     for (size_t i = 0; i < count; i++) {
         __m512i *to = p->unpacked[g] + i * PAIRS;
 
-        p->step[i][g] = w->is_packed ? take_block(type, is_fixed, true, w, rows, b + i, to)
-                                     : take_block(type, is_fixed, false, w, rows, b + i, to);
+        p->step[i][g] = w->is_packed ? take_packed(type, is_fixed, w, rows, b + i, to)
+                                     : take_plain(type, is_fixed, w, rows, b + i, to);
     }
 }
 
