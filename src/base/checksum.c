@@ -6,6 +6,7 @@
 
 #define AT_ONCE 4  /* grains: memory is then read as fast as one thread can */
 #define PARTS   16 /* that a checksum is joined from at most */
+#define HALF    32 /* bits: sums modulo 2^64 forget where upper bits were, so these count below too */
 
 typedef uint64_t lanes __attribute__((vector_size(CHECKSUM_GRAIN)));
 _Static_assert(sizeof(lanes) == sizeof(uint64_t[CHECKSUM_LANES]), "a word a lane");
@@ -20,13 +21,13 @@ void checksum_add(struct checksum *c, const void *p, size_t bytes)
     for (; (size_t)(end - at) >= sizeof(w); at += sizeof(w)) {
         memcpy(w, at, sizeof(w));
         for (unsigned i = 0; i < AT_ONCE; i++) {
-            sum += w[i];
+            sum += w[i] ^ w[i] >> HALF;
             sums += sum;
         }
     }
     for (; at < end; at += sizeof(w[0])) {
         memcpy(w, at, sizeof(w[0]));
-        sum += w[0];
+        sum += w[0] ^ w[0] >> HALF;
         sums += sum;
     }
     memcpy(c->sum, &sum, sizeof(sum));

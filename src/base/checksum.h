@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checksum.h - finds damage, not malice: eight lanes of 64-bit words, each summed twice
- * (Fletcher 1982). */
+/* checksum.h - finds damage, not malice: eight lanes of 64-bit words, each with its upper half
+ * mixed into the lower and summed twice (Fletcher 1982). */
 #ifndef BASE_CHECKSUM_H
 #define BASE_CHECKSUM_H
 
