@@ -6,7 +6,8 @@
 
 #define AT_ONCE 4  /* grains: memory is then read as fast as one thread can */
 #define PARTS   16 /* that a checksum is joined from at most */
-#define HALF    32 /* bits: sums modulo 2^64 forget where upper bits were, so these count below too */
+/* Sums modulo 2^64 forget where upper bits were: these count among the lower ones too. */
+#define HALF 32
 
 typedef uint64_t lanes __attribute__((vector_size(CHECKSUM_GRAIN)));
 _Static_assert(sizeof(lanes) == sizeof(uint64_t[CHECKSUM_LANES]), "a word a lane");
