@@ -870,8 +870,8 @@ INLINE __m512i load64(const char *p)
     return _mm512_loadu_si512(p);
 }
 
-/* The same, never before what the source loads first: one load ahead of others makes the processor
- * lose the stream (bench/NOTES.md). */
+/* The same of packed weights, which are aligned, never before what the source loads first: one load
+ * ahead of others makes the processor lose the stream (bench/NOTES.md). */
 INLINE __m512i next64(const char *p)
 {
     return *(const volatile __m512i *)(const void *)p;

@@ -61,8 +61,8 @@ INLINE void get_pairs(const struct rows16 *rows, size_t inner, size_t block, __m
         transpose16(rows, 2 * at + 16 * i, w + 4 * i);
 }
 
-/* The largest magnitude in each lane: as of integers, so that NaN and infinity are the largest. */
-INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
+/* The largest exponent in each lane, as f32 has it: 255 where there is NaN or infinity. */
+INLINE __m512i largest_exponent(enum dtype type, const __m512i w[PAIRS])
 {
     const __m512i magnitude = _mm512_set1_epi16(0x7fff);
     __m512i most = _mm512_setzero_si512();
@@ -71,8 +71,14 @@ INLINE __m512i most_of_pairs(enum dtype type, const __m512i w[PAIRS])
         most = _mm512_max_epu16(most, _mm512_and_si512(w[i], magnitude));
     most = _mm512_max_epu16(most, _mm512_srli_epi32(most, 16));
     if (type == DTYPE_BF16)
-        return _mm512_slli_epi32(most, 16);
-    return _mm512_castps_si512(low_halves(most));
+        return _mm512_srli_epi32(_mm512_slli_epi32(most, 16), 23);
+    return _mm512_srli_epi32(_mm512_castps_si512(low_halves(most)), 23);
+}
+
+/* A number below 2^16 in each lane, in both of its words. */
+INLINE __m512i in_both_words(__m512i v)
+{
+    return _mm512_or_si512(v, _mm512_slli_epi32(v, 16));
 }
 
 /* The steps of integers in blocks with this largest exponent, as f32 has it; NaN where it is that
@@ -89,7 +95,7 @@ INLINE vec fixed_steps(__m512i exponent)
 /* Makes integers of a block of f16; returns their steps. */
 INLINE vec fix_f16(__m512i w[PAIRS])
 {
-    vec step = fixed_steps(_mm512_srli_epi32(most_of_pairs(DTYPE_F16, w), 23));
+    vec step = fixed_steps(largest_exponent(DTYPE_F16, w));
     vec inverse = v_div(v_set1(1), step); /* a power of two: exact */
 
     for (unsigned i = 0; i < PAIRS; i++) {
@@ -126,8 +132,7 @@ INLINE __m512i fixed_words(__m512i words, __m512i below, __m512i ones)
 /* Makes integers of a block of bf16; returns their steps. */
 INLINE vec fix_bf16(__m512i w[PAIRS])
 {
-    __m512i largest = _mm512_srli_epi32(most_of_pairs(DTYPE_BF16, w), 23);
-    __m512i both = _mm512_or_si512(largest, _mm512_slli_epi32(largest, 16));
+    __m512i largest = largest_exponent(DTYPE_BF16, w), both = in_both_words(largest);
     __m512i ones = fixed_ones(largest);
 
     for (unsigned i = 0; i < PAIRS; i++) {
@@ -142,11 +147,10 @@ INLINE vec fix_bf16(__m512i w[PAIRS])
 INLINE void drop_small(__m512i w[PAIRS])
 {
     const __m512i span = _mm512_set1_epi32(PACKED_SPAN), magnitude = _mm512_set1_epi16(0x7fff);
-    __m512i exponent = _mm512_srli_epi32(most_of_pairs(DTYPE_BF16, w), 23);
-    __m512i least = _mm512_max_epi32(_mm512_sub_epi32(exponent, span), _mm512_set1_epi32(1));
+    __m512i least = _mm512_sub_epi32(largest_exponent(DTYPE_BF16, w), span);
 
-    least = _mm512_slli_epi32(least, 7);
-    least = _mm512_or_si512(least, _mm512_slli_epi32(least, 16));
+    least = _mm512_max_epi32(least, _mm512_set1_epi32(1));
+    least = in_both_words(_mm512_slli_epi32(least, 7));
     for (unsigned i = 0; i < PAIRS; i++)
         w[i] = _mm512_maskz_mov_epi16(
             _mm512_cmpge_epu16_mask(_mm512_and_si512(w[i], magnitude), least), w[i]);

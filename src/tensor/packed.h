@@ -56,9 +56,9 @@ struct packed_unit {
     size_t bytes;        /* a multiple of PACKED_ALIGN */
 };
 
-/* Exponents of bf16 are kept in 4 bits: so far below that of the largest of a block of 32.  What is
- * smaller, less than 2^-14 of it, counts as zero (PACKED_ZERO), in the plain layout too, where
- * kernels multiply bf16; and so do subnormal numbers. */
+/* Of bf16: how far an exponent may be below the largest of its block; 4 bits hold it.  What is
+ * smaller counts as zero and has PACKED_ZERO there, as do subnormal numbers.  Kernels that read
+ * packed weights count it as zero in the plain layout too. */
 #define PACKED_SPAN 14
 #define PACKED_ZERO 15
 
@@ -130,7 +130,6 @@ static inline size_t packed_groups(size_t rows)
 static inline size_t packed_front(enum dtype type, size_t inner)
 {
     size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
-
     bool has_front = type == DTYPE_F16 || type == DTYPE_BF16;
 
     return has_front ? (blocks + 3) / 4 * 4 * PACKED_GROUP : 0;

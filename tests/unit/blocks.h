@@ -44,8 +44,8 @@ static inline void blocks_set_scales(enum dtype type, char *block, const uint16_
         memcpy(block + blocks_scale_at(type), halves, has_offset[type] ? 4 : 2);
 }
 
-/* Weights of bf16 as kernels that read packed ones multiply them: without what is more than 2^-14
- * below the largest of its 32 (packed.h), told by exponents. */
+/* Weights of bf16 as kernels that read packed ones multiply them: what has an exponent more than
+ * PACKED_SPAN below the largest of its 32 is zero (packed.h). */
 static inline void blocks_drop_small(uint16_t *row, size_t n)
 {
     for (size_t at = 0; at < n; at += Q_BLOCK) {

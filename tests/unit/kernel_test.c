@@ -187,11 +187,13 @@ static void multiply_as_expected(const struct backend *b, const struct problem *
         multiply_exactly(p, out);
         return;
     }
-    kept.w.data = memcpy(malloc(bytes + 1), p->w.data, bytes);
+    kept.weights = malloc(bytes + 1);
+    CHECK(kept.weights);
+    kept.w.data = memcpy(kept.weights, p->w.data, bytes);
     for (size_t r = 0; r < p->rows && p->w.type == DTYPE_BF16 && b->reads_packed; r++)
         blocks_drop_small((uint16_t *)(uintptr_t)tensor_row(&kept.w, r), p->inner);
     multiply(&backend_ref, &kept, 0, p->n, 0, p->rows, out);
-    free((void *)(uintptr_t)kept.w.data);
+    free(kept.weights);
 }
 
 static void compare(const struct backend *b, const struct problem *p)
