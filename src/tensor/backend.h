@@ -6,7 +6,6 @@
  * or thread count. (Between back ends the last bits may differ.)  Kernels allocate nothing, keep no
  * state, and may be called by any number of threads on disjoint outputs.  No pointer need be
  * aligned beyond its element, unless said so. NaN and infinity pass through;
- * avx512bf16 takes subnormal numbers for zero where weights are bf16, as its instruction does;
  * nothing traps. */
 #ifndef TENSOR_BACKEND_H
 #define TENSOR_BACKEND_H
@@ -142,16 +141,16 @@ static inline size_t text_end_key(const struct text_attention *a, size_t row)
 }
 
 struct backend {
-    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512bf16", ... */
+    const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512winograd", ... */
     bool (*usable)(
         void); /* does this processor have the instructions (feature bits and OS support) */
     bool (*is_slow)(void); /* it has, but the next in line is faster here; NULL: never */
 
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
-     * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 (and of
-     * bf16, where it is not multiplied as such) and x become integers of 16 bits (fixed.h).  Weight
-     * types of equal prepared form share it: prepared_form(q8_0) == prepared_form(q4_K). */
+     * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
+     * bf16 and x become integers of 16 bits (fixed.h).  Weight types of equal prepared form share
+     * it: prepared_form(q8_0) == prepared_form(q4_K). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
@@ -218,7 +217,8 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
-extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni, backend_avx512bf16;
+extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni,
+    backend_avx512winograd;
 #elif defined(__aarch64__)
 extern const struct backend backend_neon, backend_neon_i8mm;
 #endif

@@ -75,7 +75,7 @@ bool cpu_has_avx512bf16(void)
     return cpu_has_avx512vnni() && all(ask().eax7_1, BIT(5));
 }
 
-bool cpu_has_slow_bf16(void)
+bool cpu_adds_where_it_multiplies(void)
 {
     unsigned eax, ebx, ecx, edx;
 
@@ -105,7 +105,7 @@ bool cpu_has_avx512bf16(void)
     return false;
 }
 
-bool cpu_has_slow_bf16(void)
+bool cpu_adds_where_it_multiplies(void)
 {
     return false;
 }

@@ -24,9 +24,9 @@ bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
 bool cpu_has_avx512bf16(void); /* these, and products of bf16 */
-/* Products of bf16 that are slower than those of 16-bit integers: half as fast as f32 on Emerald
- * Rapids, by measurement, where Zen 4 makes them twice as fast. */
-bool cpu_has_slow_bf16(void);
+/* Do additions in registers of 512 bits wait for the units that multiply?  Intel's do, by ports 0
+ * and 5; AMD's since Zen 4 have as many units again that add. */
+bool cpu_adds_where_it_multiplies(void);
 bool cpu_has_dotprod(void); /* 64-bit ARM: dot products of int8 */
 bool cpu_has_i8mm(void);    /* and products of small int8 matrices */
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fixed.h - numbers of 16 bits that share a power of two.
  *
- * What weights of F16 (and, where the processor does not multiply bf16 faster, of BF16) and their
- * activations become before they meet: a block of 32 numbers is 32 integers times 2^e, e the
+ * What weights of F16 and BF16 and their activations become before they meet in AVX-512: a block of 32 numbers is 32 integers times 2^e, e the
  * exponent of the largest less 12.  Integers are then at most 8192 in magnitude, 8188 for weights,
  * so that 32 products fit a sum of 32 bits; the largest number keeps 13 bits, where f16 has 11 and
  * bf16 8, and the others lose what is below 2^-13 of it. */
@@ -14,8 +13,10 @@
 
 #define FIXED_BITS  12   /* between the exponent of the largest number and e */
 #define FIXED_LEAST -100 /* of e: what is below 2^-101 becomes zero */
-#define FIXED_BIAS  128  /* of e as it is stored in a byte */
-#define FIXED_NAN   255  /* stored where a block has NaN or infinity */
+/* Of the largest number, as f32 has it: if it is below, all become zero. */
+#define FIXED_EXPONENT_LEAST (FIXED_LEAST + 127 + FIXED_BITS)
+#define FIXED_BIAS           127 /* of e as it is stored in a byte: the exponent of 2^e as f32 has it */
+#define FIXED_NAN            255 /* stored where a block has NaN or infinity: zeros times infinity */
 
 /* e of a block whose largest magnitude is `most`, which is finite. */
 static inline int fixed_power(float most)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; and for
- * those that have BF16 as well, the same with products of bf16. */
+ * those of them that add beside multiplying, the same with fewer products. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"
@@ -675,6 +675,7 @@ struct quant_job {
     const char *x;
     float *out;
     size_t x_bytes, out_stride, row_begin, row_end;
+    bool saves_products; /* kernel_pairs.h */
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)
@@ -1447,57 +1448,35 @@ static unsigned form_of(enum dtype weights)
     return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
 }
 
-static unsigned form_with_bf16(enum dtype weights)
-{
-    return weights == DTYPE_BF16 ? FORM_BF16 : form_of(weights);
-}
-
 /* A line more than there are blocks: the same block of the vectors of a tile would else be in the
  * same set of the cache, where rows are powers of two. */
-static size_t bytes_in_form(unsigned form, enum dtype weights, size_t inner)
+static size_t bytes_of(enum dtype weights, size_t inner)
 {
-    switch (form) {
+    switch (form_of(weights)) {
     case FORM_Q8:
         return prepared_bytes_biased(inner);
     case FORM_FIXED:
         return fixed_bytes(inner);
-    case FORM_BF16:
-        return (blocks_of(inner) + 1) * Q_BLOCK * 2;
     default:
         return prepared_bytes(weights, inner);
     }
 }
 
-static size_t bytes_of(enum dtype weights, size_t inner)
-{
-    return bytes_in_form(form_of(weights), weights, inner);
-}
-
-static size_t bytes_with_bf16(enum dtype weights, size_t inner)
-{
-    return bytes_in_form(form_with_bf16(weights), weights, inner);
-}
-
 static void prepare_512(enum dtype weights, const float *x, size_t inner, void *out)
 {
-    if (form_of(weights) == FORM_Q8)
+    switch (form_of(weights)) {
+    case FORM_Q8:
         prepare_biased(x, inner, out);
-    else if (form_of(weights) == FORM_FIXED)
+        break;
+    case FORM_FIXED:
         prepare_fixed(x, inner, out);
-    else
+        break;
+    default:
         prepare(weights, x, inner, out);
+    }
 }
 
-static void prepare_with_bf16(enum dtype weights, const float *x, size_t inner, void *out)
-{
-    if (weights == DTYPE_BF16)
-        prepare_bf16(x, inner, out);
-    else
-        prepare_512(weights, x, inner, out);
-}
-
-static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
-                   size_t n, float *out, size_t out_stride)
+INLINE void multiply(const struct quant_job *j, size_t n)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
         [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
@@ -1508,30 +1487,28 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
-    size_t x_bytes = bytes_of(w->type, w->shape[0]);
-    struct quant_job j = {w, x, out, x_bytes, out_stride, row_begin, row_end};
+    enum dtype type = j->w->type;
 
-    if (quantised[w->type])
-        quantised[w->type](&j, n);
-    else if (w->type == DTYPE_F16)
-        pair_matmul(&fixed_f16, &j, n);
-    else if (w->type == DTYPE_BF16)
-        pair_matmul(&fixed_bf16, &j, n);
+    if (quantised[type])
+        quantised[type](j, n);
+    else if (type == DTYPE_F16 || type == DTYPE_BF16)
+        pair_matmul(type == DTYPE_F16 ? &pairs_f16 : &pairs_bf16, j, n);
     else
-        matmul_floats(w, row_begin, row_end, x, x_bytes, n, out, out_stride);
+        matmul_floats(j->w, j->row_begin, j->row_end, j->x, j->x_bytes, n, j->out, j->out_stride);
 }
 
-static void matmul_with_bf16(const struct tensor *w, size_t row_begin, size_t row_end,
-                             const void *x, size_t n, float *out, size_t out_stride)
-{
-    struct quant_job j = {w,          x,         out,    bytes_with_bf16(w->type, w->shape[0]),
-                          out_stride, row_begin, row_end};
-
-    if (w->type == DTYPE_BF16)
-        pair_matmul(&pairs_bf16, &j, n);
-    else
-        matmul(w, row_begin, row_end, x, n, out, out_stride);
-}
+#define MATMUL_512(name, saves_products)                                                      \
+    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x, \
+                     size_t n, float *out, size_t out_stride)                                 \
+    {                                                                                         \
+        size_t x_bytes = bytes_of(w->type, w->shape[0]);                                      \
+                                                                                              \
+        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,      \
+                                     saves_products},                                         \
+                 n);                                                                          \
+    }
+MATMUL_512(matmul, false)
+MATMUL_512(matmul_winograd, true)
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni",
@@ -1539,9 +1516,9 @@ const struct backend backend_avx512vnni = {
     .reads_packed = true,
     BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul)};
 
-const struct backend backend_avx512bf16 = {
-    .name = "avx512bf16",
-    .usable = cpu_has_avx512bf16,
-    .is_slow = cpu_has_slow_bf16,
+const struct backend backend_avx512winograd = {
+    .name = "avx512winograd",
+    .usable = cpu_has_avx512vnni,
+    .is_slow = cpu_adds_where_it_multiplies,
     .reads_packed = true,
-    BACKEND_LANES_OF(form_with_bf16, bytes_with_bf16, prepare_with_bf16, matmul_with_bf16)};
+    BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd)};

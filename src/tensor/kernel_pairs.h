@@ -3,34 +3,43 @@
  *
  * Included by kernel_avx512.c only, behind its quantised weights: a lane is a row here too.
  *
- * Of f16, and of bf16 where the processor multiplies it no faster than f32, weights and activations
- * become integers of 16 bits (fixed.h).  The 32 products of a block are added exactly, in whatever
- * order; an element is then the sum over blocks, in order, of that integer times both steps, one
- * fused multiply-add each.
+ * Weights and activations become integers of 16 bits (fixed.h).  The 32 products of a block are
+ * added exactly, in whatever order; an element is then the sum over blocks, in order, of that
+ * integer times both steps, one fused multiply-add each.
  *
- * Else bf16 meets bf16 in vdpbf16ps.  An element is a sum over pieces of PAIR_PANEL blocks in
- * order; in a piece the even pairs of values are added in order, and so are the odd ones, and then
- * both. Subnormal numbers count as zero, and so do weights that packed.h has no room for. */
+ * For many vectors there are two ways to the same integer, and a processor has the faster one.
+ * Where adding needs units that multiply (Intel's), products are added as they are.  Where it does
+ * not (AMD's), half of them are saved (Winograd 1968, "A new algorithm for inner product"):
+ *
+ *   x1 w1 + x2 w2 = (x1 + w2) (x2 + w1) - x1 x2 - w1 w2
+ *
+ * The last two are sums over a vector's and over a row's own block, made once.  Numbers x1 + w2 fit
+ * 16 bits, and what does not fit 32 on the way comes back, since all is modulo 2^32. */
 #ifndef TENSOR_KERNEL_PAIRS_H
 #define TENSOR_KERNEL_PAIRS_H
 
 #include "tensor/fixed.h"
 
 #define PAIRS      (Q_BLOCK / 2) /* in a block */
-#define PAIR_PANEL 16            /* blocks that many vectors meet at a time */
+#define HALF       (PAIRS / 2)   /* value v has v + 16 for a partner, pair i the pair i + 8 */
+#define PAIR_PANEL 8             /* blocks that many vectors meet at a time: half of level 1 */
 #define PAIR_TILE  6             /* 2 groups x 6 vectors, twice: 24 registers */
 
-/* Blocks of two groups of rows, [block][pair] each: as they lie, where those are integers. */
+/* Blocks of two groups of rows, side by side: loads a power of two apart would hinder each other.
+ */
 struct pair_panel {
-    const __m512i *w[2];
-    vec step[PAIR_PANEL][2]; /* of fixed.h */
-    __m512i unpacked[2][PAIR_PANEL * PAIRS];
+    struct pair_block {
+        __m512i w[PAIRS][2];
+        vec step[2];               /* of fixed.h */
+        __m512i minus_products[2]; /* of partners */
+    } blocks[PAIR_PANEL];
 };
 
 /* A block of activations as integers. */
 struct x_fixed {
     int16_t q[Q_BLOCK];
     float step;
+    int32_t minus_products; /* of partners */
 };
 
 INLINE size_t blocks_of(size_t inner)
@@ -81,15 +90,16 @@ INLINE __m512i in_both_words(__m512i v)
     return _mm512_or_si512(v, _mm512_slli_epi32(v, 16));
 }
 
-/* The steps of integers in blocks with this largest exponent, as f32 has it; NaN where it is that
- * of NaN and infinity. */
+/* The steps of integers in blocks with this largest exponent, as f32 has it; infinity, by which
+ * zeros become NaN, where it is that of NaN and infinity. */
 INLINE vec fixed_steps(__m512i exponent)
 {
-    const __m512i least = _mm512_set1_epi32(FIXED_LEAST + 127), nan = _mm512_set1_epi32(0x7fc00000);
-    __m512i e = _mm512_max_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(FIXED_BITS)), least);
-    __mmask16 is_nan = _mm512_cmpeq_epi32_mask(exponent, _mm512_set1_epi32(255));
+    const __m512i nan = _mm512_set1_epi32(FIXED_NAN);
+    __m512i e = _mm512_max_epi32(exponent, _mm512_set1_epi32(FIXED_EXPONENT_LEAST));
 
-    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(_mm512_slli_epi32(e, 23), is_nan, nan));
+    e = _mm512_mask_sub_epi32(nan, _mm512_cmpneq_epi32_mask(e, nan), e,
+                              _mm512_set1_epi32(FIXED_BITS));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
 }
 
 /* Makes integers of a block of f16; returns their steps. */
@@ -107,53 +117,42 @@ INLINE vec fix_f16(__m512i w[PAIRS])
     return step;
 }
 
-/* 2^14 in both words of a lane, or 0 where all numbers are below the least step. */
-INLINE __m512i fixed_ones(__m512i largest)
-{
-    const __m512i least = _mm512_set1_epi32(FIXED_LEAST + 127 + FIXED_BITS);
+/* What makes integers of the significands of bf16: 2^-i in units of 2^-15, for i = 0 to 14, zero
+ * for PACKED_ZERO; and the same negative.  2^0 does not fit, but rounding makes up for it. */
+static const int16_t fixed_shares[32] __attribute__((aligned(64))) = {
+    32767,  16384,  8192,  4096,  2048,  1024,  512,  256,  128,  64,  32,  16,  8,  4,  2,  0,
+    -32768, -16384, -8192, -4096, -2048, -1024, -512, -256, -128, -64, -32, -16, -8, -4, -2, 0,
+};
 
-    return _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(largest, least),
-                                  _mm512_set1_epi16(1 << 14));
-}
-
-/* Integers of signs (bit 15) and mantissas (bits 0 to 6) of words; `below`: how far their exponents
- * are below the largest.  Halves are rounded away from zero. */
-INLINE __m512i fixed_words(__m512i words, __m512i below, __m512i ones)
+/* Integers of mantissas (bits 5 to 11 of words) and of how far exponents are below the largest
+ * (bits 0 to 3; bit 4 is the sign; others do not matter).  Halves are rounded up. */
+INLINE __m512i fixed_words(__m512i mantissa, __m512i below)
 {
-    const __m512i mantissa = _mm512_set1_epi16(0x7f << 6), hidden = _mm512_set1_epi16(0x80 << 6);
+    const __m512i bits = _mm512_set1_epi16(0x7f << 5), hidden = _mm512_set1_epi16(0x80 << 5);
     const int both_or_third = 0xea;
-    __m512i q =
-        _mm512_ternarylogic_epi32(_mm512_slli_epi16(words, 6), mantissa, hidden, both_or_third);
 
-    q = _mm512_mulhrs_epi16(q, _mm512_srlv_epi16(ones, below));
-    return _mm512_mask_sub_epi16(q, _mm512_movepi16_mask(words), _mm512_setzero_si512(), q);
+    return _mm512_mulhrs_epi16(_mm512_ternarylogic_epi32(mantissa, bits, hidden, both_or_third),
+                               _mm512_permutexvar_epi16(below, _mm512_load_si512(fixed_shares)));
 }
 
 /* Makes integers of a block of bf16; returns their steps. */
 INLINE vec fix_bf16(__m512i w[PAIRS])
 {
-    __m512i largest = largest_exponent(DTYPE_BF16, w), both = in_both_words(largest);
-    __m512i ones = fixed_ones(largest);
+    const __m512i zero = _mm512_set1_epi16(PACKED_ZERO), sign = _mm512_set1_epi16(1 << 4);
+    const __m512i least = _mm512_set1_epi32(FIXED_EXPONENT_LEAST);
+    __m512i largest = _mm512_max_epi32(largest_exponent(DTYPE_BF16, w), least);
+    __m512i both = in_both_words(largest);
+    __mmask32 is_nan = _mm512_cmpeq_epi16_mask(both, _mm512_set1_epi16(FIXED_NAN));
 
     for (unsigned i = 0; i < PAIRS; i++) {
         __m512i e = _mm512_and_si512(_mm512_srli_epi16(w[i], 7), _mm512_set1_epi16(0xff));
+        __m512i below = _mm512_min_epu16(_mm512_sub_epi16(both, e), zero);
 
-        w[i] = fixed_words(w[i], _mm512_sub_epi16(both, e), ones);
+        below = _mm512_mask_mov_epi16(below, _mm512_testn_epi16_mask(e, e) | is_nan, zero);
+        below = _mm512_or_si512(below, _mm512_and_si512(_mm512_srli_epi16(w[i], 11), sign));
+        w[i] = fixed_words(_mm512_slli_epi16(w[i], 5), below);
     }
     return fixed_steps(largest);
-}
-
-/* Of bf16: what is below 2^-PACKED_SPAN of the largest in its lane becomes zero. */
-INLINE void drop_small(__m512i w[PAIRS])
-{
-    const __m512i span = _mm512_set1_epi32(PACKED_SPAN), magnitude = _mm512_set1_epi16(0x7fff);
-    __m512i least = _mm512_sub_epi32(largest_exponent(DTYPE_BF16, w), span);
-
-    least = _mm512_max_epi32(least, _mm512_set1_epi32(1));
-    least = in_both_words(_mm512_slli_epi32(least, 7));
-    for (unsigned i = 0; i < PAIRS; i++)
-        w[i] = _mm512_maskz_mov_epi16(
-            _mm512_cmpge_epu16_mask(_mm512_and_si512(w[i], magnitude), least), w[i]);
 }
 
 /* ---- packed weights ---- */
@@ -173,66 +172,92 @@ INLINE __m512i packed_bytes(const struct tensor *w, size_t r, size_t b)
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)front));
 }
 
-/* The halves i of bytes that say how far exponents are below the largest. */
-INLINE __m512i exponents_below(__m512i halves, unsigned i)
+/* a where `bits` are set, b elsewhere. */
+INLINE __m512i selected(int16_t bits, __m512i a, __m512i b)
 {
-    return byte_bits(halves, 4 * i, 4, 0);
+    const int first_asks = 0xca;
+
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(bits), a, b, first_asks);
 }
 
-/* Bytes of words exchanged. */
-INLINE __m512i swapped(__m512i words)
+/* Eight words of 14 bits from seven: the eighth is in the lowest bits of the others. */
+INLINE void unpack_14(const char *p, __m512i w[8])
 {
-    return _mm512_shuffle_epi8(words,
-                               _mm512_set4_epi32(0x0e0f0c0d, 0x0a0b0809, 0x06070405, 0x02030001));
+    __m512i first, second, third;
+
+    for (unsigned i = 0; i < 7; i++)
+        w[i] = next64(p + 64 * i);
+    first = selected(0x3, w[0], _mm512_slli_epi16(w[1], 2));
+    second = selected(0x3, w[2], _mm512_slli_epi16(w[3], 2));
+    third = selected(0x3, w[4], _mm512_slli_epi16(w[5], 2));
+    first = selected(0xf, first, _mm512_slli_epi16(second, 4));
+    third = selected(0xf, third, _mm512_slli_epi16(w[6], 4));
+    w[7] = _mm512_slli_epi16(selected(0xff, first, _mm512_slli_epi16(third, 8)), 2);
+    for (unsigned i = 0; i < 8; i++)
+        w[i] = _mm512_srai_epi16(w[i], 2);
 }
 
-/* Makes floats of signs and mantissas and of exponents: two pairs of words (packed.h). */
-INLINE void join_bf16(__m512i words, __m512i exponent, __m512i w[2])
+/* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
+INLINE void unpack_12(const char *p, __m512i w[4])
 {
-    const __m512i place = _mm512_set1_epi16(0x7f80);
-    const int third_asks = 0xe4;
-
-    w[0] = _mm512_ternarylogic_epi32(_mm512_slli_epi16(exponent, 7), words, place, third_asks);
-    w[1] = _mm512_ternarylogic_epi32(_mm512_srli_epi16(exponent, 1), swapped(words), place,
-                                     third_asks);
+    for (unsigned i = 0; i < 3; i++)
+        w[i] = next64(p + 64 * i);
+    w[3] = selected(0xf, _mm512_srli_epi16(w[0], 12), _mm512_srli_epi16(w[1], 8));
+    w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
 
-/* largest: a byte in each lane. */
-INLINE void unpack_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
+/* A block of sixteen packed rows; returns the steps of integers. */
+INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t block,
+                       __m512i pairs[PAIRS])
 {
-    const __m512i four_times = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
-    const __m512i zero = _mm512_set1_epi8(PACKED_ZERO);
+    const char *at = pairs_at(type, w, r, block);
+    __m512i exponent = packed_bytes(w, r, block);
 
-    largest = _mm512_shuffle_epi8(largest, four_times);
-    for (unsigned i = 0; i < PAIRS / 4; i++, block += 3 * 64, w += 4) {
-        __m512i halves = next64(block);
-
-        for (unsigned high = 0; high < 2; high++) {
-            __m512i words = next64(block + 64 + 64 * high), e = exponents_below(halves, high);
-
-            e = _mm512_maskz_sub_epi8(_mm512_cmpneq_epi8_mask(e, zero), largest, e);
-            join_bf16(words, e, w + 2 * high);
-        }
+    if (type == DTYPE_F16) {
+        unpack_14(at, pairs);
+        unpack_14(at + 7 * 64, pairs + 8);
     }
+    for (unsigned i = 0; i < PAIRS && type == DTYPE_BF16; i += 4, at += 3 * 64) {
+        unpack_12(at, pairs + i);
+        for (unsigned k = i; k < i + 4; k++)
+            pairs[k] = fixed_words(pairs[k], pairs[k]);
+    }
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }
 
-/* The same as integers; returns their steps. */
-INLINE vec unpack_fixed_bf16(const char *block, __m512i largest, __m512i w[PAIRS])
+/* The same of either layout. */
+INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor *w,
+                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
 {
-    __m512i ones = fixed_ones(largest);
+    if (is_packed)
+        return take_packed(type, w, rows->out, block, pairs);
+    get_pairs(rows, w->shape[0], block, pairs);
+    return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
+}
 
-    for (unsigned i = 0; i < PAIRS / 4; i++, block += 3 * 64, w += 4) {
-        __m512i halves = next64(block);
+INLINE __m512i minus_products_of(const __m512i w[PAIRS])
+{
+    __m512i sum = _mm512_setzero_si512();
 
-        for (unsigned high = 0; high < 2; high++) {
-            __m512i words = next64(block + 64 + 64 * high), below = exponents_below(halves, high);
-            __m512i first = _mm512_and_si512(below, _mm512_set1_epi16(0xff));
+    for (unsigned i = 0; i < HALF; i++)
+        sum = _mm512_dpwssd_epi32(sum, w[i], w[i + HALF]);
+    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+}
 
-            w[2 * high] = fixed_words(words, first, ones);
-            w[2 * high + 1] = fixed_words(swapped(words), _mm512_srli_epi16(below, 8), ones);
-        }
+/* Fills `count` blocks from b on of group g of a panel. */
+INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const struct rows16 *rows,
+                            unsigned g, size_t b, size_t count, struct pair_panel *p)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct pair_block *to = &p->blocks[i];
+        __m512i pairs[PAIRS];
+
+        to->step[g] = take_block(type, j->w->is_packed, j->w, rows, b + i, pairs);
+        for (unsigned k = 0; k < PAIRS; k++)
+            to->w[k][g] = pairs[k];
+        if (j->saves_products)
+            to->minus_products[g] = minus_products_of(pairs);
     }
-    return fixed_steps(largest);
 }
 
 /* Sixteen rows times few vectors. */
@@ -241,62 +266,6 @@ struct pair_stream {
     struct rows16 rows;
     const char *next; /* plain: the sixteen rows behind them */
 };
-
-/* A block as kernels multiply it, from either layout; returns the steps of integers. */
-INLINE vec take_plain(enum dtype type, const bool is_fixed, const struct tensor *w,
-                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
-{
-    get_pairs(rows, w->shape[0], block, pairs);
-    if (is_fixed)
-        return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
-    drop_small(pairs);
-    return v_zero();
-}
-
-INLINE vec take_packed(enum dtype type, const bool is_fixed, const struct tensor *w,
-                       const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
-{
-    const char *at = pairs_at(type, w, rows->out, block);
-    __m512i front = packed_bytes(w, rows->out, block);
-
-    if (type == DTYPE_BF16 && is_fixed)
-        return unpack_fixed_bf16(at, front, pairs);
-    if (type == DTYPE_BF16) {
-        unpack_bf16(at, front, pairs);
-        return v_zero();
-    }
-    for (unsigned i = 0; i < PAIRS; i++)
-        pairs[i] = load64(at + 64 * i);
-    return exponents(front);
-}
-
-INLINE vec take_block(enum dtype type, const bool is_fixed, const bool is_packed,
-                      const struct tensor *w, const struct rows16 *rows, size_t block,
-                      __m512i pairs[PAIRS])
-{
-    return is_packed ? take_packed(type, is_fixed, w, rows, block, pairs)
-                     : take_plain(type, is_fixed, w, rows, block, pairs);
-}
-
-/* Fills `count` blocks from b on of group g of a panel. */
-INLINE void pair_panel_fill(enum dtype type, const bool is_fixed, const struct tensor *w,
-                            const struct rows16 *rows, unsigned g, size_t b, size_t count,
-                            struct pair_panel *p)
-{
-    if (w->is_packed && type == DTYPE_F16) {
-        p->w[g] = (const void *)pairs_at(type, w, rows->out, b);
-        for (size_t i = 0; i < count; i++)
-            p->step[i][g] = exponents(packed_bytes(w, rows->out, b + i));
-        return;
-    }
-    p->w[g] = p->unpacked[g];
-    for (size_t i = 0; i < count; i++) {
-        __m512i *to = p->unpacked[g] + i * PAIRS;
-
-        p->step[i][g] = w->is_packed ? take_packed(type, is_fixed, w, rows, b + i, to)
-                                     : take_plain(type, is_fixed, w, rows, b + i, to);
-    }
-}
 
 /* Few vectors: brings near what comes behind block b of sixteen rows. */
 INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed,
@@ -332,9 +301,54 @@ INLINE vec add_fixed(__m512i sum, vec step, const struct x_fixed *x, vec acc)
     return v_fma(_mm512_cvtepi32_ps(sum), v_mul(step, v_set1(x->step)), acc);
 }
 
-/* sums (+)= panel * x for T vectors; those of the next tile are fetched. */
-INLINE void fixed_tile(const unsigned T, const struct pair_panel *p, size_t count,
-                       const struct panel_x *v, sums2 *sums, bool is_first)
+/* sum += a block of the panel times x. */
+INLINE void fixed_dots(const unsigned T, const struct pair_block *p, const char *x, size_t x_bytes,
+                       __m512i sum[2][PAIR_TILE])
+{
+    for (unsigned t = 0; t < T; t++)
+        sum[0][t] = sum[1][t] = _mm512_setzero_si512();
+    for (unsigned i = 0; i < PAIRS; i++) {
+        __m512i w0 = p->w[i][0], w1 = p->w[i][1];
+
+        for (unsigned t = 0; t < T; t++) {
+            __m512i xt = two_values(fixed_at(x + t * x_bytes, 0)->q + 2 * i);
+
+            sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], w0, xt);
+            sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], w1, xt);
+        }
+    }
+}
+
+/* The same with half of the products. */
+INLINE void fixed_dots_winograd(const unsigned T, const struct pair_block *p, const char *x,
+                                size_t x_bytes, __m512i sum[2][PAIR_TILE])
+{
+    for (unsigned t = 0; t < T; t++) {
+        __m512i start = _mm512_set1_epi32(fixed_at(x + t * x_bytes, 0)->minus_products);
+
+        for (unsigned g = 0; g < 2; g++)
+            sum[g][t] = _mm512_add_epi32(start, p->minus_products[g]);
+    }
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < HALF; i++) {
+        __m512i low0 = p->w[i][0], high0 = p->w[i + HALF][0];
+        __m512i low1 = p->w[i][1], high1 = p->w[i + HALF][1];
+
+        for (unsigned t = 0; t < T; t++) {
+            const int16_t *q = fixed_at(x + t * x_bytes, 0)->q + 2 * i;
+            __m512i low = two_values(q), high = two_values(q + Q_BLOCK / 2);
+
+            sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], _mm512_add_epi16(low, high0),
+                                            _mm512_add_epi16(high, low0));
+            sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], _mm512_add_epi16(low, high1),
+                                            _mm512_add_epi16(high, low1));
+        }
+    }
+}
+
+/* sums (+)= panel * x for T vectors. */
+INLINE void fixed_tile(const unsigned T, const bool saves_products, const struct pair_panel *p,
+                       size_t count, const struct panel_x *v, sums2 *sums, bool is_first)
 {
     vec acc[2][PAIR_TILE];
 
@@ -347,38 +361,22 @@ INLINE void fixed_tile(const unsigned T, const struct pair_panel *p, size_t coun
         const char *x = v->x + b * sizeof(struct x_fixed);
         __m512i sum[2][PAIR_TILE];
 
-#pragma GCC unroll 6
-        for (unsigned t = 0; t < T; t++) {
+        for (unsigned t = 0; t < T; t++)
             _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
-            sum[0][t] = sum[1][t] = _mm512_setzero_si512();
-        }
-        for (unsigned i = 0; i < PAIRS; i++) {
-            __m512i w0 = p->w[0][b * PAIRS + i], w1 = p->w[1][b * PAIRS + i];
-
-            for (unsigned t = 0; t < T; t++) {
-                __m512i xt = two_values(fixed_at(x + t * v->x_bytes, 0)->q + 2 * i);
-
-                sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], w0, xt);
-                sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], w1, xt);
-            }
-        }
+        if (saves_products)
+            fixed_dots_winograd(T, &p->blocks[b], x, v->x_bytes, sum);
+        else
+            fixed_dots(T, &p->blocks[b], x, v->x_bytes, sum);
         for (unsigned t = 0; t < T; t++)
             for (unsigned g = 0; g < 2; g++)
-                acc[g][t] =
-                    add_fixed(sum[g][t], p->step[b][g], fixed_at(x + t * v->x_bytes, 0), acc[g][t]);
+                acc[g][t] = add_fixed(sum[g][t], p->blocks[b].step[g],
+                                      fixed_at(x + t * v->x_bytes, 0), acc[g][t]);
     }
 #pragma GCC unroll 6
     for (unsigned t = 0; t < T; t++)
 #pragma GCC unroll 2
         for (unsigned g = 0; g < 2; g++)
             sums[t][g] = acc[g][t];
-}
-
-INLINE void put_stream(const unsigned T, const struct pair_stream *s, const vec acc[STREAM_T])
-{
-    for (unsigned t = 0; t < T; t++)
-        _mm512_mask_storeu_ps(s->j->out + t * s->j->out_stride + s->rows.out, s->rows.lanes,
-                              acc[t]);
 }
 
 INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed,
@@ -394,172 +392,96 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
         vec step;
 
         fetch_behind(T, type, is_packed, s, b);
-        step = take_block(type, true, is_packed, s->j->w, &s->rows, b, w);
+        step = take_block(type, is_packed, s->j->w, &s->rows, b, w);
         for (unsigned t = 0; t < T; t++) {
             const struct x_fixed *x = fixed_at(s->j->x + t * s->j->x_bytes, b);
-            __m512i sum[4];
+            __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
 
-            for (unsigned i = 0; i < 4; i++)
-                sum[i] = _mm512_setzero_si512();
             for (unsigned i = 0; i < PAIRS; i++)
-                sum[i % 4] = _mm512_dpwssd_epi32(sum[i % 4], w[i], two_values(x->q + 2 * i));
-            sum[0] = _mm512_add_epi32(_mm512_add_epi32(sum[0], sum[1]),
-                                      _mm512_add_epi32(sum[2], sum[3]));
-            acc[t] = add_fixed(sum[0], step, x, acc[t]);
+                sum[i % 2] = _mm512_dpwssd_epi32(sum[i % 2], w[i], two_values(x->q + 2 * i));
+            acc[t] = add_fixed(_mm512_add_epi32(sum[0], sum[1]), step, x, acc[t]);
         }
     }
-    put_stream(T, s, acc);
-}
-
-/* ---- products of bf16 ---- */
-
-#define BF16 static inline __attribute__((always_inline, target("avx512bf16")))
-
-BF16 vec bf16_dot(vec sum, __m512i w, const char *x, unsigned pair)
-{
-    return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)two_values(x + 4 * pair));
-}
-
-/* As fixed_tile. */
-BF16 void bf16_tile(const unsigned T, const struct pair_panel *p, size_t count,
-                    const struct panel_x *v, sums2 *sums, bool is_first)
-{
-    vec even[2][PAIR_TILE], odd[2][PAIR_TILE];
-
-#pragma GCC unroll 6 /* or gcc clears them in memory */
     for (unsigned t = 0; t < T; t++)
-        even[0][t] = even[1][t] = odd[0][t] = odd[1][t] = v_zero();
-    for (size_t b = 0; b < count; b++) {
-        const char *x = v->x + b * 2 * Q_BLOCK;
-
-        for (unsigned t = 0; t < T; t++)
-            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
-        for (unsigned i = 0; i < PAIRS; i += 2) {
-            for (unsigned t = 0; t < T; t++) {
-                for (unsigned g = 0; g < 2; g++) {
-                    const char *xt = x + t * v->x_bytes;
-
-                    const __m512i *w = p->w[g] + b * PAIRS + i;
-
-                    even[g][t] = bf16_dot(even[g][t], w[0], xt, i);
-                    odd[g][t] = bf16_dot(odd[g][t], w[1], xt, i + 1);
-                }
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (unsigned t = 0; t < T; t++) {
-#pragma GCC unroll 2
-        for (unsigned g = 0; g < 2; g++) {
-            vec sum = v_add(even[g][t], odd[g][t]);
-
-            sums[t][g] = is_first ? sum : v_add(sums[t][g], sum);
-        }
-    }
-}
-
-/* As fixed_stream. */
-BF16 void bf16_stream(const unsigned T, enum dtype type, const bool is_packed,
-                      const struct pair_stream *s)
-{
-    size_t blocks = blocks_of(s->j->w->shape[0]);
-    vec even[STREAM_T], odd[STREAM_T], acc[STREAM_T];
-
-    for (unsigned t = 0; t < T; t++)
-        acc[t] = even[t] = odd[t] = v_zero();
-    for (size_t b = 0; b < blocks; b++) {
-        __m512i w[PAIRS];
-
-        fetch_behind(T, type, is_packed, s, b);
-        take_block(type, false, is_packed, s->j->w, &s->rows, b, w);
-        for (unsigned t = 0; t < T; t++) {
-            const char *x = s->j->x + t * s->j->x_bytes + b * 2 * Q_BLOCK;
-
-            for (unsigned i = 0; i < PAIRS; i += 2) {
-                even[t] = bf16_dot(even[t], w[i], x, i);
-                odd[t] = bf16_dot(odd[t], w[i + 1], x, i + 1);
-            }
-        }
-        if (b % PAIR_PANEL != PAIR_PANEL - 1 && b + 1 < blocks)
-            continue;
-        for (unsigned t = 0; t < T; t++) {
-            vec sum = v_add(even[t], odd[t]);
-
-            acc[t] = b < PAIR_PANEL ? sum : v_add(acc[t], sum);
-            even[t] = odd[t] = v_zero();
-        }
-    }
-    put_stream(T, s, acc);
+        _mm512_mask_storeu_ps(s->j->out + t * s->j->out_stride + s->rows.out, s->rows.lanes,
+                              acc[t]);
 }
 
 /* ---- all of a product ---- */
 
-/* How a type is multiplied. */
+typedef void (*pair_tile)(const struct pair_panel *p, size_t count, const struct panel_x *v,
+                          sums2 *sums, bool is_first);
+typedef void (*pair_streamer)(const struct pair_stream *s);
+
+/* How a type is multiplied: functions for fewer and fewer vectors. */
 struct pair_kind {
-    void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
+    void (*fill)(const struct quant_job *j, const struct rows16 *rows, unsigned g, size_t b,
                  size_t count, struct pair_panel *p);
-    size_t x_block; /* bytes of a block of activations */
-    size_t passes;  /* over packed weights, in place of a panel */
-    struct {
-        void (*of)(const struct pair_panel *p, size_t count, const struct panel_x *v, sums2 *sums,
-                   bool is_first);
-        size_t vectors;
-    } tiles[3];
+    size_t passes; /* as STREAM_PASSES */
     struct pair_streams {
-        void (*of)(const struct pair_stream *s);
+        pair_streamer of;
         size_t vectors;
     } plain[3], packed[4];
 };
 
-#define PAIR_TILE_OF(kind, T, TARGET)                                                   \
-    TARGET static void kind##_tile##T(const struct pair_panel *p, size_t count,         \
-                                      const struct panel_x *v, sums2 *sums, bool first) \
+#define FIXED_TILE(name, T, saves_products)                                             \
+    static void name(const struct pair_panel *p, size_t count, const struct panel_x *v, \
+                     sums2 *sums, bool is_first)                                        \
     {                                                                                   \
-        kind##_tile(T, p, count, v, sums, first);                                       \
+        fixed_tile(T, saves_products, p, count, v, sums, is_first);                     \
     }
-#define PAIR_STREAM_OF(name, kind, layout, T, TYPE, TARGET)            \
-    TARGET static void name##_##layout##T(const struct pair_stream *s) \
-    {                                                                  \
-        kind##_stream(T, TYPE, layout##_is_packed, s);                 \
+FIXED_TILE(fixed_tile6, 6, false)
+FIXED_TILE(fixed_tile6_winograd, 6, true)
+FIXED_TILE(fixed_tile2, 2, false)
+FIXED_TILE(fixed_tile1, 1, false)
+
+#define FIXED_STREAM(name, T, TYPE, is_packed)    \
+    static void name(const struct pair_stream *s) \
+    {                                             \
+        fixed_stream(T, TYPE, is_packed, s);      \
     }
-#define PAIR_TILES_OF(kind, TARGET) \
-    PAIR_TILE_OF(kind, 6, TARGET)   \
-    PAIR_TILE_OF(kind, 2, TARGET)   \
-    PAIR_TILE_OF(kind, 1, TARGET)
-#define PAIR_KIND(name, kind, TYPE, TARGET, X_BLOCK)                                       \
-    static void name##_fill(const struct tensor *w, const struct rows16 *rows, unsigned g, \
-                            size_t b, size_t count, struct pair_panel *p)                  \
-    {                                                                                      \
-        pair_panel_fill(TYPE, kind##_wants_integers, w, rows, g, b, count, p);             \
-    }                                                                                      \
-    PAIR_STREAM_OF(name, kind, plain, 4, TYPE, TARGET)                                     \
-    PAIR_STREAM_OF(name, kind, plain, 2, TYPE, TARGET)                                     \
-    PAIR_STREAM_OF(name, kind, plain, 1, TYPE, TARGET)                                     \
-    PAIR_STREAM_OF(name, kind, packed, 8, TYPE, TARGET)                                    \
-    PAIR_STREAM_OF(name, kind, packed, 4, TYPE, TARGET)                                    \
-    PAIR_STREAM_OF(name, kind, packed, 2, TYPE, TARGET)                                    \
-    PAIR_STREAM_OF(name, kind, packed, 1, TYPE, TARGET)                                    \
-    static const struct pair_kind name = {                                                 \
-        name##_fill,                                                                       \
-        X_BLOCK,                                                                           \
-        kind##_passes,                                                                     \
-        {{kind##_tile6, 6}, {kind##_tile2, 2}, {kind##_tile1, 1}},                         \
-        {{name##_plain4, 4}, {name##_plain2, 2}, {name##_plain1, 1}},                      \
-        {{name##_packed8, 8}, {name##_packed4, 4}, {name##_packed2, 2}, {name##_packed1, 1}}};
-#define FOR_BF16 __attribute__((target("avx512bf16")))
+#define PAIR_KIND(type, TYPE, passes)                                                         \
+    static void type##_fill(const struct quant_job *j, const struct rows16 *rows, unsigned g, \
+                            size_t b, size_t count, struct pair_panel *p)                     \
+    {                                                                                         \
+        pair_panel_fill(TYPE, j, rows, g, b, count, p);                                       \
+    }                                                                                         \
+    FIXED_STREAM(type##_plain4, 4, TYPE, false)                                               \
+    FIXED_STREAM(type##_plain2, 2, TYPE, false)                                               \
+    FIXED_STREAM(type##_plain1, 1, TYPE, false)                                               \
+    FIXED_STREAM(type##_packed8, 8, TYPE, true)                                               \
+    FIXED_STREAM(type##_packed4, 4, TYPE, true)                                               \
+    FIXED_STREAM(type##_packed2, 2, TYPE, true)                                               \
+    FIXED_STREAM(type##_packed1, 1, TYPE, true)                                               \
+    static const struct pair_kind pairs_##type = {                                            \
+        type##_fill,                                                                          \
+        passes,                                                                               \
+        {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                         \
+        {{type##_packed8, 8}, {type##_packed4, 4}, {type##_packed2, 2}, {type##_packed1, 1}}};
 
-enum { fixed_wants_integers = 1, bf16_wants_integers = 0 };
-enum {
-    fixed_passes = 2 * STREAM_PASSES,
-    bf16_passes = STREAM_PASSES
-}; /* bf16 is unpacked in each */
-enum { plain_is_packed = 0, packed_is_packed = 1 };
+PAIR_KIND(f16, DTYPE_F16, 5)
+PAIR_KIND(bf16, DTYPE_BF16, 3)
 
-PAIR_TILES_OF(fixed, )
-PAIR_TILES_OF(bf16, FOR_BF16)
-PAIR_KIND(fixed_f16, fixed, DTYPE_F16, , sizeof(struct x_fixed))
-PAIR_KIND(fixed_bf16, fixed, DTYPE_BF16, , sizeof(struct x_fixed))
-PAIR_KIND(pairs_bf16, bf16, DTYPE_BF16, FOR_BF16, 2 * Q_BLOCK)
+/* All n vectors: tiles of as many as the registers hold, then twos and one. */
+INLINE void pair_multiply(const struct quant_job *j, const struct pair_panel *p, size_t count,
+                          size_t b, size_t n, sums2 *sums)
+{
+    const struct {
+        pair_tile of;
+        size_t vectors;
+    } tiles[3] = {{j->saves_products ? fixed_tile6_winograd : fixed_tile6, PAIR_TILE},
+                  {fixed_tile2, 2},
+                  {fixed_tile1, 1}};
+    struct panel_x v = {.x_bytes = j->x_bytes};
+
+    for (size_t t = 0, k = 0; t < n; t += tiles[k].vectors) {
+        while (tiles[k].vectors > n - t)
+            k++;
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_fixed);
+        v.ahead = n - t >= 2 * tiles[k].vectors ? tiles[k].vectors : 0;
+        tiles[k].of(p, count, &v, sums + t, b == 0);
+    }
+}
 
 /* Two groups of rows from r on, times at most SUMS_MAX vectors. */
 static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, size_t r, size_t n)
@@ -572,19 +494,12 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
-        struct panel_x v = {.x_bytes = j->x_bytes};
 
         fetch_level2(two.next, 2 * block_bytes * count);
         two.next += 2 * block_bytes * count;
         for (unsigned g = 0; g < 2; g++)
-            kind->fill(j->w, &two.rows[g], g, b, count, &p);
-        for (size_t t = 0, k = 0; t < n; t += kind->tiles[k].vectors) {
-            while (kind->tiles[k].vectors > n - t)
-                k++;
-            v.x = j->x + t * j->x_bytes + b * kind->x_block;
-            v.ahead = n - t >= 2 * kind->tiles[k].vectors ? kind->tiles[k].vectors : 0;
-            kind->tiles[k].of(&p, count, &v, sums + t, b == 0);
-        }
+            kind->fill(j, &two.rows[g], g, b, count, &p);
+        pair_multiply(j, &p, count, b, n, sums);
         b += count;
     } while (b < blocks);
     put_sums(sums, two.rows, j, n);
@@ -677,19 +592,9 @@ static void prepare_fixed(const float *x, size_t inner, struct x_fixed *out)
 
             _mm256_storeu_si256((void *)(out[b].q + i), _mm512_cvtepi32_epi16(q));
         }
-    }
-}
-
-__attribute__((target("avx512bf16"))) static void prepare_bf16(const float *x, size_t inner,
-                                                               uint16_t *out)
-{
-    memset(out + inner / Q_BLOCK * Q_BLOCK, 0,
-           blocks_of(inner) * Q_BLOCK * 2 - inner / Q_BLOCK * Q_BLOCK * 2);
-    for (size_t i = 0; i < inner; i += LANES) {
-        size_t count = inner - i < LANES ? inner - i : LANES;
-        __m256bh h = _mm512_cvtneps_pbh(v_load_part(x + i, count));
-
-        _mm256_mask_storeu_epi16(out + i, first(count), (__m256i)h);
+        out[b].minus_products = -sum_epi32(
+            _mm256_madd_epi16(_mm256_loadu_si256((const void *)out[b].q),
+                              _mm256_loadu_si256((const void *)(out[b].q + Q_BLOCK / 2))));
     }
 }
 

@@ -212,6 +212,7 @@ static void to_fixed(uint16_t v[Q_BLOCK], uint8_t *power)
         f[i] = f16_to_f32(v[i]);
         if (!isfinite(f[i])) {
             *power = FIXED_NAN;
+            memset(v, 0, Q_BLOCK * sizeof(*v));
             return;
         }
         most = fmaxf(most, fabsf(f[i]));
@@ -222,12 +223,24 @@ static void to_fixed(uint16_t v[Q_BLOCK], uint8_t *power)
         v[i] = (uint16_t)lrintf(f[i] * fixed_step(-e));
 }
 
-/* Of row r: integers by pairs. */
+/* Word h of row r in a plane. */
+static uint16_t *word_of(uint8_t *block, size_t plane, size_t r, size_t h)
+{
+    return (uint16_t *)(void *)(block + 4 * (PACKED_GROUP * plane + r) + 2 * h);
+}
+
+/* Of row r, values in pairs: eight pairs in seven planes, the last in the lowest bits of others. */
 static void put_f16(uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_t *block)
 {
     to_fixed(v, power);
-    for (size_t pair = 0; pair < Q_BLOCK / 2; pair++)
-        memcpy(block + 64 * pair + 4 * r, v + 2 * pair, 4);
+    for (size_t i = 0; i < Q_BLOCK; i++) {
+        size_t pair = i / 2, plane = pair / 8 * 7, last = pair % 8;
+
+        if (last < 7)
+            *word_of(block, plane + last, r, i % 2) |= (uint16_t)(v[i] << 2);
+        for (size_t k = 0; k < 7 && last == 7; k++)
+            *word_of(block, plane + k, r, i % 2) |= v[i] >> 2 * k & 3;
+    }
 }
 
 static unsigned bf16_exponent(uint16_t v)
@@ -235,28 +248,33 @@ static unsigned bf16_exponent(uint16_t v)
     return v >> 7 & 0xff;
 }
 
-/* Of row r: how far exponents are below the largest, signs and mantissas. */
-static void put_bf16(const uint16_t v[Q_BLOCK], size_t r, uint8_t *largest, uint8_t *block)
+/* A mantissa, a sign, and how far the exponent is below the largest: 12 bits. */
+static unsigned relative(uint16_t v, unsigned largest)
 {
-    const size_t line = 4 * PACKED_GROUP;
+    unsigned below = largest - bf16_exponent(v);
 
-    *largest = 0;
+    if (bf16_exponent(v) == 0 || below > PACKED_SPAN || largest == FIXED_NAN)
+        below = PACKED_ZERO;
+    return (v & 0x7fu) << 5 | (unsigned)v >> 15 << 4 | below;
+}
+
+/* Of row r, values in pairs: four pairs in three planes, the last in the highest bits of others. */
+static void put_bf16(const uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_t *block)
+{
+    unsigned largest = FIXED_EXPONENT_LEAST;
+
     for (size_t i = 0; i < Q_BLOCK; i++)
-        if (bf16_exponent(v[i]) > *largest)
-            *largest = (uint8_t)bf16_exponent(v[i]);
+        if (bf16_exponent(v[i]) > largest)
+            largest = bf16_exponent(v[i]);
+    *power = (uint8_t)(largest == FIXED_NAN ? FIXED_NAN : largest - FIXED_BITS);
     for (size_t i = 0; i < Q_BLOCK; i++) {
-        size_t is_second = i / 2 % 2, is_high = i / 4 % 2;
-        uint8_t *below = block + 3 * line * (i / 8) + 4 * r + 2 * (i % 2);
-        uint8_t *word = below + line * (1 + is_high);
-        unsigned distance = *largest - bf16_exponent(v[i]);
+        size_t pair = i / 2, plane = pair / 4 * 3, last = pair % 4;
+        unsigned bits = relative(v[i], largest);
 
-        if (bf16_exponent(v[i]) == 0 || distance > PACKED_SPAN) {
-            distance = PACKED_ZERO;
-        } else {
-            word[is_second] |= v[i] & 0x7f;
-            word[!is_second] |= (uint8_t)(v[i] >> 8 & 0x80);
-        }
-        below[is_second] |= (uint8_t)(distance << 4 * is_high);
+        if (last < 3)
+            *word_of(block, plane + last, r, i % 2) |= (uint16_t)bits;
+        for (size_t k = 0; k < 3 && last == 3; k++)
+            *word_of(block, plane + k, r, i % 2) |= (uint16_t)((bits >> 4 * k & 15) << 12);
     }
 }
 

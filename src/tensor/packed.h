@@ -4,8 +4,8 @@
  * A matrix is cut into groups of PACKED_GROUP rows (the last one filled up with zeros), a group
  * into blocks along the row, and what a kernel needs of a block for all sixteen rows lies together,
  * in the order in which it is used: one stream through memory, no transposing, and every load
- * aligned. Values are those of the plain type, but for F16 and BF16 (below), and products come out
- * the same to the bit.
+ * aligned. Values are those of the plain type, or what kernels that read them make of them, and
+ * products come out the same to the bit.
  *
  * Any thread, on disjoint groups. */
 #ifndef TENSOR_PACKED_H
@@ -18,7 +18,7 @@
 #define PACKED_GROUP 16
 #define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 5
+#define PACKED_VERSION 6
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
@@ -36,16 +36,16 @@
  *           2 bits  [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are those of quant
  *                   16 h + 4 i + j
  *           1 bit   [16] dwords: bit i of byte j is that of quant 4 i + j
- *           f16     [16][16] dwords of two values, the integers of fixed.h
- *           bf16    [4][3][16] dwords, of the values v = 8 k .. 8 k + 7 in three: how far exponents
- *                   are below the largest, a half of a byte each: byte 2 h + i has that of value
- *                   v + 2 i + h in its low and of value v + 4 + 2 i + h in its high half (h, i: 0
- *                   or 1); then signs and mantissas, of v .. v + 3 and of v + 4 .. v + 7: word h
- *                   has the sign (bit 15) and the mantissa (bits 0 to 6) of the value h of these,
- *                   and the sign (bit 7) and the mantissa (bits 8 to 14) of the value 2 + h
+ *           f16     [2][7][16] dwords of two words, for sixteen values each: words hold an integer
+ *                   of fixed.h above their lowest two bits, and dword k bits 2 k and 2 k + 1 of
+ *                   the integers of an eighth dword in these two
+ *           bf16    [4][3][16] dwords of two words, for eight values each: words hold how far the
+ *                   exponent is below the largest (bits 0 to 3), the sign (bit 4) and the mantissa
+ *                   (bits 5 to 11), and dword k bits 4 k to 4 k + 3 of the same of a fourth dword
+ *                   in the other four
  *
  * Floats have no head in a unit, but there are bytes in front of a group of rows, [blocks, filled
- * up to fours][16]: of f16 the powers of two of fixed.h, of bf16 the largest exponent.
+ * up to fours][16]: the power of two of fixed.h.
  *
  * Quants are unsigned, without the offset that a type subtracts; the integers of f16 are signed.  A
  * row whose values do not fill its last unit ends with zeros. */
@@ -57,17 +57,16 @@ struct packed_unit {
 };
 
 /* Of bf16: how far an exponent may be below the largest of its block; 4 bits hold it.  What is
- * smaller counts as zero and has PACKED_ZERO there, as do subnormal numbers.  Kernels that read
- * packed weights count it as zero in the plain layout too. */
+ * smaller has PACKED_ZERO there, as do subnormal numbers: it becomes no integer but zero. */
 #define PACKED_SPAN 14
 #define PACKED_ZERO 15
 
-/* Of a value: 16, 12, 8, or a plane for each bit of this number that is set. */
+/* Of a value: 14, 12, 8, or a plane for each bit of this number that is set. */
 static inline unsigned packed_bits(enum dtype type)
 {
     switch (type) {
     case DTYPE_F16:
-        return 16;
+        return 14;
     case DTYPE_BF16:
         return 12;
     case DTYPE_Q8_0:

@@ -44,20 +44,4 @@ static inline void blocks_set_scales(enum dtype type, char *block, const uint16_
         memcpy(block + blocks_scale_at(type), halves, has_offset[type] ? 4 : 2);
 }
 
-/* Weights of bf16 as kernels that read packed ones multiply them: what has an exponent more than
- * PACKED_SPAN below the largest of its 32 is zero (packed.h). */
-static inline void blocks_drop_small(uint16_t *row, size_t n)
-{
-    for (size_t at = 0; at < n; at += Q_BLOCK) {
-        size_t end = n - at < Q_BLOCK ? n : at + Q_BLOCK;
-        int most = 0;
-
-        for (size_t i = at; i < end; i++)
-            most = (row[i] >> 7 & 0xff) > most ? row[i] >> 7 & 0xff : most;
-        for (size_t i = at; i < end; i++)
-            if ((row[i] >> 7 & 0xff) < most - PACKED_SPAN || (row[i] & 0x7f80) == 0)
-                row[i] = 0;
-    }
-}
-
 #endif

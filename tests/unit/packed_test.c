@@ -79,6 +79,25 @@ static float half(const uint8_t *p)
     return f16_to_f32(h);
 }
 
+/* The bits of value v of a block of two-byte floats: of f16 in the upper 14 of a word. */
+static unsigned word_of(const uint8_t *block, size_t bits, size_t v, size_t lane)
+{
+    size_t planes = bits == 14 ? 7 : 3, spare = 16 - bits, pair = v / 2;
+    const uint8_t *first = block + 64 * (pair / (planes + 1) * planes) + 4 * lane + v % 2 * 2;
+    unsigned word = 0, last = 0;
+
+    for (size_t k = 0; k < planes; k++) {
+        unsigned plane = first[64 * k] | (unsigned)first[64 * k + 1] << 8;
+
+        last |= (bits == 14 ? plane & 3 : plane >> 12) << spare * k;
+        if (k == pair % (planes + 1))
+            word = plane;
+    }
+    if (pair % (planes + 1) == planes)
+        return bits == 14 ? last << 2 : last;
+    return word;
+}
+
 /* Value i of row r, read as packed.h says it lies. */
 static float value_of(const struct tensor *p, size_t r, size_t i)
 {
@@ -94,20 +113,16 @@ static float value_of(const struct tensor *p, size_t r, size_t i)
     const uint8_t *ones = twos + (packed_bits(type) & 2 ? 128 : 0);
     int q = 0;
 
-    if (type == DTYPE_F16) {
-        uint16_t value;
-
-        memcpy(&value, block + 64 * (v / 2) + 4 * lane + v % 2 * 2, 2);
-        return (float)(int16_t)value * ldexpf(1, group[16 * b + lane] - FIXED_BIAS);
-    }
+    if (type == DTYPE_F16)
+        return ldexpf((float)((int16_t)word_of(block, 14, v, lane) >> 2),
+                      group[16 * b + lane] - FIXED_BIAS);
     if (type == DTYPE_BF16) {
-        const uint8_t *below = block + 192 * (v / 8) + 4 * lane + 2 * (v % 2);
-        const uint8_t *word = below + 64 + (v & 4 ? 64 : 0);
-        unsigned second = v / 2 % 2, distance = below[second] >> (v & 4) & 15;
-        unsigned exponent = distance == PACKED_ZERO ? 0 : group[16 * b + lane] - distance;
-        unsigned sign = word[!second] >> 7, mantissa = word[second] & 0x7fu;
+        unsigned bits = word_of(block, 12, v, lane), below = bits & 15;
+        float significand = (float)(0x80 | (bits >> 5 & 0x7f)) * (bits & 16 ? -1 : 1);
 
-        return bf16_to_f32((uint16_t)(sign << 15 | exponent << 7 | mantissa));
+        return below == PACKED_ZERO ? 0
+                                    : ldexpf(significand, group[16 * b + lane] + FIXED_BITS - 7 -
+                                                              FIXED_BIAS - (int)below);
     }
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
@@ -161,6 +176,22 @@ static size_t inner_of(enum dtype type, size_t i)
     return i < COUNT(blocks) ? blocks[i] * (block > 1 ? block : 41) : 0;
 }
 
+/* Of bf16, what has an exponent more than PACKED_SPAN below the largest of its 32 is packed as
+ * zero. */
+static void drop_small(uint16_t *row, size_t n)
+{
+    for (size_t at = 0; at < n; at += Q_BLOCK) {
+        size_t end = n - at < Q_BLOCK ? n : at + Q_BLOCK;
+        int most = 0;
+
+        for (size_t i = at; i < end; i++)
+            most = (row[i] >> 7 & 0xff) > most ? row[i] >> 7 & 0xff : most;
+        for (size_t i = at; i < end; i++)
+            if ((row[i] >> 7 & 0xff) < most - PACKED_SPAN || (row[i] & 0x7f80) == 0)
+                row[i] = 0;
+    }
+}
+
 TEST(packed_weights_hold_the_values_of_plain_ones)
 {
     for (size_t k = 0; k < COUNT(types); k++) {
@@ -172,7 +203,7 @@ TEST(packed_weights_hold_the_values_of_plain_ones)
             CHECK(row);
             for (size_t r = 0; r < rows; r++) {
                 if (w.type == DTYPE_BF16)
-                    blocks_drop_small((uint16_t *)(uintptr_t)tensor_row(&w, r), inner);
+                    drop_small((uint16_t *)(uintptr_t)tensor_row(&w, r), inner);
                 dtype_info(w.type)->to_f32(tensor_row(&w, r), row, inner);
                 for (size_t v = 0; v < inner; v++)
                     if (!(fabsf(value_of(&p, r, v) - row[v]) <= allowed(&p, v, row)))
