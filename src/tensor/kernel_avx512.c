@@ -222,7 +222,41 @@ struct x_biased {
     float factor;                  /* of the step */
     uint32_t factor_at;            /* its place in step_factors, in bytes of a panel's scales */
     int32_t start_low, start_high; /* as start, for the first and the last sixteen values */
-    float d_sum, d_low;            /* the step times the sum of q, and of its first sixteen */
+    float d_sum;                   /* the step times the sum of q */
+    int32_t sums;                  /* of a super-block: see sums_at */
+};
+
+/* Sums of q times the step in the eight blocks of a super-block, as integers of SUM_BITS bits and a
+ * sign times a power of two: a pair in every second block, and in block 1 the float 1.5 * 2^23
+ * times that power.  Minima of weights meet them two by two; 8 * 63 * 2^13 is below 2^22.  The
+ * power is no less than that of sums with the exponent SUM_LEAST, as f32 has it, so as to be
+ * normal. */
+#define SUM_BITS  13
+#define SUM_LEAST 20
+
+INLINE int32_t sums_at(const struct x_biased *x, unsigned pair)
+{
+    return x[2 * pair].sums;
+}
+
+INLINE float sums_bias(const struct x_biased *x)
+{
+    float bias;
+
+    memcpy(&bias, &x[1].sums, sizeof(bias));
+    return bias;
+}
+
+/* Have the blocks of a super-block minima of their own? */
+INLINE bool has_block_minima(enum dtype type)
+{
+    return type == DTYPE_Q4_K || type == DTYPE_Q5_K;
+}
+
+/* Those, pairs of words, and the scale of all, less than zero. */
+struct block_minima {
+    __m512i pair[4];
+    vec d;
 };
 
 /* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
@@ -423,7 +457,7 @@ INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned par
 {
     const __m512i *s = h->scales;
     unsigned at = 8 * (part % 4);
-    __m512i scale, min;
+    __m512i scale;
 
     if (has_halves(type))
         return (struct two){sixteenth_scale(type, h, 2 * part),
@@ -432,15 +466,33 @@ INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned par
         return (struct two){iq4_xs_scales(h, part), v_zero()};
     if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
         return (struct two){h->d, has_offset(type) ? h->m : v_zero()};
-    if (part < 4) {
-        scale = bits(s[1], at, 6, 0);
-        min = bits(s[2], at, 6, 0);
-    } else {
-        scale = _mm512_or_si512(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
-        min = _mm512_or_si512(bits(s[3], at + 4, 4, 0), bits(s[2], at + 6, 2, 4));
+    scale = part < 4 ? bits(s[1], at, 6, 0)
+                     : _mm512_or_si512(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
+    return (struct two){v_mul(h->d, _mm512_cvtepi32_ps(scale)), v_zero()};
+}
+
+INLINE __m512i two_words(__m512i low, __m512i high)
+{
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+INLINE void get_block_minima(const struct head *h, struct block_minima *m)
+{
+    const __m512i *s = h->scales;
+
+    for (unsigned i = 0; i < 2; i++) {
+        __m512i word[2], high[2];
+
+        for (unsigned k = 0; k < 2; k++) {
+            unsigned at = 8 * (2 * i + k);
+
+            word[k] = bits(s[2], at, 6, 0);
+            high[k] = _mm512_or_si512(bits(s[3], at + 4, 4, 0), bits(s[2], at + 6, 2, 4));
+        }
+        m->pair[i] = two_words(word[0], word[1]);
+        m->pair[i + 2] = two_words(high[0], high[1]);
     }
-    return (struct two){v_mul(h->d, _mm512_cvtepi32_ps(scale)),
-                        v_mul(h->m, v_sub(v_zero(), _mm512_cvtepi32_ps(min)))};
+    m->d = v_sub(v_zero(), h->m);
 }
 
 /* Of q2_K: the offsets of both halves of a block; and 0, so that others need not tell. */
@@ -651,7 +703,27 @@ INLINE vec add_block(enum dtype type, vec d, vec offset, const struct x_biased *
                      vec acc)
 {
     acc = v_fma(unbiased(sum, x), d, acc);
-    return has_offset(type) ? v_fma(offset, v_set1(x->d_sum), acc) : acc;
+    return has_offset(type) && !has_block_minima(type) ? v_fma(offset, v_set1(x->d_sum), acc) : acc;
+}
+
+/* acc + the minima of a super-block times its sums. */
+INLINE vec add_block_minima(const struct block_minima *m, const struct x_biased *x, vec acc)
+{
+    vec bias = v_set1(sums_bias(x));
+    __m512i sum = _mm512_castps_si512(bias);
+
+    for (unsigned i = 0; i < 4; i++)
+        sum = _mm512_dpwssd_epi32(sum, m->pair[i], _mm512_set1_epi32(sums_at(x, i)));
+    return v_fma(v_sub(_mm512_castsi512_ps(sum), bias), m->d, acc);
+}
+
+/* The step times the sum of the first sixteen values. */
+INLINE float low_sum(const struct x_biased *x)
+{
+    int32_t bits;
+
+    memcpy(&bits, &x->bias, sizeof(bits));
+    return (float)(x->start_low - bits) * x->factor * (x->bias * (-0x1p-30f / 1.5f));
 }
 
 /* Where the halves of a block have minima of their own, m. */
@@ -659,7 +731,7 @@ INLINE vec add_minima(enum dtype type, struct two m, const struct x_biased *x, v
 {
     if (!has_halves(type) || !has_offset(type))
         return acc;
-    return v_fma(m.second, v_set1(x->d_sum - x->d_low), v_fma(m.d, v_set1(x->d_low), acc));
+    return v_fma(m.second, v_set1(x->d_sum - low_sum(x)), v_fma(m.d, v_set1(low_sum(x)), acc));
 }
 
 INLINE __m512i four_values(const struct x_biased *x, unsigned i)
@@ -717,6 +789,7 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += parts(type)) {
         size_t offset = b / parts(type) * block_bytes(type);
+        struct block_minima minima;
         struct head h;
 
         get_head(type, &rows, offset, &h);
@@ -735,6 +808,11 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
                                           x_at(j->x + t * j->x_bytes, b + part + k), acc[t]);
             }
         }
+        if (!has_block_minima(type))
+            continue;
+        get_block_minima(&h, &minima);
+        for (unsigned t = 0; t < T; t++)
+            acc[t] = add_block_minima(&minima, x_at(j->x + t * j->x_bytes, b), acc[t]);
     }
     for (unsigned t = 0; t < T; t++)
         _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows.out, rows.lanes, acc[t]);
@@ -967,10 +1045,20 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
             v_zero()};
     if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
         return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, false)),
-                            v_mul(sixteen_halves(unit + 32),
-                                  v_sub(v_zero(), sixteen_bytes(small + 128 + 16 * k, false)))};
+                            v_zero()};
     d = placed(type, sixteen_halves(unit + 32 * k));
     return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
+}
+
+/* What get_block_minima gives of a unit. */
+INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_minima *m)
+{
+    const char *small = unit + packed_unit(type).scales + 128;
+
+    for (unsigned i = 0; i < 4; i++, small += 32)
+        m->pair[i] = two_words(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)small)),
+                               _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(small + 16))));
+    m->d = v_sub(v_zero(), sixteen_halves(unit + 32));
 }
 
 /* The lanes of the group at r that are asked for. */
@@ -987,6 +1075,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     const struct packed_unit u = packed_unit(type);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     const char *unit = tensor_row(j->w, r);
+    struct block_minima minima;
     vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
@@ -1007,6 +1096,11 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
             for (unsigned t = 0; t < T; t++)
                 acc[t] = stream_block(type, w, s, m, x_at(j->x + t * j->x_bytes, b + k), acc[t]);
         }
+        if (!has_block_minima(type))
+            continue;
+        unpack_block_minima(type, unit, &minima);
+        for (unsigned t = 0; t < T; t++)
+            acc[t] = add_block_minima(&minima, x_at(j->x + t * j->x_bytes, b), acc[t]);
     }
     for (unsigned t = 0; t < T; t++)
         _mm512_mask_storeu_ps(j->out + t * j->out_stride + r, lanes_of(j, r), acc[t]);
@@ -1020,6 +1114,10 @@ struct panel {
     vec high_d[PANEL][STEP_FACTORS][2]; /* of the upper halves of blocks */
     vec offset[PANEL][2];
     struct two minima[PANEL][2];
+    struct {
+        __m512i pair[4][2];
+        vec d[2];
+    } block_minima[PANEL / 8];
 };
 
 INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g, struct two s,
@@ -1032,8 +1130,15 @@ INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g,
     }
     if (has_halves(type) && has_offset(type))
         p->minima[b][g] = m;
-    else if (has_offset(type))
+    else if (has_offset(type) && !has_block_minima(type))
         p->offset[b][g] = s.second;
+}
+
+INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const struct block_minima *m)
+{
+    for (unsigned i = 0; i < 4; i++)
+        p->block_minima[b / 8].pair[i][g] = m->pair[i];
+    p->block_minima[b / 8].d[g] = m->d;
 }
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
@@ -1042,6 +1147,7 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 {
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
+        struct block_minima minima;
         struct head h;
 
         get_head(type, rows, offset, &h);
@@ -1058,6 +1164,10 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
                              get_minima(type, &h, part + k));
             }
         }
+        if (has_block_minima(type)) {
+            get_block_minima(&h, &minima);
+            panel_block_minima(p, i, g, &minima);
+        }
     }
 }
 
@@ -1067,6 +1177,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
 {
     const struct packed_unit u = packed_unit(type);
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
+    struct block_minima minima;
 
     for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
 #pragma GCC unroll 8
@@ -1078,6 +1189,10 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
                 p->w[i + k][c][g] = v[c];
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),
                          unpack_minima(type, unit, k));
+        }
+        if (has_block_minima(type)) {
+            unpack_block_minima(type, unit, &minima);
+            panel_block_minima(p, i, g, &minima);
         }
     }
 }
@@ -1122,6 +1237,34 @@ INLINE void panel_block(const unsigned T, enum dtype type, const struct panel *p
         for (unsigned g = 0; g < 2; g++)
             acc[g][t] = add_block(type, factored(p->d[b], xb, g), p->offset[b][g], xb, sum[g][t],
                                   acc[g][t]);
+    }
+}
+
+/* acc += the minima of the super-block that ends with block b, and with block `last` of x. */
+INLINE void panel_sums(const unsigned T, const struct panel *p, size_t b, const char *last,
+                       size_t x_bytes, vec acc[2][Q_TILE_T])
+{
+    const char *x = last - 7 * sizeof(struct x_biased);
+    __m512i sum[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++)
+        sum[0][t] = sum[1][t] = _mm512_castps_si512(v_set1(sums_bias(x_at(x + t * x_bytes, 0))));
+    for (unsigned i = 0; i < 4; i++) {
+        __m512i m0 = p->block_minima[b / 8].pair[i][0], m1 = p->block_minima[b / 8].pair[i][1];
+
+        for (unsigned t = 0; t < T; t++) {
+            __m512i two = _mm512_set1_epi32(sums_at(x_at(x + t * x_bytes, 0), i));
+
+            sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], m0, two);
+            sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], m1, two);
+        }
+    }
+    for (unsigned t = 0; t < T; t++) {
+        vec bias = v_set1(sums_bias(x_at(x + t * x_bytes, 0)));
+
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] = v_fma(v_sub(_mm512_castsi512_ps(sum[g][t]), bias),
+                              p->block_minima[b / 8].d[g], acc[g][t]);
     }
 }
 
@@ -1190,6 +1333,8 @@ INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p,
             panel_halves(T, type, p, b, x, v->x_bytes, acc);
         else
             panel_block(T, type, p, b, x, v->x_bytes, acc);
+        if (has_block_minima(type) && b % 8 == 7)
+            panel_sums(T, p, b, x, v->x_bytes, acc);
     }
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
@@ -1432,13 +1577,39 @@ INLINE void bias_block(const float *x, struct x_biased *out)
     out->factor = step_factors[step.factor];
     out->factor_at = step.factor * (uint32_t)sizeof(vec[2]);
     out->d_sum = plain.d_sum;
-    out->d_low = plain.d * (float)plain.minus_128_low * (-1.0f / 128);
+    out->sums = 0;
+}
+
+/* Of a super-block: see sums_at. */
+INLINE void put_sums_of(struct x_biased x[8])
+{
+    float most = 0, bias;
+    int32_t exponent;
+
+    for (unsigned b = 0; b < 8; b++) {
+        if (isnan(x[b].d_sum))
+            most = NAN;
+        most = fabsf(x[b].d_sum) > most ? fabsf(x[b].d_sum) : most;
+    }
+    memcpy(&exponent, &most, sizeof(exponent));
+    exponent = (exponent >> 23 > SUM_LEAST ? exponent >> 23 : SUM_LEAST) - (SUM_BITS - 1);
+    bias = isnan(most) ? NAN : 1.5f * fixed_step(exponent - 127 + 23);
+    memcpy(&x[1].sums, &bias, sizeof(bias));
+    for (unsigned b = 0; b < 8 && !isnan(most); b += 2) {
+        float inverse = fixed_step(127 - exponent);
+        int32_t low = (int32_t)lrintf(x[b].d_sum * inverse);
+        int32_t high = (int32_t)lrintf(x[b + 1].d_sum * inverse);
+
+        x[b].sums = (int32_t)((uint32_t)high << 16 | (uint16_t)low);
+    }
 }
 
 static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
 {
     for (size_t b = 0; b < inner / Q_BLOCK; b++)
         bias_block(x + b * Q_BLOCK, out + b);
+    for (size_t b = 0; b + 8 <= inner / Q_BLOCK; b += 8)
+        put_sums_of(out + b);
 }
 
 /* ---- the back ends ---- */
