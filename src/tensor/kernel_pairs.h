@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_pairs.h - AVX-512: weights of two bytes, two values of sixteen rows in a register.
  *
- * Included by kernel_avx512.c only, behind its quantised weights: a lane is a row here too.
+ * Included by kernel_avx512.c only.  A lane is a row here too.
  *
  * Weights and activations become integers of 16 bits (fixed.h).  The 32 products of a block are
  * added exactly, in whatever order; an element is then the sum over blocks, in order, of that
@@ -19,6 +19,7 @@
 #define TENSOR_KERNEL_PAIRS_H
 
 #include "tensor/fixed.h"
+#include "tensor/kernel_panels.h"
 
 #define PAIRS      (Q_BLOCK / 2) /* in a block */
 #define HALF       (PAIRS / 2)   /* value v has v + 16 for a partner, pair i the pair i + 8 */

@@ -19,7 +19,7 @@
 #define ROOM_MAX ((size_t)TOKENS * 512)
 
 /* Of the largest number: activations have eight bits beside quantised weights, and are bf16 beside
- * bf16 where the processor multiplies these.  A wrong scale or place gives 0.1 to 1. */
+ * bf16 without AVX-512.  A wrong scale or place gives 0.1 to 1. */
 #define TOLERANCE       0.08
 #define TOLERANCE_PLAIN 0.02
 
