@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 static const struct {
@@ -1000,8 +1001,10 @@ TEST(engine_forgives_a_malformed_request)
     message_put(&b, &m);
     b.at[FRAME_HEAD_BYTES] = 9; /* the kind of prompt */
     m.generate.ignore_eos = true;
+    CHECK_INT(kill(worker_vce(w)->pid, SIGSTOP), 0); /* or it may be done with 7 between the two */
     send_ok(w, &m);
     CHECK_INT(file_write_all(worker_vce(w)->socket, b.at, b.len), 0);
+    CHECK_INT(kill(worker_vce(w)->pid, SIGCONT), 0);
     answer_init(&a);
     CHECK_INT(answer_wait(&a, w, 7), 1);
     CHECK_INT(a.err.code, LLMOS_EFORMAT);
