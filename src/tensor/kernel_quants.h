@@ -765,28 +765,24 @@ INLINE void bias_block(const float *x, struct x_biased *out)
     out->sums = 0;
 }
 
-/* Of a super-block: see sums_at. */
+/* Of a super-block: see sums_at.  Of one with a NaN, as integers the largest of all, the float is
+ * NaN too. */
 INLINE void put_sums_of(struct x_biased x[8])
 {
-    float most = 0, bias;
-    int32_t exponent;
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 sums = _mm256_setr_ps(x[0].d_sum, x[1].d_sum, x[2].d_sum, x[3].d_sum, x[4].d_sum,
+                                 x[5].d_sum, x[6].d_sum, x[7].d_sum);
+    int32_t most = max_epi32(_mm256_castps_si256(_mm256_and_ps(sums, magnitude))), q[8];
+    int exponent = (most >> 23 > SUM_LEAST ? most >> 23 : SUM_LEAST) - 127 - (SUM_BITS - 1);
+    float bias = most > 0x7f800000 ? NAN : 1.5f * fixed_step(exponent + 23);
 
-    for (unsigned b = 0; b < 8; b++) {
-        if (isnan(x[b].d_sum))
-            most = NAN;
-        most = fabsf(x[b].d_sum) > most ? fabsf(x[b].d_sum) : most;
-    }
-    memcpy(&exponent, &most, sizeof(exponent));
-    exponent = (exponent >> 23 > SUM_LEAST ? exponent >> 23 : SUM_LEAST) - (SUM_BITS - 1);
-    bias = isnan(most) ? NAN : 1.5f * fixed_step(exponent - 127 + 23);
     memcpy(&x[1].sums, &bias, sizeof(bias));
-    for (unsigned b = 0; b < 8 && !isnan(most); b += 2) {
-        float inverse = fixed_step(127 - exponent);
-        int32_t low = (int32_t)lrintf(x[b].d_sum * inverse);
-        int32_t high = (int32_t)lrintf(x[b + 1].d_sum * inverse);
-
-        x[b].sums = (int32_t)((uint32_t)high << 16 | (uint16_t)low);
-    }
+    if (isnan(bias))
+        return;
+    sums = _mm256_mul_ps(sums, _mm256_set1_ps(fixed_step(-exponent)));
+    _mm256_storeu_si256((void *)q, _mm256_cvtps_epi32(sums));
+    for (unsigned b = 0; b < 8; b += 2)
+        x[b].sums = (int32_t)((uint32_t)q[b + 1] << 16 | (uint16_t)q[b]);
 }
 
 static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
