@@ -209,7 +209,8 @@ static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
     return form == b->prepared_form(DTYPE_F16) && form != b->prepared_form(DTYPE_F32);
 }
 
-/* The best one for this processor, found once by feature bits, never by family.
+/* The best one for this processor, found once by feature bits, and by is_slow between two that
+ * both run.
  * LLMOS_BACKEND=name in the environment overrides (tests, benchmarks) where that one is usable. */
 const struct backend *backend_best(void);
 const struct backend *backend_by_name(const char *name); /* NULL if unknown or not usable here */

@@ -85,12 +85,6 @@ INLINE __m512i largest_exponent(enum dtype type, const __m512i w[PAIRS])
     return _mm512_srli_epi32(_mm512_castps_si512(low_halves(most)), 23);
 }
 
-/* A number below 2^16 in each lane, in both of its words. */
-INLINE __m512i in_both_words(__m512i v)
-{
-    return _mm512_or_si512(v, _mm512_slli_epi32(v, 16));
-}
-
 /* The steps of integers in blocks with this largest exponent, as f32 has it; infinity, by which
  * zeros become NaN, where it is that of NaN and infinity. */
 INLINE vec fixed_steps(__m512i exponent)
@@ -142,7 +136,7 @@ INLINE vec fix_bf16(__m512i w[PAIRS])
     const __m512i zero = _mm512_set1_epi16(PACKED_ZERO), sign = _mm512_set1_epi16(1 << 4);
     const __m512i least = _mm512_set1_epi32(FIXED_EXPONENT_LEAST);
     __m512i largest = _mm512_max_epi32(largest_exponent(DTYPE_BF16, w), least);
-    __m512i both = in_both_words(largest);
+    __m512i both = two_words(largest, largest);
     __mmask32 is_nan = _mm512_cmpeq_epi16_mask(both, _mm512_set1_epi16(FIXED_NAN));
 
     for (unsigned i = 0; i < PAIRS; i++) {
@@ -217,11 +211,12 @@ INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t
     if (type == DTYPE_F16) {
         unpack_14(at, pairs);
         unpack_14(at + 7 * 64, pairs + 8);
-    }
-    for (unsigned i = 0; i < PAIRS && type == DTYPE_BF16; i += 4, at += 3 * 64) {
-        unpack_12(at, pairs + i);
-        for (unsigned k = i; k < i + 4; k++)
-            pairs[k] = fixed_words(pairs[k], pairs[k]);
+    } else {
+        for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64) {
+            unpack_12(at, pairs + i);
+            for (unsigned k = i; k < i + 4; k++)
+                pairs[k] = fixed_words(pairs[k], pairs[k]);
+        }
     }
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }

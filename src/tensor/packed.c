@@ -223,24 +223,31 @@ static void to_fixed(uint16_t v[Q_BLOCK], uint8_t *power)
         v[i] = (uint16_t)lrintf(f[i] * fixed_step(-e));
 }
 
-/* Word h of row r in a plane. */
-static uint16_t *word_of(uint8_t *block, size_t plane, size_t r, size_t h)
+/* Puts the word of value i of row r, values in pairs, into planes: as many pairs as there are
+ * planes lie in one each, and the next is spread over the bits that these leave, from `spare` on.
+ */
+static void put_word(unsigned word, size_t i, size_t r, size_t planes, unsigned spare,
+                     uint8_t *block)
 {
-    return (uint16_t *)(void *)(block + 4 * (PACKED_GROUP * plane + r) + 2 * h);
+    size_t pair = i / 2, plane = pair % (planes + 1), bits = 16 / (planes + 1);
+    uint8_t *first = block + 64 * (pair / (planes + 1) * planes) + 4 * r + 2 * (i % 2);
+
+    for (size_t k = 0; k < planes; k++) {
+        uint16_t *to = (uint16_t *)(void *)(first + 64 * k);
+
+        if (plane == planes)
+            *to |= (uint16_t)((word >> bits * k & ((1u << bits) - 1)) << spare);
+        else if (plane == k)
+            *to |= (uint16_t)(word << (spare ? 0 : bits));
+    }
 }
 
-/* Of row r, values in pairs: eight pairs in seven planes, the last in the lowest bits of others. */
+/* Of row r: integers, in the upper bits of words. */
 static void put_f16(uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_t *block)
 {
     to_fixed(v, power);
-    for (size_t i = 0; i < Q_BLOCK; i++) {
-        size_t pair = i / 2, plane = pair / 8 * 7, last = pair % 8;
-
-        if (last < 7)
-            *word_of(block, plane + last, r, i % 2) |= (uint16_t)(v[i] << 2);
-        for (size_t k = 0; k < 7 && last == 7; k++)
-            *word_of(block, plane + k, r, i % 2) |= v[i] >> 2 * k & 3;
-    }
+    for (size_t i = 0; i < Q_BLOCK; i++)
+        put_word(v[i], i, r, 7, 0, block);
 }
 
 static unsigned bf16_exponent(uint16_t v)
@@ -258,7 +265,7 @@ static unsigned relative(uint16_t v, unsigned largest)
     return (v & 0x7fu) << 5 | (unsigned)v >> 15 << 4 | below;
 }
 
-/* Of row r, values in pairs: four pairs in three planes, the last in the highest bits of others. */
+/* Of row r: those, in the lower bits of words. */
 static void put_bf16(const uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_t *block)
 {
     unsigned largest = FIXED_EXPONENT_LEAST;
@@ -267,15 +274,8 @@ static void put_bf16(const uint16_t v[Q_BLOCK], size_t r, uint8_t *power, uint8_
         if (bf16_exponent(v[i]) > largest)
             largest = bf16_exponent(v[i]);
     *power = (uint8_t)(largest == FIXED_NAN ? FIXED_NAN : largest - FIXED_BITS);
-    for (size_t i = 0; i < Q_BLOCK; i++) {
-        size_t pair = i / 2, plane = pair / 4 * 3, last = pair % 4;
-        unsigned bits = relative(v[i], largest);
-
-        if (last < 3)
-            *word_of(block, plane + last, r, i % 2) |= (uint16_t)bits;
-        for (size_t k = 0; k < 3 && last == 3; k++)
-            *word_of(block, plane + k, r, i % 2) |= (uint16_t)((bits >> 4 * k & 15) << 12);
-    }
+    for (size_t i = 0; i < Q_BLOCK; i++)
+        put_word(relative(v[i], largest), i, r, 3, 12, block);
 }
 
 static void write_floats(enum dtype type, const char *row, size_t inner, size_t r, uint8_t *group)
