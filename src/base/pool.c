@@ -20,7 +20,7 @@
 /* Some 20 to 100 microseconds, by processor: longer than the gaps between the jobs of one step of
  * inference, far shorter than a time slice that another process could have had. */
 #define SPINS       2000u
-#define STACK_BYTES (256u * 1024)
+#define STACK_BYTES (1024u * 1024)
 
 struct worker {
     struct pool *pool;

@@ -219,7 +219,7 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
 extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni,
-    backend_avx512winograd;
+    backend_avx512winograd, backend_avx512amx;
 #elif defined(__aarch64__)
 extern const struct backend backend_neon, backend_neon_i8mm;
 #endif

@@ -9,10 +9,8 @@
 /* Best first; the reference runs everywhere and stands last. */
 static const struct backend *const backends[] = {
 #if defined(__x86_64__)
-    &backend_avx512winograd,
-    &backend_avx512vnni,
-    &backend_avx2vnni,
-    &backend_avx2,
+    &backend_avx512amx, &backend_avx512winograd, &backend_avx512vnni,
+    &backend_avx2vnni,  &backend_avx2,
 #elif defined(__aarch64__)
     &backend_neon_i8mm,
     &backend_neon,

@@ -23,6 +23,8 @@ bool cpu_leaves_have_avx2vnni(const struct cpu_leaves *l)
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct cpu_leaves ask(void)
 {
@@ -40,6 +42,7 @@ static struct cpu_leaves ask(void)
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         l.ebx7 = b;
         l.ecx7 = c;
+        l.edx7 = d;
         if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) /* a: the last sub-leaf */
             l.eax7_1 = a;
     }
@@ -70,6 +73,19 @@ bool cpu_has_avx512vnni(void)
            all(l.ecx7, BIT(11));                                 /* VNNI */
 }
 
+/* Linux keeps eight KiB for the tiles of each thread, if it is asked to (arch_prctl(2)). */
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_TILES      18
+
+bool cpu_has_amx(void)
+{
+    struct cpu_leaves l = ask();
+
+    return cpu_has_avx512vnni() && all(l.xcr0, BIT(17) | BIT(18)) && /* configuration, tiles */
+           all(l.edx7, BIT(22) | BIT(24) | BIT(25)) &&               /* bf16, tiles, int8 */
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILES) == 0;
+}
+
 bool cpu_has_avx512bf16(void)
 {
     return cpu_has_avx512vnni() && all(ask().eax7_1, BIT(5));
@@ -96,6 +112,11 @@ bool cpu_has_avx2vnni(void)
 }
 
 bool cpu_has_avx512vnni(void)
+{
+    return false;
+}
+
+bool cpu_has_amx(void)
 {
     return false;
 }

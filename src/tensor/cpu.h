@@ -12,7 +12,7 @@
 
 /* What CPUID says (Intel's manual, volume 2, CPUID), registers named with their leaf. */
 struct cpu_leaves {
-    unsigned ecx1, ebx7, ecx7;
+    unsigned ecx1, ebx7, ecx7, edx7;
     unsigned eax7_1; /* of leaf 7, sub-leaf 1; 0 where there is none */
     uint64_t xcr0;   /* register sets that the system saves */
 };
@@ -24,6 +24,9 @@ bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
 bool cpu_has_avx512bf16(void); /* these, and products of bf16 */
+/* All these, products of tiles (AMX) of int8 and bf16, and the system's leave to use them, which is
+ * asked for: the process has it from then on. */
+bool cpu_has_amx(void);
 /* Do additions in registers of 512 bits wait for the units that multiply?  Intel's do, by ports 0
  * and 5; AMD's since Zen 4 have as many units again that add. */
 bool cpu_adds_where_it_multiplies(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; and for
- * those of them that add beside multiplying, the same with fewer products. */
+/* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; for those of
+ * them that add beside multiplying, the same with fewer products; for those with AMX, the same by
+ * tiles. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"
@@ -193,7 +194,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 #include "tensor/kernel_lanes.h"
 
 #include "tensor/kernel_pairs.h"
-#include "tensor/kernel_panels.h"
+#include "tensor/kernel_products.h"
 
 /* ---- the back ends ---- */
 
@@ -230,6 +231,19 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
     }
 }
 
+static size_t bytes_of_tiles(enum dtype weights, size_t inner)
+{
+    return form_of(weights) == FORM_Q8 ? prepared_bytes_tiles(inner) : bytes_of(weights, inner);
+}
+
+static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (form_of(weights) == FORM_Q8)
+        prepare_tiles(x, inner, out);
+    else
+        prepare_512(weights, x, inner, out);
+}
+
 INLINE void multiply(const struct quant_job *j, size_t n)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
@@ -251,18 +265,19 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         matmul_floats(j->w, j->row_begin, j->row_end, j->x, j->x_bytes, n, j->out, j->out_stride);
 }
 
-#define MATMUL_512(name, saves_products)                                                      \
-    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x, \
-                     size_t n, float *out, size_t out_stride)                                 \
-    {                                                                                         \
-        size_t x_bytes = bytes_of(w->type, w->shape[0]);                                      \
-                                                                                              \
-        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,      \
-                                     saves_products},                                         \
-                 n);                                                                          \
+#define MATMUL_512(name, bytes, saves_products, uses_tiles)                                     \
+    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,   \
+                     size_t n, float *out, size_t out_stride)                                   \
+    {                                                                                           \
+        size_t x_bytes = bytes(w->type, w->shape[0]);                                           \
+                                                                                                \
+        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,        \
+                                     saves_products, uses_tiles, (uses_tiles) ? PAIRS_MAX : 1}, \
+                 n);                                                                            \
     }
-MATMUL_512(matmul, false)
-MATMUL_512(matmul_winograd, true)
+MATMUL_512(matmul, bytes_of, false, false)
+MATMUL_512(matmul_winograd, bytes_of, true, false)
+MATMUL_512(matmul_tiles, bytes_of_tiles, false, true)
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni",
@@ -276,3 +291,9 @@ const struct backend backend_avx512winograd = {
     .is_slow = cpu_adds_where_it_multiplies,
     .reads_packed = true,
     BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd)};
+
+const struct backend backend_avx512amx = {
+    .name = "avx512amx",
+    .usable = cpu_has_amx,
+    .reads_packed = true,
+    BACKEND_LANES_OF(form_of, bytes_of_tiles, prepare_for_tiles, matmul_tiles)};

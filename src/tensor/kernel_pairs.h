@@ -19,7 +19,7 @@
 #define TENSOR_KERNEL_PAIRS_H
 
 #include "tensor/fixed.h"
-#include "tensor/kernel_panels.h"
+#include "tensor/kernel_products.h"
 
 #define PAIRS      (Q_BLOCK / 2) /* in a block */
 #define HALF       (PAIRS / 2)   /* value v has v + 16 for a partner, pair i the pair i + 8 */

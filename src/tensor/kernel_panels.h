@@ -3,7 +3,7 @@
  *
  * Included by kernel_avx512.c only.  Few vectors meet weights as these stream by, sixteen rows at a
  * time; for many, blocks of 32 rows become a panel, in a level-1 cache, which tiles of vectors
- * pass. At its end, all of a product. */
+ * pass. */
 #ifndef TENSOR_KERNEL_PANELS_H
 #define TENSOR_KERNEL_PANELS_H
 
@@ -189,6 +189,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 /* Blocks of 2 groups of rows, transposed.  Scales are there times each factor of a step; what a
  * type does not have is not touched. */
 struct panel {
+    bool for_tiles; /* kernel_tiles.h: quants are signed, and minima there once more */
     __m512i w[PANEL][8][2];
     vec d[PANEL][STEP_FACTORS][2];
     vec high_d[PANEL][STEP_FACTORS][2]; /* of the upper halves of blocks */
@@ -198,6 +199,7 @@ struct panel {
         __m512i pair[4][2];
         vec d[2];
     } block_minima[PANEL / 8];
+    __m512i tile_minima[PANEL / 8][8][2]; /* each twice, as bf16 */
 };
 
 INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g, struct two s,
@@ -214,10 +216,27 @@ INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g,
         p->offset[b][g] = s.second;
 }
 
+/* What makes quants signed that get_quants gave an offset of 128, where they have to be. */
+INLINE __m512i panel_flip(enum dtype type, const struct panel *p)
+{
+    return _mm512_set1_epi8(p->for_tiles && !has_offset(type) ? -128 : 0);
+}
+
+/* Integers of up to 8 bits as bf16, in both halves of lanes. */
+INLINE __m512i twice_bf16(__m512i v)
+{
+    v = _mm512_castps_si512(_mm512_cvtepi32_ps(v)); /* its lower half is zero */
+    return _mm512_or_si512(v, _mm512_srli_epi32(v, 16));
+}
+
 INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const struct block_minima *m)
 {
     for (unsigned i = 0; i < 4; i++)
         p->block_minima[b / 8].pair[i][g] = m->pair[i];
+    for (unsigned i = 0; i < 4 && p->for_tiles; i++) {
+        p->tile_minima[b / 8][2 * i][g] = twice_bf16(bits(m->pair[i], 0, 16, 0));
+        p->tile_minima[b / 8][2 * i + 1][g] = twice_bf16(bits(m->pair[i], 16, 16, 0));
+    }
     p->block_minima[b / 8].d[g] = m->d;
 }
 
@@ -225,6 +244,7 @@ INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const stru
 INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
                        size_t count, struct panel *p)
 {
+    const __m512i flip = panel_flip(type, p);
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
         struct block_minima minima;
@@ -239,7 +259,7 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 #pragma GCC unroll 4
             for (unsigned k = 0; k < together(type); k++) {
                 for (unsigned v = 0; v < 8; v++)
-                    p->w[i + part + k][v][g] = w[k][v];
+                    p->w[i + part + k][v][g] = _mm512_xor_si512(w[k][v], flip);
                 panel_scales(type, p, i + part + k, g, get_scales(type, &h, part + k),
                              get_minima(type, &h, part + k));
             }
@@ -255,6 +275,7 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
                          size_t count, struct panel *p)
 {
+    const __m512i flip = panel_flip(type, p);
     const struct packed_unit u = packed_unit(type);
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
     struct block_minima minima;
@@ -266,7 +287,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
 
             unpack(type, unit + u.first + k * u.block, v);
             for (unsigned c = 0; c < 8; c++)
-                p->w[i + k][c][g] = v[c];
+                p->w[i + k][c][g] = _mm512_xor_si512(v[c], flip);
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),
                          unpack_minima(type, unit, k));
         }
@@ -382,7 +403,7 @@ INLINE void panel_halves(const unsigned T, enum dtype type, const struct panel *
 /* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to
  * panel, since results lie a row of them apart: where that is a power of two they would push each
  * other out of the caches. */
-#define SUMS_MAX 516 /* of whole tiles */
+#define SUMS_MAX 528 /* of whole tiles, which are of 6 or of 16 */
 
 typedef vec sums2[2];
 
@@ -420,219 +441,5 @@ INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p,
         for (unsigned g = 0; g < 2; g++)
             sums[t][g] = acc[g][t];
 }
-
-/* All n vectors: tiles of as many as the registers hold, then twos and one. */
-INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
-                           const struct quant_job *j, size_t b, size_t n, sums2 *sums)
-{
-    struct panel_x v = {.x_bytes = j->x_bytes};
-
-    for (size_t t = 0, size; t < n; t += size) {
-        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_biased);
-        size = n - t >= Q_TILE_T ? Q_TILE_T : n - t >= 2 ? 2 : 1;
-        v.ahead = n - t >= 2 * size ? size : 0;
-        if (size == Q_TILE_T)
-            panel_tile(Q_TILE_T, type, p, count, &v, sums + t, b == 0);
-        else if (size == 2)
-            panel_tile(2, type, p, count, &v, sums + t, b == 0);
-        else
-            panel_tile(1, type, p, count, &v, sums + t, b == 0);
-    }
-}
-
-/* Two groups of rows: where their results go, and what comes after them in memory. */
-struct panel_rows {
-    struct rows16 rows[2];
-    const char *next;
-};
-
-INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
-{
-    struct panel_rows p;
-
-    p.next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
-    if (!j->w->is_packed) {
-        p.rows[0] = sixteen_rows(j->w, r, j->row_end);
-        p.rows[1] = sixteen_rows(j->w, r + GROUP, j->row_end);
-        return p;
-    }
-    p.rows[0] = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
-    p.rows[1] = p.rows[0]; /* the same once more, if there is only one: not stored */
-    p.rows[1].lanes = 0;
-    if (r + GROUP < j->row_end)
-        p.rows[1] = (struct rows16){.out = r + GROUP, .lanes = lanes_of(j, r + GROUP)};
-    return p;
-}
-
-INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
-                     size_t n)
-{
-    for (size_t t = 0; t < n; t++)
-        for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows[g].out, rows[g].lanes,
-                                  sums[t][g]);
-}
-
-/* At most SUMS_MAX vectors. */
-INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
-{
-    const bool is_packed = j->w->is_packed;
-    struct panel_rows two = two_groups(j, r);
-    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
-    size_t row_bytes = j->w->row_bytes;
-    sums2 sums[SUMS_MAX];
-    struct panel p;
-
-    do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
-        size_t fetched = blocks ? 2 * GROUP * row_bytes * count / blocks : 0;
-
-        if (is_packed)
-            fetch_level2(two.next, fetched);
-        else
-            fetch(two.next, fetched);
-        two.next += fetched;
-        for (unsigned g = 0; g < 2; g++) {
-            if (is_packed)
-                panel_unpack(type, j->w, two.rows[g].out, g, b, count, &p);
-            else
-                panel_fill(type, &two.rows[g], g, b, count, &p);
-        }
-        panel_multiply(type, &p, count, j, b, n, sums);
-        b += count;
-    } while (b < blocks);
-    put_sums(sums, two.rows, j, n);
-}
-
-/* At most n vectors; how many. */
-INLINE size_t stream_some_packed(enum dtype type, const struct quant_job *j, size_t r, size_t n)
-{
-    if (n == 1)
-        stream_packed(1, type, j, r);
-    else if (n == 2)
-        stream_packed(2, type, j, r);
-    else if (n == 3)
-        stream_packed(3, type, j, r);
-    else if (n == 4)
-        stream_packed(4, type, j, r);
-    else if (n == 5)
-        stream_packed(5, type, j, r);
-    else if (n == 6)
-        stream_packed(6, type, j, r);
-    else if (n == 7)
-        stream_packed(7, type, j, r);
-    else
-        stream_packed(STREAM_T, type, j, r);
-    return n < STREAM_T ? n : STREAM_T;
-}
-
-/* The same of a layout that nobody uses for long: fewer cases, which take less time to compile. */
-INLINE size_t stream_some_plain(enum dtype type, const struct quant_job *j, size_t r, size_t n)
-{
-    size_t some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
-
-    if (some == 1)
-        stream_rows(1, type, j, r);
-    else if (some == 2)
-        stream_rows(2, type, j, r);
-    else
-        stream_rows(4, type, j, r);
-    return some;
-}
-
-INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant_job *job, size_t r,
-                       size_t rows, size_t n)
-{
-    struct quant_job j = *job;
-
-    for (; r < j.row_end; r += rows) {
-        for (size_t t = 0; t < n;) {
-            j.x = job->x + t * j.x_bytes;
-            j.out = job->out + t * j.out_stride;
-            t += is_packed ? stream_some_packed(type, &j, r, n - t)
-                           : stream_some_plain(type, &j, r, n - t);
-        }
-    }
-}
-
-/* Two groups of rows from r on, of a type, times more vectors than are streamed. */
-typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
-
-/* All rows from r on. */
-INLINE void all_panels(panel_function panels, const struct quant_job *job, size_t r, size_t n)
-{
-    struct quant_job j = *job;
-
-    for (; r < j.row_end; r += 2 * GROUP) {
-        j.x = job->x;
-        j.out = job->out;
-        for (size_t t = 0, some; t < n; t += some) {
-            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
-            panels(&j, r, some);
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-}
-
-INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
-                         size_t n)
-{
-    size_t rows = j->w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
-    size_t r = j->row_begin;
-
-    if (n == 1 && type == DTYPE_Q8_0 && j->w->row_bytes >= LONG_ROW) {
-        for (; r < j->row_end; r += 4)
-            stream_four(j, r);
-        return;
-    }
-    if (n > STREAM_T && rows == GROUP) {
-        all_panels(panels, j, r, n);
-        return;
-    }
-    stream_all(type, false, j, r, rows, n);
-}
-
-/* So many passes over sixteen packed rows, which stay in the caches, are faster than a panel, which
- * is written before it is read. */
-#define STREAM_PASSES 4
-
-INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
-                          size_t n)
-{
-    size_t r = j->row_begin / GROUP * GROUP;
-
-    if (n <= STREAM_PASSES * STREAM_T)
-        stream_all(type, true, j, r, GROUP, n);
-    else
-        all_panels(panels, j, r, n);
-}
-
-#define MATMUL(type, TYPE)                                                                   \
-    static __attribute__((noinline)) void panels_##type(const struct quant_job *j, size_t r, \
-                                                        size_t n)                            \
-    {                                                                                        \
-        panel_rows(TYPE, j, r, n);                                                           \
-    }                                                                                        \
-    static void matmul_##type(const struct quant_job *j, size_t n)                           \
-    {                                                                                        \
-        if (j->w->is_packed)                                                                 \
-            packed_matmul(TYPE, panels_##type, j, n);                                        \
-        else                                                                                 \
-            quant_matmul(TYPE, panels_##type, j, n);                                         \
-    }
-MATMUL(q8_0, DTYPE_Q8_0)
-MATMUL(q4_0, DTYPE_Q4_0)
-MATMUL(q4_1, DTYPE_Q4_1)
-MATMUL(q5_0, DTYPE_Q5_0)
-MATMUL(q5_1, DTYPE_Q5_1)
-MATMUL(q4_k, DTYPE_Q4_K)
-MATMUL(q6_k, DTYPE_Q6_K)
-MATMUL(q2_k, DTYPE_Q2_K)
-MATMUL(q3_k, DTYPE_Q3_K)
-MATMUL(q5_k, DTYPE_Q5_K)
-MATMUL(iq4_nl, DTYPE_IQ4_NL)
-MATMUL(iq4_xs, DTYPE_IQ4_XS)
-MATMUL(mxfp4, DTYPE_MXFP4)
 
 #endif

@@ -561,6 +561,8 @@ struct quant_job {
     float *out;
     size_t x_bytes, out_stride, row_begin, row_end;
     bool saves_products; /* kernel_pairs.h */
+    bool uses_tiles;     /* kernel_tiles.h */
+    unsigned pairs;      /* of groups at a time, see PAIRS_MAX */
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)
@@ -747,6 +749,29 @@ static size_t prepared_bytes_biased(size_t inner)
     return (inner / Q_BLOCK + 1) * sizeof(struct x_biased);
 }
 
+/* What tiles want besides comes behind the blocks: a step for each, and for each super-block its
+ * sums: two bf16 for a block, which add up to one. */
+struct x_sums {
+    uint16_t part[8][2];
+};
+
+INLINE size_t steps_at(size_t inner)
+{
+    return prepared_bytes_biased(inner);
+}
+
+INLINE size_t sums_behind(size_t inner)
+{
+    return steps_at(inner) + (inner / Q_BLOCK * sizeof(float) + 31) / 32 * 32;
+}
+
+static size_t prepared_bytes_tiles(size_t inner)
+{
+    size_t bytes = sums_behind(inner) + inner / Q_BLOCK / 8 * sizeof(struct x_sums);
+
+    return (bytes + 63) / 64 * 64;
+}
+
 INLINE void bias_block(const float *x, struct x_biased *out)
 {
     struct x_q8 plain;
@@ -791,6 +816,38 @@ static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
         bias_block(x + b * Q_BLOCK, out + b);
     for (size_t b = 0; b + 8 <= inner / Q_BLOCK; b += 8)
         put_sums_of(out + b);
+}
+
+/* The sums of a super-block once more, for tiles. */
+INLINE struct x_sums parted_sums(const struct x_biased x[8])
+{
+    float power = sums_bias(x) * (0x1p-23f / 1.5f);
+    struct x_sums s;
+
+    for (unsigned b = 0; b < 8; b++) {
+        int32_t both = sums_at(x, b / 2), sum = b % 2 ? both >> 16 : (int16_t)both;
+        int32_t low = ((sum + 64) & 127) - 64;
+        float part[2] = {(float)low * power, (float)(sum - low) * power};
+        uint32_t bits[2];
+
+        memcpy(bits, part, sizeof(bits));
+        s.part[b][0] = (uint16_t)(bits[0] >> 16);
+        s.part[b][1] = (uint16_t)(bits[1] >> 16);
+    }
+    return s;
+}
+
+static void prepare_tiles(const float *x, size_t inner, char *out)
+{
+    struct x_biased *blocks = (void *)out;
+    struct x_sums *sums = (void *)(out + sums_behind(inner));
+    float *steps = (void *)(out + steps_at(inner));
+
+    prepare_biased(x, inner, blocks);
+    for (size_t b = 0; b < inner / Q_BLOCK; b++)
+        steps[b] = blocks[b].bias * (0x1p-23f / 1.5f) * blocks[b].factor;
+    for (size_t b = 0; b + 8 <= inner / Q_BLOCK; b += 8)
+        sums[b / 8] = parted_sums(blocks + b);
 }
 
 #endif

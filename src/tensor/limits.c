@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "tensor/cpu.h"
+#include "tensor/tile.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,13 +23,16 @@
 #define AVX2   __attribute__((target("avx2,fma")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define BF16   __attribute__((target("avx512f,avx512bf16")))
+#define AMX    __attribute__((target("amx-tile,amx-int8,amx-bf16")))
+
+#define CHAINS_OF(products) (2.0 * (products)*CHAINS * ROUNDS)
 
 static double run_gops(struct pool *pool, pool_fn loop, double operations)
 {
     uint64_t start = clock_ns();
 
     pool_run(pool, loop, NULL);
-    return operations * CHAINS * ROUNDS * pool_threads(pool) / (clock_seconds_since(start) * 1e9);
+    return operations * pool_threads(pool) / (clock_seconds_since(start) * 1e9);
 }
 
 /* Hides values from the optimiser. */
@@ -103,6 +107,54 @@ BF16 static void bf16_512(void *arg, unsigned part, unsigned parts)
         KEEP(sum[c]);
 }
 
+#define TILE_ROUNDS 400000
+#define TILE_GOPS(bits) \
+    (2.0 * 4 * TILE_ROUNDS * TILE_ROWS * TILE_ROWS * (TILE_ROW_BYTES * 8 / (bits)))
+
+/* Sums in tiles 0 to 3, factors in 4 to 7. */
+AMX static void tiles_begin(void)
+{
+    static const char factors[TILE_ROWS * TILE_ROW_BYTES];
+    struct tile_config c = tile_config_full();
+
+    TILE_CONFIG_IS_READ(&c);
+    _tile_loadconfig(&c);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, factors, TILE_ROW_BYTES);
+    _tile_loadd(5, factors, TILE_ROW_BYTES);
+    _tile_loadd(6, factors, TILE_ROW_BYTES);
+    _tile_loadd(7, factors, TILE_ROW_BYTES);
+}
+
+AMX static void int8_tiles(void *arg, unsigned part, unsigned parts)
+{
+    (void)arg, (void)part, (void)parts;
+    tiles_begin();
+    for (long i = 0; i < TILE_ROUNDS; i++) {
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+    _tile_release();
+}
+
+AMX static void bf16_tiles(void *arg, unsigned part, unsigned parts)
+{
+    (void)arg, (void)part, (void)parts;
+    tiles_begin();
+    for (long i = 0; i < TILE_ROUNDS; i++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
+
 AVX512 static void read_512(const char *p, size_t bytes)
 {
     __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
@@ -121,19 +173,23 @@ AVX512 static void read_512(const char *p, size_t bytes)
 
 double limit_f32_gflops(struct pool *pool)
 {
-    return cpu_has_avx512vnni() ? run_gops(pool, f32_512, 2 * 16)
-           : cpu_has_avx2()     ? run_gops(pool, f32_256, 2 * 8)
+    return cpu_has_avx512vnni() ? run_gops(pool, f32_512, CHAINS_OF(16))
+           : cpu_has_avx2()     ? run_gops(pool, f32_256, CHAINS_OF(8))
                                 : 0;
 }
 
 double limit_bf16_gflops(struct pool *pool)
 {
-    return cpu_has_avx512bf16() ? run_gops(pool, bf16_512, 2 * 32) : 0;
+    return cpu_has_amx()          ? run_gops(pool, bf16_tiles, TILE_GOPS(16))
+           : cpu_has_avx512bf16() ? run_gops(pool, bf16_512, CHAINS_OF(32))
+                                  : 0;
 }
 
 double limit_int8_gops(struct pool *pool)
 {
-    return cpu_has_avx512vnni() ? run_gops(pool, int8_512, 2 * 64) : 0;
+    return cpu_has_amx()          ? run_gops(pool, int8_tiles, TILE_GOPS(8))
+           : cpu_has_avx512vnni() ? run_gops(pool, int8_512, CHAINS_OF(64))
+                                  : 0;
 }
 
 #else

@@ -12,8 +12,8 @@
 
 double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes); /* GB/s */
 double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add */
-double limit_bf16_gflops(struct pool *pool); /* vdpbf16ps, likewise */
-double limit_int8_gops(struct pool *pool);   /* vpdpbusd, likewise */
+double limit_bf16_gflops(struct pool *pool); /* tiles (AMX) or vdpbf16ps, likewise */
+double limit_int8_gops(struct pool *pool);   /* tiles or vpdpbusd, likewise */
 
 /* Medians of three runs of each, in about half a second. */
 struct limits {

@@ -14,9 +14,10 @@
 
 #define STEP_FACTORS 4
 
-/* Blocks whose largest magnitude is below become zeros, so that 1 / step is finite; from STEP_MOST
- * on they count as infinite, so that 2^24 steps are finite. */
-#define STEP_LEAST 1e-30f
+/* Blocks whose largest magnitude is below become zeros, so that 1 / step is finite and steps, of at
+ * least 2^-97, times what scales weights of f16 have, of at least 2^-29, are no subnormal numbers;
+ * from STEP_MOST on they count as infinite, so that 2^24 steps are finite. */
+#define STEP_LEAST 0x1p-90f
 #define STEP_MOST  0x1p110f
 
 static const float step_factors[STEP_FACTORS] = {1, 0x1.306fep+0f, 0x1.6a09e6p+0f, 0x1.ae89fap+0f};

@@ -33,9 +33,10 @@
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
-#define X32_BIT          0x40000000u /* the x32 ABI: other meanings under the same architecture */
-#define ARCH_SET_FS_     0x1002
-#define ARCH_CET_STATUS_ 0x3001
+#define X32_BIT              0x40000000u /* the x32 ABI: other meanings under the same architecture */
+#define ARCH_SET_FS_         0x1002
+#define ARCH_REQ_XCOMP_PERM_ 0x1023
+#define ARCH_CET_STATUS_     0x3001
 
 #define ALLOW         SECCOMP_RET_ALLOW
 #define KILL          SECCOMP_RET_KILL_PROCESS
@@ -128,6 +129,7 @@ static const struct rule rules[] = {
     WHEN(execveat, START, 0, ANY, SECCOMP_ENGINE_FD, ALLOW),
     AT_START(capset),
 #ifdef __NR_arch_prctl
+    WHEN(arch_prctl, BOTH, 0, ANY, ARCH_REQ_XCOMP_PERM_, ALLOW), /* use tiles; see cpu.h */
     WHEN(arch_prctl, START, 0, ANY, ARCH_SET_FS_, ALLOW),
     WHEN(arch_prctl, START, 0, ANY, ARCH_CET_STATUS_, ERROR(EINVAL)),
 #endif

@@ -250,22 +250,64 @@ TEST(products_agree_with_the_reference_in_all_shapes)
 }
 
 #if defined(__x86_64__)
+static void same_bits(const struct backend *a, const struct backend *b, const struct problem *p)
+{
+    size_t bytes = p->rows * p->n * sizeof(float);
+    float *expected = malloc(bytes), *out = malloc(bytes);
+
+    CHECK(expected && out);
+    multiply(a, p, 0, p->n, 0, p->rows, expected);
+    multiply(b, p, 0, p->n, 0, p->rows, out);
+    if (memcmp(out, expected, bytes) != 0)
+        TEST_FAIL("%s and %s differ in %s, inner %zu, %zu rows, %zu vectors", a->name, b->name,
+                  dtype_info(p->w.type)->name, p->inner, p->rows, p->n);
+    free(expected);
+    free(out);
+}
+
+static void same_bits_of_all_types(const struct backend *a, const struct backend *b)
+{
+    if (!a->usable() || !b->usable())
+        SKIP("this processor lacks instructions of one of them");
+    for (int type = 0; type < DTYPE_COUNT; type++) {
+        for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
+            struct problem p = problem_make((enum dtype)type, inner, 40, 70);
+
+            same_bits(a, b, &p);
+            problem_free(&p);
+        }
+    }
+}
+
 /* Half of the products or all: the same integers. */
 TEST(both_avx512_backends_give_the_same_bits)
 {
-    enum { ROWS = 40, N = 70 };
-    const struct backend *all = &backend_avx512vnni, *half = &backend_avx512winograd;
-    float expected[ROWS * N], out[ROWS * N];
+    same_bits_of_all_types(&backend_avx512vnni, &backend_avx512winograd);
+}
 
-    if (!half->usable())
-        SKIP("no AVX-512 VNNI here");
-    for (int type = 0; type < DTYPE_COUNT; type++) {
-        for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
-            struct problem p = problem_make((enum dtype)type, inner, ROWS, N);
+TEST(tiles_give_the_bits_that_registers_give)
+{
+    same_bits_of_all_types(&backend_avx512vnni, &backend_avx512amx);
+}
 
-            multiply(all, &p, 0, N, 0, ROWS, expected);
-            multiply(half, &p, 0, N, 0, ROWS, out);
-            CHECK(memcmp(out, expected, sizeof(out)) == 0);
+/* More rows and vectors than are computed together, whole tiles and not, and numbers so small that
+ * steps are the least there are. */
+TEST(tiles_give_the_same_bits_in_large_products)
+{
+    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
+    static const size_t ns[] = {16, 31, 512, 545};
+
+    if (!backend_avx512amx.usable())
+        SKIP("this processor has no tiles");
+    for (size_t i = 0; i < COUNT(types); i++) {
+        for (size_t k = 0; k < COUNT(ns); k++) {
+            size_t inner = inner_near(types[i], 1600); /* three panels and some of a fourth */
+            struct problem p = problem_make(types[i], inner, 600, ns[k]);
+
+            for (size_t v = 0; v < inner * p.n; v++)
+                p.x[v] *= v / inner % 3 == 1 ? STEP_LEAST : v / inner % 5 == 1 ? 0x1p100f : 1;
+            p.x[inner * (p.n / 2)] = NAN;
+            same_bits(&backend_avx512vnni, &backend_avx512amx, &p);
             problem_free(&p);
         }
     }

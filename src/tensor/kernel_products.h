@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_products.h - AVX-512: all of a product of quantised weights.
+ *
+ * Included by kernel_avx512.c only.  Rows in groups of sixteen, in streams or two by two in panels,
+ * times all vectors. */
+#ifndef TENSOR_KERNEL_PRODUCTS_H
+#define TENSOR_KERNEL_PRODUCTS_H
+
+#include "tensor/kernel_tiles.h"
+
+/* All n vectors: tiles of as many as the registers hold, then twos and one. */
+INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
+                           const struct quant_job *j, size_t b, size_t n, sums2 *sums)
+{
+    struct panel_x v = {.x_bytes = j->x_bytes};
+
+    for (size_t t = 0, size; t < n; t += size) {
+        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_biased);
+        size = n - t >= Q_TILE_T ? Q_TILE_T : n - t >= 2 ? 2 : 1;
+        v.ahead = n - t >= 2 * size ? size : 0;
+        if (size == Q_TILE_T)
+            panel_tile(Q_TILE_T, type, p, count, &v, sums + t, b == 0);
+        else if (size == 2)
+            panel_tile(2, type, p, count, &v, sums + t, b == 0);
+        else
+            panel_tile(1, type, p, count, &v, sums + t, b == 0);
+    }
+}
+
+/* Of n vectors, tiles of sixteen; the last one may begin before the one before it ends. */
+INLINE size_t tiles_of(size_t n)
+{
+    return (n + TILE_VECTORS - 1) / TILE_VECTORS;
+}
+
+INLINE size_t tile_at(size_t n, size_t tile)
+{
+    return tile + 1 < tiles_of(n) ? tile * TILE_VECTORS : n - TILE_VECTORS;
+}
+
+/* All n vectors, sixteen or more: sums of a tile behind those of the one before. */
+INLINE void tiles_multiply(enum dtype type, const struct panel *p, size_t count,
+                           const struct quant_job *j, size_t b, size_t n, const tile_steps *steps,
+                           sums2 *sums)
+{
+    const size_t inner = j->w->shape[0], at = b * sizeof(struct x_biased);
+    const struct tile_x v = {
+        .x_bytes = j->x_bytes,
+        .sums_at = sums_behind(inner) + b / 8 * sizeof(struct x_sums) - at,
+        .products = has_halves(type) ? 2 * count : count,
+    };
+    struct tile_vectors x = {.x = j->x + at};
+    const char *next;
+
+    if (!count)
+        memset(sums, 0, tiles_of(n) * TILE_VECTORS * sizeof(*sums));
+    if (!count)
+        return;
+    tile_group_begin(type, p, &v, x.x);
+    for (size_t tile = 0; tile < tiles_of(n); tile++, x.x = next) {
+        struct tile_round none = {.products = 0};
+        bool is_last = tile + 1 == tiles_of(n);
+
+        x.steps = steps + tile;
+        next = is_last ? x.x : j->x + at + tile_at(n, tile + 1) * j->x_bytes;
+        tile_group(type, p, 0, &v, &x, first_round(p, 1, &v, x.x), sums + tile * TILE_VECTORS,
+                   b == 0);
+        tile_group(type, p, 1, &v, &x, is_last ? none : first_round(p, 0, &v, next),
+                   sums + tile * TILE_VECTORS, b == 0);
+    }
+}
+
+/* Two groups of rows: where their results go, and what comes after them in memory. */
+struct panel_rows {
+    struct rows16 rows[2];
+    const char *next;
+};
+
+INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
+{
+    struct panel_rows p;
+
+    p.next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
+    if (!j->w->is_packed) {
+        p.rows[0] = sixteen_rows(j->w, r, j->row_end);
+        p.rows[1] = sixteen_rows(j->w, r + GROUP, j->row_end);
+        return p;
+    }
+    p.rows[0] = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
+    p.rows[1] = p.rows[0]; /* the same once more, if there is only one: not stored */
+    p.rows[1].lanes = 0;
+    if (r + GROUP < j->row_end)
+        p.rows[1] = (struct rows16){.out = r + GROUP, .lanes = lanes_of(j, r + GROUP)};
+    return p;
+}
+
+INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+                     size_t n)
+{
+    for (size_t t = 0; t < n; t++)
+        for (unsigned g = 0; g < 2; g++)
+            _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows[g].out, rows[g].lanes,
+                                  sums[t][g]);
+}
+
+INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *job,
+                      size_t n)
+{
+    struct quant_job j = *job;
+
+    for (size_t tile = 0; tile < tiles_of(n); tile++) {
+        j.out = job->out + tile_at(n, tile) * j.out_stride;
+        put_sums(sums + tile * TILE_VECTORS, rows, &j, TILE_VECTORS);
+    }
+}
+
+/* Pairs of groups that meet a panel's worth of activations one after the other, while these lie in
+ * a level-2 cache: with tiles, what is farther away is too slow. */
+#define PAIRS_MAX 8
+
+/* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
+INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
+                      size_t b, size_t count, struct panel *p)
+{
+    size_t blocks = j->w->shape[0] / Q_BLOCK, bytes = 2 * GROUP * j->w->row_bytes;
+    const char *next = blocks ? two->next + bytes * b / blocks : two->next;
+    size_t fetched = blocks ? bytes * count / blocks : 0;
+
+    if (j->w->is_packed)
+        fetch_level2(next, fetched);
+    else
+        fetch(next, fetched);
+    for (unsigned g = 0; g < 2; g++) {
+        if (j->w->is_packed)
+            panel_unpack(type, j->w, two->rows[g].out, g, b, count, p);
+        else
+            panel_fill(type, &two->rows[g], g, b, count, p);
+    }
+}
+
+/* At most SUMS_MAX vectors times at most PAIRS_MAX pairs of groups. */
+INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    const bool uses_tiles = j->uses_tiles && has_tiles(type) && n >= TILE_VECTORS;
+    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
+    sums2 sums[PAIRS_MAX][SUMS_MAX];
+    tile_steps steps[SUMS_MAX / TILE_VECTORS];
+    struct panel p;
+
+    p.for_tiles = uses_tiles;
+    if (uses_tiles)
+        tiles_begin(has_halves(type) ? 4 : 8);
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
+
+        for (size_t tile = 0; uses_tiles && tile < tiles_of(n); tile++)
+            get_steps(j, j->x + tile_at(n, tile) * j->x_bytes, b, count, &steps[tile]);
+        for (unsigned pair = 0; pair < j->pairs && r + 2 * GROUP * pair < j->row_end; pair++) {
+            struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
+
+            fill_pair(type, j, &two, b, count, &p);
+            if (uses_tiles)
+                tiles_multiply(type, &p, count, j, b, n, steps, sums[pair]);
+            else
+                panel_multiply(type, &p, count, j, b, n, sums[pair]);
+        }
+        b += count;
+    } while (b < blocks);
+    for (unsigned pair = 0; pair < j->pairs && r + 2 * GROUP * pair < j->row_end; pair++) {
+        struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
+
+        if (uses_tiles)
+            put_tiles(sums[pair], two.rows, j, n);
+        else
+            put_sums(sums[pair], two.rows, j, n);
+    }
+}
+
+/* At most n vectors; how many. */
+INLINE size_t stream_some_packed(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    if (n == 1)
+        stream_packed(1, type, j, r);
+    else if (n == 2)
+        stream_packed(2, type, j, r);
+    else if (n == 3)
+        stream_packed(3, type, j, r);
+    else if (n == 4)
+        stream_packed(4, type, j, r);
+    else if (n == 5)
+        stream_packed(5, type, j, r);
+    else if (n == 6)
+        stream_packed(6, type, j, r);
+    else if (n == 7)
+        stream_packed(7, type, j, r);
+    else
+        stream_packed(STREAM_T, type, j, r);
+    return n < STREAM_T ? n : STREAM_T;
+}
+
+/* The same of a layout that nobody uses for long: fewer cases, which take less time to compile. */
+INLINE size_t stream_some_plain(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+{
+    size_t some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
+
+    if (some == 1)
+        stream_rows(1, type, j, r);
+    else if (some == 2)
+        stream_rows(2, type, j, r);
+    else
+        stream_rows(4, type, j, r);
+    return some;
+}
+
+INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant_job *job, size_t r,
+                       size_t rows, size_t n)
+{
+    struct quant_job j = *job;
+
+    for (; r < j.row_end; r += rows) {
+        for (size_t t = 0; t < n;) {
+            j.x = job->x + t * j.x_bytes;
+            j.out = job->out + t * j.out_stride;
+            t += is_packed ? stream_some_packed(type, &j, r, n - t)
+                           : stream_some_plain(type, &j, r, n - t);
+        }
+    }
+}
+
+/* Two groups of rows from r on, of a type, times more vectors than are streamed. */
+typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
+
+/* All rows from r on. */
+INLINE void all_panels(panel_function panels, const struct quant_job *job, size_t r, size_t n)
+{
+    struct quant_job j = *job;
+
+    for (; r < j.row_end; r += 2 * GROUP * j.pairs) {
+        j.x = job->x;
+        j.out = job->out;
+        for (size_t t = 0, some; t < n; t += some) {
+            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
+            panels(&j, r, some);
+            j.x += some * j.x_bytes;
+            j.out += some * j.out_stride;
+        }
+    }
+    if (j.uses_tiles)
+        _tile_release();
+}
+
+INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
+                         size_t n)
+{
+    size_t rows = j->w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
+    size_t r = j->row_begin;
+
+    if (n == 1 && type == DTYPE_Q8_0 && j->w->row_bytes >= LONG_ROW) {
+        for (; r < j->row_end; r += 4)
+            stream_four(j, r);
+        return;
+    }
+    if (n > STREAM_T && rows == GROUP) {
+        all_panels(panels, j, r, n);
+        return;
+    }
+    stream_all(type, false, j, r, rows, n);
+}
+
+/* So many passes over sixteen packed rows, which stay in the caches, are faster than a panel, which
+ * is written before it is read. */
+#define STREAM_PASSES 4
+
+INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
+                          size_t n)
+{
+    size_t r = j->row_begin / GROUP * GROUP;
+
+    bool fills_tiles = j->uses_tiles && has_tiles(type) && n >= 2 * TILE_VECTORS;
+
+    if (n <= STREAM_PASSES * STREAM_T && !fills_tiles)
+        stream_all(type, true, j, r, GROUP, n);
+    else
+        all_panels(panels, j, r, n);
+}
+
+#define MATMUL(type, TYPE)                                                                   \
+    static __attribute__((noinline)) void panels_##type(const struct quant_job *j, size_t r, \
+                                                        size_t n)                            \
+    {                                                                                        \
+        panel_rows(TYPE, j, r, n);                                                           \
+    }                                                                                        \
+    static void matmul_##type(const struct quant_job *j, size_t n)                           \
+    {                                                                                        \
+        if (j->w->is_packed)                                                                 \
+            packed_matmul(TYPE, panels_##type, j, n);                                        \
+        else                                                                                 \
+            quant_matmul(TYPE, panels_##type, j, n);                                         \
+    }
+MATMUL(q8_0, DTYPE_Q8_0)
+MATMUL(q4_0, DTYPE_Q4_0)
+MATMUL(q4_1, DTYPE_Q4_1)
+MATMUL(q5_0, DTYPE_Q5_0)
+MATMUL(q5_1, DTYPE_Q5_1)
+MATMUL(q4_k, DTYPE_Q4_K)
+MATMUL(q6_k, DTYPE_Q6_K)
+MATMUL(q2_k, DTYPE_Q2_K)
+MATMUL(q3_k, DTYPE_Q3_K)
+MATMUL(q5_k, DTYPE_Q5_K)
+MATMUL(iq4_nl, DTYPE_IQ4_NL)
+MATMUL(iq4_xs, DTYPE_IQ4_XS)
+MATMUL(mxfp4, DTYPE_MXFP4)
+
+#endif
