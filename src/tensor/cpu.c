@@ -21,6 +21,21 @@ bool cpu_leaves_have_avx2vnni(const struct cpu_leaves *l)
     return cpu_leaves_have_avx2(l) && all(l->eax7_1, BIT(4)); /* AVX-VNNI */
 }
 
+bool cpu_leaves_have_avx512vnni(const struct cpu_leaves *l)
+{
+    return cpu_leaves_have_avx2(l) &&
+           all(l->xcr0, BIT(5) | BIT(6) | BIT(7)) &&              /* masks, upper halves, 16-31 */
+           all(l->ebx7, BIT(16) | BIT(17) | BIT(30) | BIT(31)) && /* F, DQ, BW, VL */
+           all(l->ecx7, BIT(11));                                 /* VNNI */
+}
+
+bool cpu_leaves_have_amx(const struct cpu_leaves *l)
+{
+    return cpu_leaves_have_avx512vnni(l) &&
+           all(l->xcr0, BIT(17) | BIT(18)) &&         /* configuration, tiles */
+           all(l->edx7, BIT(22) | BIT(24) | BIT(25)); /* bf16, tiles, int8 */
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -67,10 +82,7 @@ bool cpu_has_avx512vnni(void)
 {
     struct cpu_leaves l = ask();
 
-    return cpu_leaves_have_avx2(&l) &&
-           all(l.xcr0, BIT(5) | BIT(6) | BIT(7)) &&              /* masks, upper halves, 16-31 */
-           all(l.ebx7, BIT(16) | BIT(17) | BIT(30) | BIT(31)) && /* F, DQ, BW, VL */
-           all(l.ecx7, BIT(11));                                 /* VNNI */
+    return cpu_leaves_have_avx512vnni(&l);
 }
 
 /* Linux keeps eight KiB for the tiles of each thread, if it is asked to (arch_prctl(2)). */
@@ -81,8 +93,7 @@ bool cpu_has_amx(void)
 {
     struct cpu_leaves l = ask();
 
-    return cpu_has_avx512vnni() && all(l.xcr0, BIT(17) | BIT(18)) && /* configuration, tiles */
-           all(l.edx7, BIT(22) | BIT(24) | BIT(25)) &&               /* bf16, tiles, int8 */
+    return cpu_leaves_have_amx(&l) &&
            syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILES) == 0;
 }
 

@@ -19,6 +19,8 @@ struct cpu_leaves {
 
 bool cpu_leaves_have_avx2(const struct cpu_leaves *l);
 bool cpu_leaves_have_avx2vnni(const struct cpu_leaves *l);
+bool cpu_leaves_have_avx512vnni(const struct cpu_leaves *l);
+bool cpu_leaves_have_amx(const struct cpu_leaves *l);
 
 bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */

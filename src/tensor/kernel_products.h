@@ -52,10 +52,10 @@ INLINE void tiles_multiply(enum dtype type, const struct panel *p, size_t count,
     struct tile_vectors x = {.x = j->x + at};
     const char *next;
 
-    if (!count)
+    if (!count) {
         memset(sums, 0, tiles_of(n) * TILE_VECTORS * sizeof(*sums));
-    if (!count)
         return;
+    }
     tile_group_begin(type, p, &v, x.x);
     for (size_t tile = 0; tile < tiles_of(n); tile++, x.x = next) {
         struct tile_round none = {.products = 0};

@@ -99,21 +99,21 @@ struct tile_round {
     } while (0)
 
 /* Writes product `at` of this round and begins with that of the next. */
-#define TILE_TURN(at)                                  \
-    do {                                               \
-        _tile_stored(at, sums[0], sizeof(sums[0][0])); \
-        if ((at) < next.products)                      \
-            TILE_BEGIN(at, &next);                     \
+#define TILE_TURN(at)                            \
+    do {                                         \
+        _tile_stored(at, sums, sizeof(sums[0])); \
+        if ((at) < next.products)                \
+            TILE_BEGIN(at, &next);               \
     } while (0)
 
 /* Adds product `at`, which was written. */
-#define TILE_ADD(at)                                                                \
-    do {                                                                            \
-        const size_t b_ = b + (at) / halves;                                        \
-                                                                                    \
-        if ((at) < now.products)                                                    \
-            tile_add(sums[0], (at) % halves ? p->high_d[b_][0][g] : p->d[b_][0][g], \
-                     (*x->steps)[b_], acc);                                         \
+#define TILE_ADD(at)                                                                              \
+    do {                                                                                          \
+        const size_t b_ = b + (at) / halves;                                                      \
+                                                                                                  \
+        if ((at) < now.products)                                                                  \
+            tile_add(sums, (at) % halves ? p->high_d[b_][0][g] : p->d[b_][0][g], (*x->steps)[b_], \
+                     acc);                                                                        \
     } while (0)
 
 /* Steps of blocks from b on, of the sixteen vectors at x. */
@@ -156,7 +156,7 @@ INLINE void tile_group(enum dtype type, const struct panel *p, unsigned g, const
                        bool is_first)
 {
     const size_t halves = has_halves(type) ? 2 : 1, blocks = IN_FLIGHT / halves;
-    int32_t sums[2][TILE_VECTORS][LANES] __attribute__((aligned(64)));
+    int32_t sums[TILE_VECTORS][LANES] __attribute__((aligned(64)));
     struct tile_round now = first_round(p, g, v, x->x), next;
     vec acc[TILE_VECTORS];
 
@@ -183,8 +183,8 @@ INLINE void tile_group(enum dtype type, const struct panel *p, unsigned g, const
         TILE_TURN(3);
         TILE_ADD(3);
         if (has_block_minima(type) && b % 8 == 4) {
-            _tile_stored(TILE_SUMS, sums[0], sizeof(sums[0][0]));
-            tile_add_minima(sums[0], p->block_minima[b / 8].d[g], acc);
+            _tile_stored(TILE_SUMS, sums, sizeof(sums[0]));
+            tile_add_minima(sums, p->block_minima[b / 8].d[g], acc);
         }
         if (now.products <= IN_FLIGHT)
             break;

@@ -1660,6 +1660,30 @@ TEST(avx_vnni_needs_avx2_and_registers_that_the_system_saves)
     CHECK(!cpu_leaves_have_avx2vnni(&l));
 }
 
+TEST(tiles_need_avx512_and_registers_that_the_system_saves)
+{
+    const struct cpu_leaves sapphire_rapids = {
+        .ecx1 = 1u << 12 | 1u << 28 | 1u << 29,
+        .ebx7 = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31,
+        .ecx7 = 1u << 11,
+        .edx7 = 1u << 22 | 1u << 24 | 1u << 25,
+        .xcr0 = 0x600e7,
+    };
+    struct cpu_leaves l = sapphire_rapids;
+
+    CHECK(cpu_leaves_have_avx512vnni(&l) && cpu_leaves_have_amx(&l));
+    for (unsigned bit = 22; bit <= 25; bit++) {
+        l.edx7 = sapphire_rapids.edx7 & ~(1u << bit);
+        CHECK(cpu_leaves_have_avx512vnni(&l) && cpu_leaves_have_amx(&l) == (bit == 23));
+    }
+    l = sapphire_rapids;
+    l.xcr0 = 0x200e7; /* a system that saves their configuration only */
+    CHECK(cpu_leaves_have_avx512vnni(&l) && !cpu_leaves_have_amx(&l));
+    l = sapphire_rapids;
+    l.ecx7 = 0;
+    CHECK(!cpu_leaves_have_avx512vnni(&l) && !cpu_leaves_have_amx(&l));
+}
+
 /* The kernel reads the same bits on its own. */
 TEST(avx_vnni_is_found_where_the_system_finds_it)
 {

@@ -198,6 +198,11 @@ TEST(seccomp_looks_at_the_arguments_of_what_has_many_uses)
     CHECK_INT(sealed(__NR_pwrite64, VCE_MODEL_FD, 0, 0, 0), KILL);
     CHECK_INT(sealed(__NR_newfstatat, 3, 0, 0, AT_EMPTY_PATH), ALLOW);
     CHECK_INT(sealed(__NR_newfstatat, AT_FDCWD, 0, 0, 0), KILL);
+#ifdef __NR_arch_prctl
+    CHECK_INT(sealed(__NR_arch_prctl, 0x1023, 18, 0, 0), ALLOW); /* to use tiles */
+    CHECK_INT(sealed(__NR_arch_prctl, 0x1002, 0, 0, 0), KILL);
+    CHECK_INT(sealed(__NR_arch_prctl, 0x5001, 0, 0, 0), KILL);
+#endif
 }
 
 TEST(seccomp_start_executes_only_the_engine)
