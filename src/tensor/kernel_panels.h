@@ -245,6 +245,7 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
                        size_t count, struct panel *p)
 {
     const __m512i flip = panel_flip(type, p);
+
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
         struct block_minima minima;

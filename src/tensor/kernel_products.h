@@ -118,6 +118,16 @@ INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const stru
  * a level-2 cache: with tiles, what is farther away is too slow. */
 #define PAIRS_MAX 8
 
+INLINE unsigned pairs_at_once(const struct quant_job *j)
+{
+    return j->uses_tiles ? PAIRS_MAX : 1;
+}
+
+INLINE bool fills_tiles(enum dtype type, const struct quant_job *j, size_t n)
+{
+    return j->uses_tiles && has_tiles(type) && n >= TILE_VECTORS;
+}
+
 /* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
 INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
                       size_t b, size_t count, struct panel *p)
@@ -141,7 +151,9 @@ INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct p
 /* At most SUMS_MAX vectors times at most PAIRS_MAX pairs of groups. */
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    const bool uses_tiles = j->uses_tiles && has_tiles(type) && n >= TILE_VECTORS;
+    const bool uses_tiles = fills_tiles(type, j, n);
+    const size_t left = (j->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
+    const size_t pairs = left < pairs_at_once(j) ? left : pairs_at_once(j);
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     tile_steps steps[SUMS_MAX / TILE_VECTORS];
@@ -155,7 +167,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
         for (size_t tile = 0; uses_tiles && tile < tiles_of(n); tile++)
             get_steps(j, j->x + tile_at(n, tile) * j->x_bytes, b, count, &steps[tile]);
-        for (unsigned pair = 0; pair < j->pairs && r + 2 * GROUP * pair < j->row_end; pair++) {
+        for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
 
             fill_pair(type, j, &two, b, count, &p);
@@ -166,7 +178,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         }
         b += count;
     } while (b < blocks);
-    for (unsigned pair = 0; pair < j->pairs && r + 2 * GROUP * pair < j->row_end; pair++) {
+    for (size_t pair = 0; pair < pairs; pair++) {
         struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
 
         if (uses_tiles)
@@ -174,6 +186,8 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         else
             put_sums(sums[pair], two.rows, j, n);
     }
+    if (uses_tiles)
+        _tile_release();
 }
 
 /* At most n vectors; how many. */
@@ -227,7 +241,7 @@ INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant
     }
 }
 
-/* Two groups of rows from r on, of a type, times more vectors than are streamed. */
+/* Pairs of groups from r on, of a type, times more vectors than are streamed. */
 typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
 
 /* All rows from r on. */
@@ -235,7 +249,7 @@ INLINE void all_panels(panel_function panels, const struct quant_job *job, size_
 {
     struct quant_job j = *job;
 
-    for (; r < j.row_end; r += 2 * GROUP * j.pairs) {
+    for (; r < j.row_end; r += 2 * GROUP * pairs_at_once(&j)) {
         j.x = job->x;
         j.out = job->out;
         for (size_t t = 0, some; t < n; t += some) {
@@ -245,8 +259,6 @@ INLINE void all_panels(panel_function panels, const struct quant_job *job, size_
             j.out += some * j.out_stride;
         }
     }
-    if (j.uses_tiles)
-        _tile_release();
 }
 
 INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
@@ -274,11 +286,10 @@ INLINE void quant_matmul(enum dtype type, panel_function panels, const struct qu
 INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
                           size_t n)
 {
+    bool fills_two = n >= 2 * TILE_VECTORS && fills_tiles(type, j, n);
     size_t r = j->row_begin / GROUP * GROUP;
 
-    bool fills_tiles = j->uses_tiles && has_tiles(type) && n >= 2 * TILE_VECTORS;
-
-    if (n <= STREAM_PASSES * STREAM_T && !fills_tiles)
+    if (n <= STREAM_PASSES * STREAM_T && !fills_two)
         stream_all(type, true, j, r, GROUP, n);
     else
         all_panels(panels, j, r, n);

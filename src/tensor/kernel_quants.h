@@ -562,7 +562,6 @@ struct quant_job {
     size_t x_bytes, out_stride, row_begin, row_end;
     bool saves_products; /* kernel_pairs.h */
     bool uses_tiles;     /* kernel_tiles.h */
-    unsigned pairs;      /* of groups at a time, see PAIRS_MAX */
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)

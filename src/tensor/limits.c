@@ -129,31 +129,21 @@ AMX static void tiles_begin(void)
     _tile_loadd(7, factors, TILE_ROW_BYTES);
 }
 
-AMX static void int8_tiles(void *arg, unsigned part, unsigned parts)
-{
-    (void)arg, (void)part, (void)parts;
-    tiles_begin();
-    for (long i = 0; i < TILE_ROUNDS; i++) {
-        _tile_dpbssd(0, 4, 6);
-        _tile_dpbssd(1, 4, 7);
-        _tile_dpbssd(2, 5, 6);
-        _tile_dpbssd(3, 5, 7);
+#define TILE_LOOP(name, multiply)                                  \
+    AMX static void name(void *arg, unsigned part, unsigned parts) \
+    {                                                              \
+        (void)arg, (void)part, (void)parts;                        \
+        tiles_begin();                                             \
+        for (long i = 0; i < TILE_ROUNDS; i++) {                   \
+            multiply(0, 4, 6);                                     \
+            multiply(1, 4, 7);                                     \
+            multiply(2, 5, 6);                                     \
+            multiply(3, 5, 7);                                     \
+        }                                                          \
+        _tile_release();                                           \
     }
-    _tile_release();
-}
-
-AMX static void bf16_tiles(void *arg, unsigned part, unsigned parts)
-{
-    (void)arg, (void)part, (void)parts;
-    tiles_begin();
-    for (long i = 0; i < TILE_ROUNDS; i++) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_release();
-}
+TILE_LOOP(int8_tiles, _tile_dpbssd)
+TILE_LOOP(bf16_tiles, _tile_dpbf16ps)
 
 AVX512 static void read_512(const char *p, size_t bytes)
 {
