@@ -8,6 +8,7 @@
 #include "base/pieces.h"
 #include "model/loaded.h"
 #include "tensor/backend.h"
+#include "tensor/cpu.h"
 #include "tensor/packed.h"
 
 #include <errno.h>
@@ -277,6 +278,10 @@ static int check(const struct file_map *map, const struct plan *plan, struct poo
     return 0;
 }
 
+/* Weights that take more of the last level of cache are read from memory each time: of 480 MiB, in
+ * a virtual machine, 128 were all of them read as fast as one could, and of 192 none. */
+#define CACHE_SHARE 3
+
 static void bind(llmos_model *m, const struct plan *plan, struct tensor *packed)
 {
     for (size_t i = 0, k = 0; matrix_at(m, i); i++) {
@@ -286,6 +291,7 @@ static void bind(llmos_model *m, const struct plan *plan, struct tensor *packed)
             continue;
         packed[k] = **at;
         packed[k].is_packed = true;
+        packed[k].stays_cached = plan->header->file_bytes <= cpu_cache_bytes() / CACHE_SHARE;
         packed[k].row_bytes = packed_group_bytes((*at)->type, (*at)->shape[0]) / PACKED_GROUP;
         packed[k].data = (const char *)m->packed_map.at + plan->rows[k].offset;
         *at = &packed[k++];

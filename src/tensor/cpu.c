@@ -2,7 +2,20 @@
 /* cpu.c - see cpu.h */
 #include "tensor/cpu.h"
 
+#include <unistd.h>
+
 #define BIT(n) (1u << (n))
+
+size_t cpu_cache_bytes(void)
+{
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+
+    return bytes > 0 ? (size_t)bytes : 0;
+#else
+    return 0;
+#endif
+}
 
 static bool all(uint64_t have, uint64_t wanted)
 {
@@ -39,7 +52,6 @@ bool cpu_leaves_have_amx(const struct cpu_leaves *l)
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 static struct cpu_leaves ask(void)
 {

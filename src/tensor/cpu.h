@@ -8,6 +8,7 @@
 #define TENSOR_CPU_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What CPUID says (Intel's manual, volume 2, CPUID), registers named with their leaf. */
@@ -32,6 +33,9 @@ bool cpu_has_amx(void);
 /* Do additions in registers of 512 bits wait for the units that multiply?  Intel's do, by ports 0
  * and 5; AMD's since Zen 4 have as many units again that add. */
 bool cpu_adds_where_it_multiplies(void);
+/* The last level of cache, which others may share, those outside a virtual machine too; 0: unknown.
+ */
+size_t cpu_cache_bytes(void);
 bool cpu_has_dotprod(void); /* 64-bit ARM: dot products of int8 */
 bool cpu_has_i8mm(void);    /* and products of small int8 matrices */
 

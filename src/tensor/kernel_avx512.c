@@ -265,19 +265,19 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         matmul_floats(j->w, j->row_begin, j->row_end, j->x, j->x_bytes, n, j->out, j->out_stride);
 }
 
-#define MATMUL_512(name, bytes, saves_products, uses_tiles)                                   \
-    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x, \
-                     size_t n, float *out, size_t out_stride)                                 \
-    {                                                                                         \
-        size_t x_bytes = bytes(w->type, w->shape[0]);                                         \
-                                                                                              \
-        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,      \
-                                     saves_products, uses_tiles},                             \
-                 n);                                                                          \
+#define MATMUL_512(name, bytes, asks_ahead, saves_products, uses_tiles)                            \
+    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,      \
+                     size_t n, float *out, size_t out_stride)                                      \
+    {                                                                                              \
+        size_t x_bytes = bytes(w->type, w->shape[0]);                                              \
+                                                                                                   \
+        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,           \
+                                     asks_ahead ? lines_ahead(w) : 0, saves_products, uses_tiles}, \
+                 n);                                                                               \
     }
-MATMUL_512(matmul, bytes_of, false, false)
-MATMUL_512(matmul_winograd, bytes_of, true, false)
-MATMUL_512(matmul_tiles, bytes_of_tiles, false, true)
+MATMUL_512(matmul, bytes_of, true, false, false)
+MATMUL_512(matmul_winograd, bytes_of, false, true, false)
+MATMUL_512(matmul_tiles, bytes_of_tiles, true, false, true)
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni",

@@ -176,12 +176,12 @@ INLINE __m512i selected(int16_t bits, __m512i a, __m512i b)
 }
 
 /* Eight words of 14 bits from seven: the eighth is in the lowest bits of the others. */
-INLINE void unpack_14(const char *p, __m512i w[8])
+INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
 {
     __m512i first, second, third;
 
     for (unsigned i = 0; i < 7; i++)
-        w[i] = next64(p + 64 * i);
+        w[i] = next64(p + 64 * i, ahead);
     first = selected(0x3, w[0], _mm512_slli_epi16(w[1], 2));
     second = selected(0x3, w[2], _mm512_slli_epi16(w[3], 2));
     third = selected(0x3, w[4], _mm512_slli_epi16(w[5], 2));
@@ -193,27 +193,27 @@ INLINE void unpack_14(const char *p, __m512i w[8])
 }
 
 /* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
-INLINE void unpack_12(const char *p, __m512i w[4])
+INLINE void unpack_12(const char *p, size_t ahead, __m512i w[4])
 {
     for (unsigned i = 0; i < 3; i++)
-        w[i] = next64(p + 64 * i);
+        w[i] = next64(p + 64 * i, ahead);
     w[3] = selected(0xf, _mm512_srli_epi16(w[0], 12), _mm512_srli_epi16(w[1], 8));
     w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
 
 /* A block of sixteen packed rows; returns the steps of integers. */
 INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t block,
-                       __m512i pairs[PAIRS])
+                       size_t ahead, __m512i pairs[PAIRS])
 {
     const char *at = pairs_at(type, w, r, block);
     __m512i exponent = packed_bytes(w, r, block);
 
     if (type == DTYPE_F16) {
-        unpack_14(at, pairs);
-        unpack_14(at + 7 * 64, pairs + 8);
+        unpack_14(at, ahead, pairs);
+        unpack_14(at + 7 * 64, ahead, pairs + 8);
     } else {
         for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64) {
-            unpack_12(at, pairs + i);
+            unpack_12(at, ahead, pairs + i);
             for (unsigned k = i; k < i + 4; k++)
                 pairs[k] = fixed_words(pairs[k], pairs[k]);
         }
@@ -223,10 +223,10 @@ INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t
 
 /* The same of either layout. */
 INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor *w,
-                      const struct rows16 *rows, size_t block, __m512i pairs[PAIRS])
+                      const struct rows16 *rows, size_t block, size_t ahead, __m512i pairs[PAIRS])
 {
     if (is_packed)
-        return take_packed(type, w, rows->out, block, pairs);
+        return take_packed(type, w, rows->out, block, ahead, pairs);
     get_pairs(rows, w->shape[0], block, pairs);
     return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
 }
@@ -248,7 +248,7 @@ INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const st
         struct pair_block *to = &p->blocks[i];
         __m512i pairs[PAIRS];
 
-        to->step[g] = take_block(type, j->w->is_packed, j->w, rows, b + i, pairs);
+        to->step[g] = take_block(type, j->w->is_packed, j->w, rows, b + i, 0, pairs);
         for (unsigned k = 0; k < PAIRS; k++)
             to->w[k][g] = pairs[k];
         if (j->saves_products)
@@ -269,6 +269,8 @@ INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed
 {
     if (!is_packed)
         fetch(s->next + b * 64 * PAIRS, 64 * PAIRS);
+    else if (s->j->lines_ahead)
+        return;
     else if (T > 1)
         fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, packed_unit(type).bytes);
     else
@@ -388,7 +390,7 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
         vec step;
 
         fetch_behind(T, type, is_packed, s, b);
-        step = take_block(type, is_packed, s->j->w, &s->rows, b, w);
+        step = take_block(type, is_packed, s->j->w, &s->rows, b, s->j->lines_ahead, w);
         for (unsigned t = 0; t < T; t++) {
             const struct x_fixed *x = fixed_at(s->j->x + t * s->j->x_bytes, b);
             __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};

@@ -24,15 +24,38 @@ INLINE void fetch_page(const char *at, size_t bytes)
         __builtin_prefetch((const char *)(((uintptr_t)at / page + 2) * page), 0, 2);
 }
 
-INLINE __m512i load64(const char *p)
+/* Intel's processors follow the stream less well than they can be told to: there each line is asked
+ * for into level 2 so many bytes before it is loaded, and into level 1 NEAR bytes before, with any
+ * number of vectors (bench/NOTES.md). */
+#define LINES_AHEAD  3584
+#define CACHED_AHEAD 8192 /* where weights stay in level 3 */
+#define NEAR         1024
+
+INLINE size_t lines_ahead(const struct tensor *w)
 {
+    return w->stays_cached ? CACHED_AHEAD : LINES_AHEAD;
+}
+
+/* ahead: what lines_ahead says, or 0 to ask for nothing. */
+INLINE void ask_ahead(const char *p, size_t ahead)
+{
+    if (!ahead)
+        return;
+    __builtin_prefetch(p + ahead, 0, 2);
+    __builtin_prefetch(p + NEAR);
+}
+
+INLINE __m512i load64(const char *p, size_t ahead)
+{
+    ask_ahead(p, ahead);
     return _mm512_loadu_si512(p);
 }
 
 /* The same of packed weights, which are aligned, never before what the source loads first: one load
  * ahead of others makes the processor lose the stream (bench/NOTES.md). */
-INLINE __m512i next64(const char *p)
+INLINE __m512i next64(const char *p, size_t ahead)
 {
+    ask_ahead(p, ahead);
     return *(const volatile __m512i *)(const void *)p;
 }
 
@@ -42,8 +65,8 @@ INLINE vec sixteen_halves(const char *p)
 }
 
 /* A block: w[i] = values 4 i .. 4 i + 3 of sixteen rows, unsigned, at the place in the byte that
- * get_quants gives them. */
-INLINE void unpack(enum dtype type, const char *block, __m512i w[8])
+ * get_quants gives them.  Lines are asked for so far ahead. */
+INLINE void unpack(enum dtype type, const char *block, size_t ahead, __m512i w[8])
 {
     const unsigned bits = packed_bits(type);
     const unsigned to = has_offset(type) || levels_of(type) ? 0 : 8 - bits;
@@ -51,13 +74,13 @@ INLINE void unpack(enum dtype type, const char *block, __m512i w[8])
     __m512i four[4], two[2], one;
 
     for (unsigned i = 0; i < 8 && bits == 8; i++)
-        w[i] = load64(block + 64 * i);
+        w[i] = load64(block + 64 * i, ahead);
     for (unsigned i = 0; i < fours; i++)
-        four[i] = planes == 4 ? load64(block + 64 * i) : next64(block + 64 * i);
+        four[i] = planes == 4 ? load64(block + 64 * i, ahead) : next64(block + 64 * i, ahead);
     for (unsigned i = 0; i < twos; i++)
-        two[i] = next64(block + 64 * (fours + i));
+        two[i] = next64(block + 64 * (fours + i), ahead);
     if (planes & 1)
-        one = next64(block + 64 * (fours + twos));
+        one = next64(block + 64 * (fours + twos), ahead);
     for (unsigned i = 0; i < fours; i++) {
         w[i] = byte_bits(four[i], 0, 4, to);
         w[i + 4] = byte_bits(four[i], 4, 4, to);
@@ -161,7 +184,9 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        if (T > 1)
+        if (j->lines_ahead)
+            fetch_level2(unit + j->lines_ahead, u.first);
+        else if (T > 1)
             fetch_level2(unit + AHEAD, u.bytes);
         else
             fetch_page(unit, u.bytes);
@@ -172,7 +197,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 
             if (b + k == blocks) /* an odd number of blocks */
                 break;
-            unpack(type, unit + u.first + k * u.block, w);
+            unpack(type, unit + u.first + k * u.block, j->lines_ahead, w);
             for (unsigned t = 0; t < T; t++)
                 acc[t] = stream_block(type, w, s, m, x_at(j->x + t * j->x_bytes, b + k), acc[t]);
         }
@@ -286,7 +311,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
         for (unsigned k = 0; k < u.blocks; k++) {
             __m512i v[8];
 
-            unpack(type, unit + u.first + k * u.block, v);
+            unpack(type, unit + u.first + k * u.block, 0, v);
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = _mm512_xor_si512(v[c], flip);
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),

@@ -560,6 +560,7 @@ struct quant_job {
     const char *x;
     float *out;
     size_t x_bytes, out_stride, row_begin, row_end;
+    size_t lines_ahead;  /* kernel_panels.h */
     bool saves_products; /* kernel_pairs.h */
     bool uses_tiles;     /* kernel_tiles.h */
 };

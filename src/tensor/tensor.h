@@ -22,6 +22,7 @@ struct tensor {
     /* Sixteen rows side by side (packed.h): only matmul of a backend that reads_packed takes it,
      * and tensor_row finds only rows that begin a group. */
     bool is_packed;
+    bool stays_cached; /* likely: with all that is read as often it fits the caches */
 };
 
 static inline const void *tensor_row(const struct tensor *t, size_t row)

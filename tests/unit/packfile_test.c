@@ -8,6 +8,7 @@
 #include "model/packfile.h"
 #include "modelfile.h"
 #include "tensor/backend.h"
+#include "tensor/cpu.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -76,16 +77,19 @@ TEST(a_model_says_the_same_with_packed_weights)
         int32_t plain[40], packed[40];
         struct llmos_error err = {0};
         llmos_model *m;
+        bool stays;
         int fd;
 
         o.tied_output = i % 2;
         m = modelfile_open_synth(&o);
         CHECK(packfile_helps(m));
+        stays = packfile_bytes(m) <= cpu_cache_bytes() / 3;
         generate(m, plain, 40);
         fd = file_of(m);
         CHECK_INT(packfile_use(m, fd, NULL, &err), 0);
         close(fd); /* the map stays */
         CHECK(m->weights.model[WEIGHT_OUTPUT]->is_packed && m->weights.layers[1]->is_packed);
+        CHECK(m->weights.layers[1]->stays_cached == stays);
         CHECK(!m->weights.model[WEIGHT_EMBED]->is_packed && !m->weights.layers[0]->is_packed);
         generate(m, packed, 40);
         CHECK(memcmp(plain, packed, sizeof(plain)) == 0);
