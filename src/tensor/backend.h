@@ -149,8 +149,9 @@ struct backend {
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
      * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
-     * bf16 and x become integers of 16 bits (fixed.h).  Weight types of equal prepared form share
-     * it: prepared_form(q8_0) == prepared_form(q4_K). */
+     * bf16 and x become integers of 16 bits (fixed.h).  With AMX there is one scale for 256
+     * values where weights have super-blocks, q2_K excepted.  Weight types of equal prepared form
+     * share it: prepared_form(q8_0) == prepared_form(q4_0). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
@@ -207,6 +208,12 @@ static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
     unsigned form = b->prepared_form(weights);
 
     return form == b->prepared_form(DTYPE_F16) && form != b->prepared_form(DTYPE_F32);
+}
+
+/* Do 256 activations have one scale, where weights have super-blocks? */
+static inline bool backend_has_supers(const struct backend *b, enum dtype weights)
+{
+    return dtype_is_integer(weights) && b->prepared_form(weights) != b->prepared_form(DTYPE_Q8_0);
 }
 
 /* The best one for this processor, found once by feature bits, and by is_slow between two that

@@ -194,7 +194,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 #include "tensor/kernel_lanes.h"
 
 #include "tensor/kernel_pairs.h"
-#include "tensor/kernel_products.h"
+#include "tensor/kernel_supers.h"
 
 /* ---- the back ends ---- */
 
@@ -231,17 +231,35 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
     }
 }
 
-static size_t bytes_of_tiles(enum dtype weights, size_t inner)
+static unsigned form_for_tiles(enum dtype weights)
 {
-    return form_of(weights) == FORM_Q8 ? prepared_bytes_tiles(inner) : bytes_of(weights, inner);
+    return dtype_is_integer(weights) && is_super(weights) ? FORM_SUPER : form_of(weights);
+}
+
+static size_t bytes_for_tiles(enum dtype weights, size_t inner)
+{
+    switch (form_for_tiles(weights)) {
+    case FORM_SUPER:
+        return prepared_bytes_supers(inner);
+    case FORM_Q8:
+        return prepared_bytes_tiles(inner);
+    default:
+        return bytes_of(weights, inner);
+    }
 }
 
 static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, void *out)
 {
-    if (form_of(weights) == FORM_Q8)
+    switch (form_for_tiles(weights)) {
+    case FORM_SUPER:
+        prepare_supers(x, inner, out);
+        break;
+    case FORM_Q8:
         prepare_tiles(x, inner, out);
-    else
+        break;
+    default:
         prepare_512(weights, x, inner, out);
+    }
 }
 
 INLINE void multiply(const struct quant_job *j, size_t n)
@@ -255,9 +273,15 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
+    static const struct super_kind *const supers[DTYPE_COUNT] = {
+        [DTYPE_Q3_K] = &supers_q3_k, [DTYPE_Q4_K] = &supers_q4_k,     [DTYPE_Q5_K] = &supers_q5_k,
+        [DTYPE_Q6_K] = &supers_q6_k, [DTYPE_IQ4_XS] = &supers_iq4_xs,
+    };
     enum dtype type = j->w->type;
 
-    if (quantised[type])
+    if (j->uses_tiles && supers[type])
+        super_matmul(supers[type], j, n);
+    else if (quantised[type])
         quantised[type](j, n);
     else if (type == DTYPE_F16 || type == DTYPE_BF16)
         pair_matmul(type == DTYPE_F16 ? &pairs_f16 : &pairs_bf16, j, n);
@@ -277,7 +301,7 @@ INLINE void multiply(const struct quant_job *j, size_t n)
     }
 MATMUL_512(matmul, bytes_of, true, false, false)
 MATMUL_512(matmul_winograd, bytes_of, false, true, false)
-MATMUL_512(matmul_tiles, bytes_of_tiles, true, false, true)
+MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, true)
 
 const struct backend backend_avx512vnni = {
     .name = "avx512vnni",
@@ -296,4 +320,4 @@ const struct backend backend_avx512amx = {
     .name = "avx512amx",
     .usable = cpu_has_amx,
     .reads_packed = true,
-    BACKEND_LANES_OF(form_of, bytes_of_tiles, prepare_for_tiles, matmul_tiles)};
+    BACKEND_LANES_OF(form_for_tiles, bytes_for_tiles, prepare_for_tiles, matmul_tiles)};

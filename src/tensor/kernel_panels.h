@@ -96,18 +96,16 @@ INLINE void unpack(enum dtype type, const char *block, size_t ahead, __m512i w[8
         look_up(type, w);
 }
 
-INLINE vec sixteen_bytes(const char *p, bool is_signed)
+INLINE __m512i sixteen_bytes(const char *p, bool is_signed)
 {
     __m128i v = _mm_loadu_si128((const void *)p);
 
-    return _mm512_cvtepi32_ps(is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v));
+    return is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
 }
 
-INLINE vec sixteen_nibbles(const char *p, unsigned at)
+INLINE __m512i sixteen_nibbles(const char *p, unsigned at)
 {
-    __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
-
-    return _mm512_cvtepi32_ps(bits(v, at, 4, 0));
+    return bits(sixteen_bytes(p, false), at, 4, 0);
 }
 
 /* What get_minima gives of block k of a unit. */
@@ -119,38 +117,42 @@ INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
     if (type != DTYPE_Q2_K)
         return (struct two){v_zero(), v_zero()};
     m = v_sub(v_zero(), sixteen_halves(unit + 32));
-    return (struct two){v_mul(m, sixteen_nibbles(small + 32 * k, 4)),
-                        v_mul(m, sixteen_nibbles(small + 32 * k + 16, 4))};
+    return (struct two){v_mul(m, _mm512_cvtepi32_ps(sixteen_nibbles(small + 32 * k, 4))),
+                        v_mul(m, _mm512_cvtepi32_ps(sixteen_nibbles(small + 32 * k + 16, 4)))};
+}
+
+/* What get_small_scales gives of block k of a unit. */
+INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit, unsigned k)
+{
+    const char *small = unit + packed_unit(type).scales;
+    __m512i one;
+
+    if (type == DTYPE_Q2_K)
+        return (struct small_scales){sixteen_nibbles(small + 32 * k, 0),
+                                     sixteen_nibbles(small + 32 * k + 16, 0)};
+    if (has_halves(type))
+        return (struct small_scales){sixteen_bytes(small + 32 * k, true),
+                                     sixteen_bytes(small + 32 * k + 16, true)};
+    one = sixteen_bytes(small + 16 * k, type == DTYPE_IQ4_XS);
+    return (struct small_scales){one, one};
 }
 
 /* What get_scales gives of block k of a unit. */
 INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
 {
-    const char *small = unit + packed_unit(type).scales;
+    struct small_scales s;
     vec d;
 
-    if (type == DTYPE_Q2_K) {
-        d = sixteen_halves(unit);
-        return (struct two){v_mul(d, sixteen_nibbles(small + 32 * k, 0)),
-                            v_mul(d, sixteen_nibbles(small + 32 * k + 16, 0))};
-    }
-    if (has_halves(type)) {
-        d = placed(type, sixteen_halves(unit));
-        return (struct two){v_mul(d, sixteen_bytes(small + 32 * k, true)),
-                            v_mul(d, sixteen_bytes(small + 32 * k + 16, true))};
-    }
-    if (type == DTYPE_IQ4_XS)
-        return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, true)),
-                            v_zero()};
     if (type == DTYPE_MXFP4)
-        return (struct two){
-            exponents(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(unit + 16 * k)))),
-            v_zero()};
-    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
-        return (struct two){v_mul(sixteen_halves(unit), sixteen_bytes(small + 16 * k, false)),
-                            v_zero()};
-    d = placed(type, sixteen_halves(unit + 32 * k));
-    return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
+        return (struct two){exponents(sixteen_bytes(unit + 16 * k, false)), v_zero()};
+    if (parts(type) == 1) {
+        d = placed(type, sixteen_halves(unit + 32 * k));
+        return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
+    }
+    d = placed(type, sixteen_halves(unit));
+    s = unpack_small_scales(type, unit, k);
+    return (struct two){v_mul(d, _mm512_cvtepi32_ps(s.low)),
+                        has_halves(type) ? v_mul(d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
 }
 
 /* What get_block_minima gives of a unit. */

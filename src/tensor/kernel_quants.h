@@ -233,9 +233,9 @@ INLINE __m512i bits(__m512i v, unsigned at, unsigned count, unsigned to)
     return _mm512_and_si512(v, _mm512_set1_epi32((int)(((1u << count) - 1) << to)));
 }
 
-INLINE vec signed_byte(__m512i v, unsigned byte)
+INLINE __m512i signed_byte(__m512i v, unsigned byte)
 {
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * byte), 24));
+    return _mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * byte), 24);
 }
 
 /* Of 32-block `part`: its scale, and its offset or, where halves have their own, the scale of its
@@ -244,44 +244,55 @@ struct two {
     vec d, second;
 };
 
-INLINE vec sixteenth_scale(enum dtype type, const struct head *h, unsigned k)
+/* Of super-blocks: the small scales of a block, of which the second is that of its upper half where
+ * halves have their own. */
+struct small_scales {
+    __m512i low, high;
+};
+
+INLINE __m512i sixteenth_scale(enum dtype type, const struct head *h, unsigned k)
 {
     const __m512i *s = h->scales;
     __m512i scale;
 
     if (type == DTYPE_Q6_K)
-        return v_mul(h->d, signed_byte(s[k / 4], k % 4));
+        return signed_byte(s[k / 4], k % 4);
     if (type == DTYPE_Q2_K)
-        return v_mul(h->d, _mm512_cvtepi32_ps(bits(s[k / 4], k % 4 * 8, 4, 0)));
+        return bits(s[k / 4], k % 4 * 8, 4, 0);
     scale = _mm512_or_si512(bits(s[k % 8 / 4], k % 4 * 8 + k / 8 * 4, 4, 0),
                             bits(s[2], k % 4 * 8 + k / 4 * 2, 2, 4));
-    return v_mul(h->d, _mm512_cvtepi32_ps(_mm512_sub_epi32(scale, _mm512_set1_epi32(32))));
+    return _mm512_sub_epi32(scale, _mm512_set1_epi32(32));
 }
 
-INLINE vec iq4_xs_scales(const struct head *h, unsigned part)
-{
-    __m512i scale = _mm512_or_si512(bits(h->scales[1], 4 * part, 4, 0),
-                                    bits(h->scales[0], 16 + 2 * part, 2, 4));
-
-    return v_mul(h->d, _mm512_cvtepi32_ps(_mm512_sub_epi32(scale, _mm512_set1_epi32(32))));
-}
-
-INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned part)
+INLINE struct small_scales get_small_scales(enum dtype type, const struct head *h, unsigned part)
 {
     const __m512i *s = h->scales;
     unsigned at = 8 * (part % 4);
     __m512i scale;
 
     if (has_halves(type))
-        return (struct two){sixteenth_scale(type, h, 2 * part),
-                            sixteenth_scale(type, h, 2 * part + 1)};
+        return (struct small_scales){sixteenth_scale(type, h, 2 * part),
+                                     sixteenth_scale(type, h, 2 * part + 1)};
     if (type == DTYPE_IQ4_XS)
-        return (struct two){iq4_xs_scales(h, part), v_zero()};
-    if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
+        scale = _mm512_sub_epi32(
+            _mm512_or_si512(bits(s[1], 4 * part, 4, 0), bits(s[0], 16 + 2 * part, 2, 4)),
+            _mm512_set1_epi32(32));
+    else if (part < 4)
+        scale = bits(s[1], at, 6, 0);
+    else
+        scale = _mm512_or_si512(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
+    return (struct small_scales){scale, scale};
+}
+
+INLINE struct two get_scales(enum dtype type, const struct head *h, unsigned part)
+{
+    struct small_scales s;
+
+    if (parts(type) == 1)
         return (struct two){h->d, has_offset(type) ? h->m : v_zero()};
-    scale = part < 4 ? bits(s[1], at, 6, 0)
-                     : _mm512_or_si512(bits(s[3], at, 4, 0), bits(s[1], at + 6, 2, 4));
-    return (struct two){v_mul(h->d, _mm512_cvtepi32_ps(scale)), v_zero()};
+    s = get_small_scales(type, h, part);
+    return (struct two){v_mul(h->d, _mm512_cvtepi32_ps(s.low)),
+                        has_halves(type) ? v_mul(h->d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
 }
 
 INLINE __m512i two_words(__m512i low, __m512i high)

@@ -175,11 +175,43 @@ static void multiply_exactly(const struct problem *p, float *out)
     free(w);
 }
 
+/* The same with x as integers of 8 bits times a step for each 256. */
+static void multiply_supers(const struct problem *p, float *out)
+{
+    struct problem rounded = *p;
+
+    rounded.x = malloc(p->n * p->inner * sizeof(float));
+    CHECK(rounded.x && p->inner % K_BLOCK == 0);
+    for (size_t at = 0; at < p->n * p->inner; at += K_BLOCK) {
+        float most = 0, step;
+
+        for (size_t i = 0; i < K_BLOCK; i++)
+            most = !(fabsf(p->x[at + i]) <= most) ? fabsf(p->x[at + i]) : most;
+        step = most < STEP_LEAST ? 0 : most < STEP_MOST ? most / 127 : NAN;
+        for (size_t i = 0; i < K_BLOCK; i++)
+            rounded.x[at + i] = step > 0 ? rintf(p->x[at + i] * (1 / step)) * step : step;
+    }
+    multiply_exactly(&rounded, out);
+    free(rounded.x);
+}
+
+/* What a back end's products must be near to. */
+static void multiply_for(const struct backend *b, const struct problem *p, float *out)
+{
+    if (backend_is_fixed(b, p->w.type))
+        multiply_exactly(p, out);
+    else if (backend_has_supers(b, p->w.type))
+        multiply_supers(p, out);
+    else
+        multiply(&backend_ref, p, 0, p->n, 0, p->rows, out);
+}
+
 /* With AVX-512 the minima of these types meet sums of x rounded to 13 bits of the largest of eight:
  * half a unit is 2^-14 of a sum of up to 10, times a minimum of up to 2, and eight times in 256. */
 static float rounding_of_sums(const struct backend *b, enum dtype type, size_t inner)
 {
-    bool is_rounded = b->reads_packed && (type == DTYPE_Q4_K || type == DTYPE_Q5_K);
+    bool is_rounded = b->reads_packed && !backend_has_supers(b, type) &&
+                      (type == DTYPE_Q4_K || type == DTYPE_Q5_K);
 
     return is_rounded ? 0x1p-11f * sqrtf((float)inner) : 0;
 }
@@ -190,10 +222,7 @@ static void compare(const struct backend *b, const struct problem *p)
     float *out = malloc(p->n * p->rows * sizeof(float));
 
     CHECK(expected && out);
-    if (backend_is_fixed(b, p->w.type))
-        multiply_exactly(p, expected);
-    else
-        multiply(&backend_ref, p, 0, p->n, 0, p->rows, expected);
+    multiply_for(b, p, expected);
     multiply(b, p, 0, p->n, 0, p->rows, out);
     for (size_t i = 0; i < p->n * p->rows; i++) {
         /* Products are below 2 and random in sign; an f32 sum of them errs by a few last places of
@@ -271,10 +300,28 @@ static void same_bits_of_all_types(const struct backend *a, const struct backend
         for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
             struct problem p = problem_make((enum dtype)type, inner, 40, 70);
 
-            same_bits(a, b, &p);
+            if (backend_has_supers(a, p.w.type) == backend_has_supers(b, p.w.type))
+                same_bits(a, b, &p);
             problem_free(&p);
         }
     }
+}
+
+/* Vectors together give what each gives alone. */
+static void same_bits_alone(const struct backend *b, const struct problem *p)
+{
+    float *all = malloc(p->rows * p->n * sizeof(float)), *one = malloc(p->rows * sizeof(float));
+
+    CHECK(all && one);
+    multiply(b, p, 0, p->n, 0, p->rows, all);
+    for (size_t t = 0; t < p->n; t++) {
+        multiply(b, p, t, 1, 0, p->rows, one);
+        if (memcmp(one, all + t * p->rows, p->rows * sizeof(float)) != 0)
+            TEST_FAIL("%s %s inner %zu: vector %zu of %zu differs", b->name,
+                      dtype_info(p->w.type)->name, p->inner, t, p->n);
+    }
+    free(all);
+    free(one);
 }
 
 /* Half of the products or all: the same integers. */
@@ -292,8 +339,9 @@ TEST(tiles_give_the_bits_that_registers_give)
  * steps are the least there are. */
 TEST(tiles_give_the_same_bits_in_large_products)
 {
-    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
-    static const size_t ns[] = {16, 31, 512, 545};
+    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q3_K,  DTYPE_Q4_K,
+                                       DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS};
+    static const size_t ns[] = {16, 31, 512, 530, 545};
 
     if (!backend_avx512amx.usable())
         SKIP("this processor has no tiles");
@@ -305,7 +353,10 @@ TEST(tiles_give_the_same_bits_in_large_products)
             for (size_t v = 0; v < inner * p.n; v++)
                 p.x[v] *= v / inner % 3 == 1 ? STEP_LEAST : v / inner % 5 == 1 ? 0x1p100f : 1;
             p.x[inner * (p.n / 2)] = NAN;
-            same_bits(&backend_avx512vnni, &backend_avx512amx, &p);
+            if (backend_has_supers(&backend_avx512amx, types[i]))
+                same_bits_alone(&backend_avx512amx, &p);
+            else
+                same_bits(&backend_avx512vnni, &backend_avx512amx, &p);
             problem_free(&p);
         }
     }
@@ -498,7 +549,7 @@ TEST(blocks_of_any_bits_are_multiplied_as_they_read)
                 float share = rounding_of_sums(b, p.w.type, 512) > 0 ? 2e-5f : 2e-6f;
 
                 random_blocks(&p);
-                multiply(&backend_ref, &p, 0, p.n, 0, p.rows, expected);
+                multiply_for(b, &p, expected);
                 multiply(b, &p, 0, p.n, 0, p.rows, out);
                 for (size_t i = 0; i < p.n * p.rows; i++)
                     largest = fmaxf(largest, fabsf(expected[i]));
@@ -647,7 +698,7 @@ TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
                 if (scale < 0)
                     scale = (int)(p.w.row_bytes - 2); /* elsewhere, and any number */
                 memcpy(p.weights + 4 + 3 * p.w.row_bytes + scale, &bad[k], 2);
-                multiply(&backend_ref, &p, 0, 5, 0, 20, expected);
+                multiply_for(b, &p, expected);
                 multiply(b, &p, 0, 5, 0, 20, out);
                 for (size_t i = 0; i < COUNT(out); i++)
                     CHECK(i % 20 == 3 ? !isfinite(out[i]) || blocks_scale_at((enum dtype)type) < 0
@@ -675,10 +726,7 @@ TEST(large_and_tiny_activations_keep_their_scale)
                 lost += scales[k] * rounding_of_sums(b, (enum dtype)type, inner);
                 for (size_t i = 0; i < 2 * inner; i++)
                     p.x[i] *= scales[k];
-                if (backend_is_fixed(b, (enum dtype)type))
-                    multiply_exactly(&p, expected);
-                else
-                    multiply(&backend_ref, &p, 0, 2, 0, 5, expected);
+                multiply_for(b, &p, expected);
                 multiply(b, &p, 0, 2, 0, 5, out);
                 for (size_t i = 0; i < 10; i++)
                     CHECK(same_number(out[i], expected[i], 2e-5f * scales[k] + 1e-43f + lost));
@@ -1619,6 +1667,11 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
             if (!dtype_is_integer((enum dtype)type)) {
                 CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));
+                continue;
+            }
+            if (backend_has_supers(b, (enum dtype)type)) {
+                CHECK_INT(dtype_info((enum dtype)type)->block, K_BLOCK);
+                CHECK_INT(b->prepared_form(DTYPE_Q6_K), b->prepared_form((enum dtype)type));
                 continue;
             }
             CHECK_INT(b->prepared_form(DTYPE_Q8_0), b->prepared_form((enum dtype)type));
