@@ -413,6 +413,7 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
                 else
                     super_fill(type, &two.rows[g], g, b, &p);
             }
+            __asm__ volatile("" ::: "memory"); /* the panel is written */
             for (size_t tile = 0; tile < tiles_of(n); tile++) {
                 struct super_written *now = &written[tile % 2];
 
