@@ -124,7 +124,7 @@ static const int16_t fixed_shares[32] __attribute__((aligned(64))) = {
 INLINE __m512i fixed_words(__m512i mantissa, __m512i below)
 {
     const __m512i bits = _mm512_set1_epi16(0x7f << 5), hidden = _mm512_set1_epi16(0x80 << 5);
-    const int both_or_third = 0xea;
+    enum { both_or_third = 0xea };
 
     return _mm512_mulhrs_epi16(_mm512_ternarylogic_epi32(mantissa, bits, hidden, both_or_third),
                                _mm512_permutexvar_epi16(below, _mm512_load_si512(fixed_shares)));
@@ -170,7 +170,7 @@ INLINE __m512i packed_bytes(const struct tensor *w, size_t r, size_t b)
 /* a where `bits` are set, b elsewhere. */
 INLINE __m512i selected(int16_t bits, __m512i a, __m512i b)
 {
-    const int first_asks = 0xca;
+    enum { first_asks = 0xca };
 
     return _mm512_ternarylogic_epi32(_mm512_set1_epi16(bits), a, b, first_asks);
 }

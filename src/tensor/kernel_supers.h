@@ -209,7 +209,7 @@ INLINE void put_digits(enum dtype type, __m512i v, __m512i scale, __m512i *high,
 {
     const unsigned shift = has_offset(type) || levels_of(type) ? 0 : 8 - packed_bits(type);
     const __m512i even_bytes = _mm512_set1_epi16(0xff);
-    const int first_or_third = 0xca; /* where the first operand is set the second, else the third */
+    enum { first_or_third = 0xca }; /* where the first operand is set the second, else the third */
     __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8 + shift);
     __m512i odd = _mm512_srai_epi16(v, 8 + shift);
 
