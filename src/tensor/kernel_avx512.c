@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; for those of
  * them that add beside multiplying, the same with fewer products; for those with AMX, the same by
- * tiles. */
+ * tiles, but for super-blocks, of which they make other sums. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"
@@ -233,7 +233,7 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
 
 static unsigned form_for_tiles(enum dtype weights)
 {
-    return dtype_is_integer(weights) && is_super(weights) ? FORM_SUPER : form_of(weights);
+    return is_super(weights) ? FORM_SUPER : form_of(weights);
 }
 
 static size_t bytes_for_tiles(enum dtype weights, size_t inner)
