@@ -437,11 +437,11 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
 /* ---- all of a product ---- */
 
-/* What streams T vectors, T - 1 in the list. */
+/* What streams some vectors: of packed rows 1 to 8, of others 1, 2 or 4. */
 typedef void (*super_stream)(const struct quant_job *j, size_t r);
 
 struct super_kind {
-    super_stream packed[STREAM_T], plain[4];
+    super_stream packed[STREAM_T], plain[3];
     panel_function panels;
 };
 
@@ -450,27 +450,27 @@ struct super_kind {
     {                                                                           \
         super_stream_##layout(T, TYPE, j, r);                                   \
     }
-#define SUPER_KIND(type, TYPE)                                                                    \
-    SUPER_STREAM(type, TYPE, packed, 1)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 2)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 3)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 4)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 5)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 6)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 7)                                                           \
-    SUPER_STREAM(type, TYPE, packed, 8)                                                           \
-    SUPER_STREAM(type, TYPE, rows, 1)                                                             \
-    SUPER_STREAM(type, TYPE, rows, 2)                                                             \
-    SUPER_STREAM(type, TYPE, rows, 4)                                                             \
-    static void super_##type##_panels(const struct quant_job *j, size_t r, size_t n)              \
-    {                                                                                             \
-        super_rows(TYPE, j, r, n);                                                                \
-    }                                                                                             \
-    static const struct super_kind supers_##type = {                                              \
-        {super_##type##_packed1, super_##type##_packed2, super_##type##_packed3,                  \
-         super_##type##_packed4, super_##type##_packed5, super_##type##_packed6,                  \
-         super_##type##_packed7, super_##type##_packed8},                                         \
-        {super_##type##_rows1, super_##type##_rows2, super_##type##_rows2, super_##type##_rows4}, \
+#define SUPER_KIND(type, TYPE)                                                       \
+    SUPER_STREAM(type, TYPE, packed, 1)                                              \
+    SUPER_STREAM(type, TYPE, packed, 2)                                              \
+    SUPER_STREAM(type, TYPE, packed, 3)                                              \
+    SUPER_STREAM(type, TYPE, packed, 4)                                              \
+    SUPER_STREAM(type, TYPE, packed, 5)                                              \
+    SUPER_STREAM(type, TYPE, packed, 6)                                              \
+    SUPER_STREAM(type, TYPE, packed, 7)                                              \
+    SUPER_STREAM(type, TYPE, packed, 8)                                              \
+    SUPER_STREAM(type, TYPE, rows, 1)                                                \
+    SUPER_STREAM(type, TYPE, rows, 2)                                                \
+    SUPER_STREAM(type, TYPE, rows, 4)                                                \
+    static void super_##type##_panels(const struct quant_job *j, size_t r, size_t n) \
+    {                                                                                \
+        super_rows(TYPE, j, r, n);                                                   \
+    }                                                                                \
+    static const struct super_kind supers_##type = {                                 \
+        {super_##type##_packed1, super_##type##_packed2, super_##type##_packed3,     \
+         super_##type##_packed4, super_##type##_packed5, super_##type##_packed6,     \
+         super_##type##_packed7, super_##type##_packed8},                            \
+        {super_##type##_rows1, super_##type##_rows2, super_##type##_rows4},          \
         super_##type##_panels};
 
 SUPER_KIND(q3_k, DTYPE_Q3_K)
@@ -479,19 +479,30 @@ SUPER_KIND(q5_k, DTYPE_Q5_K)
 SUPER_KIND(q6_k, DTYPE_Q6_K)
 SUPER_KIND(iq4_xs, DTYPE_IQ4_XS)
 
+/* At most n vectors; how many. */
+static size_t super_stream_some(const struct super_kind *kind, const struct quant_job *j, size_t r,
+                                size_t n)
+{
+    size_t some;
+
+    if (j->w->is_packed) {
+        some = n < STREAM_T ? n : STREAM_T;
+        kind->packed[some - 1](j, r);
+    } else {
+        some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
+        kind->plain[some / 2](j, r);
+    }
+    return some;
+}
+
 static void super_streams(const struct super_kind *kind, const struct quant_job *job, size_t r,
                           size_t rows, size_t n)
 {
-    const size_t most = job->w->is_packed ? STREAM_T : 4;
-
     for (; r < job->row_end; r += rows) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {
-            some = n - t < most ? n - t : most;
-            if (!j.w->is_packed && some == 3)
-                some = 2;
-            (j.w->is_packed ? kind->packed : kind->plain)[some - 1](&j, r);
+            some = super_stream_some(kind, &j, r, n - t);
             j.x += some * j.x_bytes;
             j.out += some * j.out_stride;
         }
