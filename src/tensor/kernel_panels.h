@@ -69,7 +69,7 @@ INLINE vec sixteen_halves(const char *p)
 INLINE void unpack(enum dtype type, const char *block, size_t ahead, __m512i w[8])
 {
     const unsigned bits = packed_bits(type);
-    const unsigned to = has_offset(type) || levels_of(type) ? 0 : 8 - bits;
+    const unsigned to = place_bits(type);
     const unsigned planes = bits & 7, fours = planes & 4 ? 4 : 0, twos = planes & 2 ? 2 : 0;
     __m512i four[4], two[2], one;
 
@@ -216,7 +216,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 /* Blocks of 2 groups of rows, transposed.  Scales are there times each factor of a step; what a
  * type does not have is not touched. */
 struct panel {
-    bool for_tiles; /* kernel_tiles.h: quants are signed, and minima there once more */
+    bool for_tiles; /* kernel_tiles.h: quants are signed */
     __m512i w[PANEL][8][2];
     vec d[PANEL][STEP_FACTORS][2];
     vec high_d[PANEL][STEP_FACTORS][2]; /* of the upper halves of blocks */
@@ -226,7 +226,6 @@ struct panel {
         __m512i pair[4][2];
         vec d[2];
     } block_minima[PANEL / 8];
-    __m512i tile_minima[PANEL / 8][8][2]; /* each twice, as bf16 */
 };
 
 INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g, struct two s,
@@ -260,10 +259,6 @@ INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const stru
 {
     for (unsigned i = 0; i < 4; i++)
         p->block_minima[b / 8].pair[i][g] = m->pair[i];
-    for (unsigned i = 0; i < 4 && p->for_tiles; i++) {
-        p->tile_minima[b / 8][2 * i][g] = twice_bf16(bits(m->pair[i], 0, 16, 0));
-        p->tile_minima[b / 8][2 * i + 1][g] = twice_bf16(bits(m->pair[i], 16, 16, 0));
-    }
     p->block_minima[b / 8].d[g] = m->d;
 }
 

@@ -39,15 +39,13 @@ INLINE size_t tile_at(size_t n, size_t tile)
 }
 
 /* All n vectors, sixteen or more: sums of a tile behind those of the one before. */
-INLINE void tiles_multiply(enum dtype type, const struct panel *p, size_t count,
-                           const struct quant_job *j, size_t b, size_t n, const tile_steps *steps,
-                           sums2 *sums)
+INLINE void tiles_multiply(const struct panel *p, size_t count, const struct quant_job *j, size_t b,
+                           size_t n, const tile_steps *steps, sums2 *sums)
 {
-    const size_t inner = j->w->shape[0], at = b * sizeof(struct x_biased);
+    const size_t at = b * sizeof(struct x_biased);
     const struct tile_x v = {
         .x_bytes = j->x_bytes,
-        .sums_at = sums_behind(inner) + b / 8 * sizeof(struct x_sums) - at,
-        .products = has_halves(type) ? 2 * count : count,
+        .products = count,
     };
     struct tile_vectors x = {.x = j->x + at};
     const char *next;
@@ -56,16 +54,15 @@ INLINE void tiles_multiply(enum dtype type, const struct panel *p, size_t count,
         memset(sums, 0, tiles_of(n) * TILE_VECTORS * sizeof(*sums));
         return;
     }
-    tile_group_begin(type, p, &v, x.x);
+    tile_group_begin(p, &v, x.x);
     for (size_t tile = 0; tile < tiles_of(n); tile++, x.x = next) {
         struct tile_round none = {.products = 0};
         bool is_last = tile + 1 == tiles_of(n);
 
         x.steps = steps + tile;
         next = is_last ? x.x : j->x + at + tile_at(n, tile + 1) * j->x_bytes;
-        tile_group(type, p, 0, &v, &x, first_round(p, 1, &v, x.x), sums + tile * TILE_VECTORS,
-                   b == 0);
-        tile_group(type, p, 1, &v, &x, is_last ? none : first_round(p, 0, &v, next),
+        tile_group(p, 0, &v, &x, first_round(p, 1, &v, x.x), sums + tile * TILE_VECTORS, b == 0);
+        tile_group(p, 1, &v, &x, is_last ? none : first_round(p, 0, &v, next),
                    sums + tile * TILE_VECTORS, b == 0);
     }
 }
@@ -161,7 +158,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
     p.for_tiles = uses_tiles;
     if (uses_tiles)
-        tiles_begin(has_halves(type) ? 4 : 8);
+        tiles_begin(8);
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
 
@@ -172,7 +169,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
             fill_pair(type, j, &two, b, count, &p);
             if (uses_tiles)
-                tiles_multiply(type, &p, count, j, b, n, steps, sums[pair]);
+                tiles_multiply(&p, count, j, b, n, steps, sums[pair]);
             else
                 panel_multiply(type, &p, count, j, b, n, sums[pair]);
         }

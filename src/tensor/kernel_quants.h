@@ -167,13 +167,16 @@ INLINE vec exponents(__m512i e)
     return _mm512_castsi512_ps(bits);
 }
 
-/* What the place of signed quants in their bytes multiplies them by: shifted up, they end at the
- * highest bit. */
+/* Bits by which signed quants are shifted up in their bytes: they end at the highest one. */
+INLINE unsigned place_bits(enum dtype type)
+{
+    return has_offset(type) || levels_of(type) ? 0 : 8 - packed_bits(type);
+}
+
+/* What that multiplies them by. */
 INLINE float place(enum dtype type)
 {
-    const unsigned bits = packed_bits(type);
-
-    return has_offset(type) || levels_of(type) ? 1 : (float)(1u << (8 - bits));
+    return (float)(1u << place_bits(type));
 }
 
 INLINE vec placed(enum dtype type, vec d)
@@ -760,27 +763,15 @@ static size_t prepared_bytes_biased(size_t inner)
     return (inner / Q_BLOCK + 1) * sizeof(struct x_biased);
 }
 
-/* What tiles want besides comes behind the blocks: a step for each, and for each super-block its
- * sums: two bf16 for a block, which add up to one. */
-struct x_sums {
-    uint16_t part[8][2];
-};
-
+/* What tiles want besides comes behind the blocks: a step for each. */
 INLINE size_t steps_at(size_t inner)
 {
     return prepared_bytes_biased(inner);
 }
 
-INLINE size_t sums_behind(size_t inner)
-{
-    return steps_at(inner) + (inner / Q_BLOCK * sizeof(float) + 31) / 32 * 32;
-}
-
 static size_t prepared_bytes_tiles(size_t inner)
 {
-    size_t bytes = sums_behind(inner) + inner / Q_BLOCK / 8 * sizeof(struct x_sums);
-
-    return (bytes + 63) / 64 * 64;
+    return (steps_at(inner) + inner / Q_BLOCK * sizeof(float) + 63) / 64 * 64;
 }
 
 INLINE void bias_block(const float *x, struct x_biased *out)
@@ -829,36 +820,15 @@ static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
         put_sums_of(out + b);
 }
 
-/* The sums of a super-block once more, for tiles. */
-INLINE struct x_sums parted_sums(const struct x_biased x[8])
-{
-    float power = sums_bias(x) * (0x1p-23f / 1.5f);
-    struct x_sums s;
-
-    for (unsigned b = 0; b < 8; b++) {
-        int32_t both = sums_at(x, b / 2), sum = b % 2 ? both >> 16 : (int16_t)both;
-        int32_t low = ((sum + 64) & 127) - 64;
-        float part[2] = {(float)low * power, (float)(sum - low) * power};
-        uint32_t bits[2];
-
-        memcpy(bits, part, sizeof(bits));
-        s.part[b][0] = (uint16_t)(bits[0] >> 16);
-        s.part[b][1] = (uint16_t)(bits[1] >> 16);
-    }
-    return s;
-}
-
 static void prepare_tiles(const float *x, size_t inner, char *out)
 {
     struct x_biased *blocks = (void *)out;
-    struct x_sums *sums = (void *)(out + sums_behind(inner));
     float *steps = (void *)(out + steps_at(inner));
 
-    prepare_biased(x, inner, blocks);
-    for (size_t b = 0; b < inner / Q_BLOCK; b++)
+    for (size_t b = 0; b < inner / Q_BLOCK; b++) {
+        bias_block(x + b * Q_BLOCK, blocks + b);
         steps[b] = blocks[b].bias * (0x1p-23f / 1.5f) * blocks[b].factor;
-    for (size_t b = 0; b + 8 <= inner / Q_BLOCK; b += 8)
-        sums[b / 8] = parted_sums(blocks + b);
+    }
 }
 
 #endif

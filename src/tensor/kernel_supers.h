@@ -207,7 +207,7 @@ struct super_panel {
 /* Four values of sixteen rows, signed, times their scale, in both halves of lanes. */
 INLINE void put_digits(enum dtype type, __m512i v, __m512i scale, __m512i *high, __m512i *low)
 {
-    const unsigned shift = has_offset(type) || levels_of(type) ? 0 : 8 - packed_bits(type);
+    const unsigned shift = place_bits(type);
     const __m512i even_bytes = _mm512_set1_epi16(0xff);
     enum { first_or_third = 0xca }; /* where the first operand is set the second, else the third */
     __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8 + shift);

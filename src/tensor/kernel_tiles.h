@@ -23,15 +23,16 @@
 
 #define TILE_VECTORS TILE_ROWS
 #define IN_FLIGHT    4 /* products under way: tiles 0 to 3 */
-#define TILE_SUMS    4 /* of minima */
+#define TILE_SUMS    4 /* of minima, in kernel_supers.h */
 #define TILE_X       5
 #define TILE_W       6
 
 /* Are blocks of a type multiplied so?  Scales of mxfp4 may be so small that products with a step
- * are subnormal; those with an offset for each block, or half of one, are rare. */
+ * are subnormal; those with an offset for each block are rare; super-blocks have a way of their own
+ * (kernel_supers.h). */
 INLINE bool has_tiles(enum dtype type)
 {
-    return type != DTYPE_MXFP4 && type != DTYPE_Q4_1 && type != DTYPE_Q5_1 && type != DTYPE_Q2_K;
+    return parts(type) == 1 && !has_offset(type) && type != DTYPE_MXFP4;
 }
 
 /* For blocks, or halves of blocks, of 4 `fours` values. */
@@ -51,8 +52,7 @@ typedef float tile_steps[PANEL][TILE_VECTORS];
 /* What a panel meets. */
 struct tile_x {
     size_t x_bytes;
-    size_t sums_at;  /* from a vector's first block in the panel on; see prepare_tiles */
-    size_t products; /* blocks of the panel, or halves */
+    size_t products; /* blocks of the panel */
 };
 
 /* Activations of a tile, from their first block in the panel on. */
@@ -71,14 +71,6 @@ INLINE void tile_add(const int32_t sums[TILE_VECTORS][LANES], vec d,
                        acc[t]);
 }
 
-/* acc[t] += minima times sums, d: the scale of the former. */
-INLINE void tile_add_minima(const int32_t sums[TILE_VECTORS][LANES], vec d, vec acc[TILE_VECTORS])
-{
-#pragma GCC unroll 16
-    for (unsigned t = 0; t < TILE_VECTORS; t++)
-        acc[t] = v_fma(_mm512_castsi512_ps(_mm512_load_si512(sums[t])), d, acc[t]);
-}
-
 /* Where a round of products begins, in a panel's group and in the vectors of a tile. */
 struct tile_round {
     const char *x, *w;
@@ -86,16 +78,12 @@ struct tile_round {
 };
 
 /* Begins with product `at` of a round. */
-#define TILE_BEGIN(at, r)                                                                          \
-    do {                                                                                           \
-        _tile_zero(at);                                                                            \
-        _tile_loadd(TILE_X, (r)->x + (at) / halves * sizeof(struct x_biased) + (at) % halves * 16, \
-                    v->x_bytes);                                                                   \
-        _tile_loadd(TILE_W,                                                                        \
-                    (r)->w + (at) / halves * sizeof(p->w[0]) +                                     \
-                        (at) % halves * (sizeof(p->w[0]) / 2),                                     \
-                    2 * sizeof(vec));                                                              \
-        _tile_dpbssd(at, TILE_X, TILE_W);                                                          \
+#define TILE_BEGIN(at, r)                                                         \
+    do {                                                                          \
+        _tile_zero(at);                                                           \
+        _tile_loadd(TILE_X, (r)->x + (at) * sizeof(struct x_biased), v->x_bytes); \
+        _tile_loadd(TILE_W, (r)->w + (at) * sizeof(p->w[0]), 2 * sizeof(vec));    \
+        _tile_dpbssd(at, TILE_X, TILE_W);                                         \
     } while (0)
 
 /* Writes product `at` of this round and begins with that of the next. */
@@ -107,13 +95,10 @@ struct tile_round {
     } while (0)
 
 /* Adds product `at`, which was written. */
-#define TILE_ADD(at)                                                                              \
-    do {                                                                                          \
-        const size_t b_ = b + (at) / halves;                                                      \
-                                                                                                  \
-        if ((at) < now.products)                                                                  \
-            tile_add(sums, (at) % halves ? p->high_d[b_][0][g] : p->d[b_][0][g], (*x->steps)[b_], \
-                     acc);                                                                        \
+#define TILE_ADD(at)                                                          \
+    do {                                                                      \
+        if ((at) < now.products)                                              \
+            tile_add(sums, p->d[b + (at)][0][g], (*x->steps)[b + (at)], acc); \
     } while (0)
 
 /* Steps of blocks from b on, of the sixteen vectors at x. */
@@ -134,10 +119,8 @@ INLINE struct tile_round first_round(const struct panel *p, unsigned g, const st
 }
 
 /* Begins with the first products, which tile_group wants to find. */
-INLINE void tile_group_begin(enum dtype type, const struct panel *p, const struct tile_x *v,
-                             const char *x)
+INLINE void tile_group_begin(const struct panel *p, const struct tile_x *v, const char *x)
 {
-    const size_t halves = has_halves(type) ? 2 : 1;
     const struct tile_round next = first_round(p, 0, v, x);
 
     __asm__ volatile("" ::: "memory"); /* the panel is written */
@@ -151,11 +134,10 @@ INLINE void tile_group_begin(enum dtype type, const struct panel *p, const struc
 }
 
 /* sums (+)= group g of the panel times the vectors x; begins with those of `behind`. */
-INLINE void tile_group(enum dtype type, const struct panel *p, unsigned g, const struct tile_x *v,
+INLINE void tile_group(const struct panel *p, unsigned g, const struct tile_x *v,
                        const struct tile_vectors *x, struct tile_round behind, sums2 *to,
                        bool is_first)
 {
-    const size_t halves = has_halves(type) ? 2 : 1, blocks = IN_FLIGHT / halves;
     int32_t sums[TILE_VECTORS][LANES] __attribute__((aligned(64)));
     struct tile_round now = first_round(p, g, v, x->x), next;
     vec acc[TILE_VECTORS];
@@ -163,17 +145,12 @@ INLINE void tile_group(enum dtype type, const struct panel *p, unsigned g, const
 #pragma GCC unroll 16
     for (unsigned t = 0; t < TILE_VECTORS; t++)
         acc[t] = is_first ? v_zero() : to[t][g];
-    for (size_t b = 0;; b += blocks, now = next) {
-        if (has_block_minima(type) && b % 8 == 0) {
-            _tile_zero(TILE_SUMS);
-            _tile_loadd(TILE_X, x->x + v->sums_at + b / 8 * sizeof(struct x_sums), v->x_bytes);
-            _tile_loadd(TILE_W, &p->tile_minima[b / 8][0][g], 2 * sizeof(vec));
-            _tile_dpbf16ps(TILE_SUMS, TILE_X, TILE_W);
-        }
+    for (size_t b = 0;; b += IN_FLIGHT, now = next) {
         next = behind;
         if (now.products > IN_FLIGHT)
-            next = (struct tile_round){now.x + blocks * sizeof(struct x_biased),
-                                       now.w + blocks * sizeof(p->w[0]), now.products - IN_FLIGHT};
+            next =
+                (struct tile_round){now.x + IN_FLIGHT * sizeof(struct x_biased),
+                                    now.w + IN_FLIGHT * sizeof(p->w[0]), now.products - IN_FLIGHT};
         TILE_TURN(0);
         TILE_ADD(0);
         TILE_TURN(1);
@@ -182,10 +159,6 @@ INLINE void tile_group(enum dtype type, const struct panel *p, unsigned g, const
         TILE_ADD(2);
         TILE_TURN(3);
         TILE_ADD(3);
-        if (has_block_minima(type) && b % 8 == 4) {
-            _tile_stored(TILE_SUMS, sums, sizeof(sums[0]));
-            tile_add_minima(sums, p->block_minima[b / 8].d[g], acc);
-        }
         if (now.products <= IN_FLIGHT)
             break;
     }
