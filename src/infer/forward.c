@@ -10,6 +10,7 @@
 
 #define LINEARS_MAX 4  /* products of one source in a stage: q, k, v */
 #define COLUMNS     64 /* elementwise work is split at multiples: four vectors of 16 floats */
+#define FEW_COLUMNS 32 /* and where each element is exact in itself: two groups of packed rows */
 /* So few rows are normalised and prepared by every thread for itself: cheaper than to meet. */
 #define PRIVATE_ROWS 4
 /* Attention over k keys costs about as much as k + this, in the unit of one key. */
@@ -93,6 +94,12 @@ static bool is_local(const struct stage *s, const struct arch_op *op)
     return share_of[op->kind] < SHARE_ROWS && made_here(s, op->out);
 }
 
+/* One addition or multiplication an element: the same bits in a vector and alone. */
+static bool is_exact(const struct arch_op *op)
+{
+    return op->kind == OP_ADD || op->kind == OP_BIAS || op->kind == OP_SCALE;
+}
+
 static bool is_norm(const struct arch_op *op)
 {
     return op->kind == OP_NORM || op->kind == OP_LAYERNORM;
@@ -120,7 +127,7 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
 
     s->kind = STAGE_LINEAR;
     s->source = op->a;
-    s->grain = COLUMNS;
+    s->grain = FEW_COLUMNS;
     if (op->kind != OP_LINEAR)
         s->norm = op++;
     s->linear = op;
@@ -135,6 +142,8 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
         s->alike |= op->kind == OP_GLU;
         if (share_of[op->kind] == SHARE_HEADS || op->kind == OP_STORE)
             s->grain = head_dim;
+        else if (!is_exact(op) && s->grain == FEW_COLUMNS)
+            s->grain = COLUMNS;
         s->stores |= op->kind == OP_STORE;
         s->local_count++;
         op++;

@@ -11,8 +11,9 @@
  *
  * The numbers of a row depend on its token, its position and what its sequence has stored, never on
  * the rows beside it or on the threads: each element is made by one kernel call whose result does
- * not depend on its share of the work (backend.h), and elementwise kernels are split at multiples
- * of 64, so that an element is at the same place of a vector register whoever computes it. */
+ * not depend on its share of the work (backend.h), and elementwise kernels that approximate are
+ * split at multiples of 64, so that an element is at the same place of a vector register whoever
+ * computes it. */
 #ifndef INFER_FORWARD_H
 #define INFER_FORWARD_H
 
@@ -57,7 +58,7 @@ struct stage {
     const struct arch_op *local;  /* what a thread does with its own columns, or its own rows */
     size_t linear_count, local_count;
     enum arch_slot source;
-    size_t grain; /* columns that stay together: a head, or 64 */
+    size_t grain; /* columns that stay together: a head, 64 or 32 */
     bool alike;   /* the products are combined element by element: split each in the same way */
     bool stores;  /* keys and values */
 };
