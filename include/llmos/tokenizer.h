@@ -68,9 +68,9 @@ LLMOS_API int llmos_chat_render(const llmos_tokenizer *t, const char *json, size
                                 char **text, size_t *text_length, struct llmos_error *err);
 
 /* The same conversation as tokens, with roles as in struct llmos_message.  Strings and numbers of
- * the JSON are plain text wherever the template puts them.  Calls of functions that were made before
- * have an object as arguments, and "" as content of who said nothing, whatever shape the template
- * wants them in. */
+ * the JSON are plain text wherever the template puts them.  Calls of functions that were made
+ * before have an object as arguments, and "" as content of who said nothing, whatever shape the
+ * template wants them in. */
 LLMOS_API long llmos_chat_encode(const llmos_tokenizer *t, const char *json, size_t length,
                                  int32_t *tokens, size_t room, struct llmos_error *err);
 

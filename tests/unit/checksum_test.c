@@ -97,8 +97,8 @@ TEST(changed_bytes_and_changed_places_show)
     CHECK(by_library() != right);
 }
 
-/* What sums of words modulo 2^64 would not tell: differences that add up to nothing, as far apart as
- * upper bits forget. */
+/* What sums of words modulo 2^64 would not tell: differences that add up to nothing, as far apart
+ * as upper bits forget. */
 TEST(changes_that_cancel_show)
 {
     uint64_t right;
