@@ -10,7 +10,7 @@
 
 #define LINEARS_MAX 4  /* products of one source in a stage: q, k, v */
 #define COLUMNS     64 /* elementwise work is split at multiples: four vectors of 16 floats */
-#define FEW_COLUMNS 32 /* and where each element is exact in itself: two groups of packed rows */
+#define FEW_COLUMNS 32 /* SHARE_FEW_COLUMNS: two groups of packed rows */
 /* So few rows are normalised and prepared by every thread for itself: cheaper than to meet. */
 #define PRIVATE_ROWS 4
 /* Attention over k keys costs about as much as k + this, in the unit of one key. */
@@ -28,18 +28,20 @@ struct span {
 
 /* --- the plan: operations into stages --- */
 
-/* How an operation may be shared between threads: by columns, each with its own; by heads; only by
- * rows; or in a way of its own. */
-enum share { SHARE_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
+/* How an operation may be shared between threads: by columns, each with its own; by fewer of them,
+ * where an element is one addition or multiplication, with the same bits in a vector and alone; by
+ * heads; only by rows; or in a way of its own. */
+enum share { SHARE_COLUMNS, SHARE_FEW_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
 
 static const enum share share_of[OP_KINDS] = {
-    [OP_SEGMENT] = SHARE_ROWS,  [OP_ATTEND_TEXT] = SHARE_OWN,  [OP_EMBED] = SHARE_ROWS,
-    [OP_POSITION] = SHARE_ROWS, [OP_NORM] = SHARE_ROWS,        [OP_LAYERNORM] = SHARE_ROWS,
-    [OP_LINEAR] = SHARE_OWN,    [OP_BIAS] = SHARE_COLUMNS,     [OP_HEAD_NORM] = SHARE_HEADS,
-    [OP_ROPE] = SHARE_HEADS,    [OP_STORE] = SHARE_OWN,        [OP_ATTEND] = SHARE_OWN,
-    [OP_GLU] = SHARE_COLUMNS,   [OP_ACTIVATE] = SHARE_COLUMNS, [OP_ADD] = SHARE_COLUMNS,
-    [OP_SCALE] = SHARE_COLUMNS, [OP_SOFTCAP] = SHARE_COLUMNS,  [OP_ROUTE] = SHARE_ROWS,
-    [OP_EXPERTS] = SHARE_OWN,   [OP_GATE] = SHARE_ROWS,
+    [OP_SEGMENT] = SHARE_ROWS,    [OP_ATTEND_TEXT] = SHARE_OWN,  [OP_EMBED] = SHARE_ROWS,
+    [OP_POSITION] = SHARE_ROWS,   [OP_NORM] = SHARE_ROWS,        [OP_LAYERNORM] = SHARE_ROWS,
+    [OP_LINEAR] = SHARE_OWN,      [OP_BIAS] = SHARE_FEW_COLUMNS, [OP_HEAD_NORM] = SHARE_HEADS,
+    [OP_ROPE] = SHARE_HEADS,      [OP_STORE] = SHARE_OWN,        [OP_ATTEND] = SHARE_OWN,
+    [OP_GLU] = SHARE_COLUMNS,     [OP_ACTIVATE] = SHARE_COLUMNS, [OP_TANH] = SHARE_COLUMNS,
+    [OP_RELU] = SHARE_COLUMNS,    [OP_ADD] = SHARE_FEW_COLUMNS,  [OP_SCALE] = SHARE_FEW_COLUMNS,
+    [OP_SOFTCAP] = SHARE_COLUMNS, [OP_ROUTE] = SHARE_ROWS,       [OP_EXPERTS] = SHARE_OWN,
+    [OP_GATE] = SHARE_ROWS,
 };
 
 static float factor_of(const struct hparams *h, const struct arch_op *op)
@@ -94,12 +96,6 @@ static bool is_local(const struct stage *s, const struct arch_op *op)
     return share_of[op->kind] < SHARE_ROWS && made_here(s, op->out);
 }
 
-/* One addition or multiplication an element: the same bits in a vector and alone. */
-static bool is_exact(const struct arch_op *op)
-{
-    return op->kind == OP_ADD || op->kind == OP_BIAS || op->kind == OP_SCALE;
-}
-
 static bool is_norm(const struct arch_op *op)
 {
     return op->kind == OP_NORM || op->kind == OP_LAYERNORM;
@@ -142,7 +138,7 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
         s->alike |= op->kind == OP_GLU;
         if (share_of[op->kind] == SHARE_HEADS || op->kind == OP_STORE)
             s->grain = head_dim;
-        else if (!is_exact(op) && s->grain == FEW_COLUMNS)
+        else if (share_of[op->kind] == SHARE_COLUMNS && s->grain == FEW_COLUMNS)
             s->grain = COLUMNS;
         s->stores |= op->kind == OP_STORE;
         s->local_count++;

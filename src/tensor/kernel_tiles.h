@@ -35,7 +35,7 @@ INLINE bool has_tiles(enum dtype type)
     return parts(type) == 1 && !has_offset(type) && type != DTYPE_MXFP4;
 }
 
-/* For blocks, or halves of blocks, of 4 `fours` values. */
+/* For products of 4 `fours` values: a block of 32 leaves half of a tile empty. */
 INLINE void tiles_begin(unsigned fours)
 {
     struct tile_config c = tile_config_full();
