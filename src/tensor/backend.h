@@ -149,9 +149,9 @@ struct backend {
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
      * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
-     * bf16 and x become integers of 16 bits (fixed.h).  With AMX there is one scale for 256
-     * values where weights have super-blocks, q2_K excepted.  Weight types of equal prepared form
-     * share it: prepared_form(q8_0) == prepared_form(q4_0). */
+     * bf16 and x become integers of 16 bits (fixed.h); with AMX there is one scale for up to 512
+     * of these, and one for 256 values where weights have super-blocks, q2_K excepted.  Weight
+     * types of equal prepared form share it: prepared_form(q8_0) == prepared_form(q4_0). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);

@@ -193,8 +193,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_pairs.h"
-#include "tensor/kernel_supers.h"
+#include "tensor/kernel_digits.h"
 
 /* ---- the back ends ---- */
 
@@ -233,6 +232,8 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
 
 static unsigned form_for_tiles(enum dtype weights)
 {
+    if (has_digits(weights))
+        return FORM_DIGITS;
     return is_super(weights) ? FORM_SUPER : form_of(weights);
 }
 
@@ -241,6 +242,8 @@ static size_t bytes_for_tiles(enum dtype weights, size_t inner)
     switch (form_for_tiles(weights)) {
     case FORM_SUPER:
         return prepared_bytes_supers(inner);
+    case FORM_DIGITS:
+        return prepared_bytes_digits(inner);
     case FORM_Q8:
         return prepared_bytes_tiles(inner);
     default:
@@ -253,6 +256,9 @@ static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, 
     switch (form_for_tiles(weights)) {
     case FORM_SUPER:
         prepare_supers(x, inner, out);
+        break;
+    case FORM_DIGITS:
+        prepare_digits(x, inner, out);
         break;
     case FORM_Q8:
         prepare_tiles(x, inner, out);
@@ -279,7 +285,9 @@ INLINE void multiply(const struct quant_job *j, size_t n)
     };
     enum dtype type = j->w->type;
 
-    if (j->uses_tiles && supers[type])
+    if (j->uses_tiles && has_digits(type))
+        digit_matmul(type == DTYPE_F16 ? &digits_f16 : &digits_bf16, j, n);
+    else if (j->uses_tiles && supers[type])
         super_matmul(supers[type], j, n);
     else if (quantised[type])
         quantised[type](j, n);

@@ -175,7 +175,8 @@ INLINE __m512i selected(int16_t bits, __m512i a, __m512i b)
     return _mm512_ternarylogic_epi32(_mm512_set1_epi16(bits), a, b, first_asks);
 }
 
-/* Eight words of 14 bits from seven: the eighth is in the lowest bits of the others. */
+/* Eight words of 14 bits from seven: the eighth is in the lowest bits of the others, which keep
+ * them. */
 INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
 {
     __m512i first, second, third;
@@ -188,8 +189,6 @@ INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
     first = selected(0xf, first, _mm512_slli_epi16(second, 4));
     third = selected(0xf, third, _mm512_slli_epi16(w[6], 4));
     w[7] = _mm512_slli_epi16(selected(0xff, first, _mm512_slli_epi16(third, 8)), 2);
-    for (unsigned i = 0; i < 8; i++)
-        w[i] = _mm512_srai_epi16(w[i], 2);
 }
 
 /* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
@@ -201,27 +200,40 @@ INLINE void unpack_12(const char *p, size_t ahead, __m512i w[4])
     w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
 
-/* A block of sixteen packed rows; returns the steps of integers. */
-INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t block,
-                       size_t ahead, __m512i pairs[PAIRS])
+/* A block of sixteen packed rows: integers, of f16 above two other bits. */
+INLINE void take_packed_words(enum dtype type, const struct tensor *w, size_t r, size_t block,
+                              size_t ahead, __m512i pairs[PAIRS])
 {
     const char *at = pairs_at(type, w, r, block);
-    __m512i exponent = packed_bytes(w, r, block);
 
     if (type == DTYPE_F16) {
         unpack_14(at, ahead, pairs);
         unpack_14(at + 7 * 64, ahead, pairs + 8);
-    } else {
-        for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64) {
-            unpack_12(at, ahead, pairs + i);
-            for (unsigned k = i; k < i + 4; k++)
-                pairs[k] = fixed_words(pairs[k], pairs[k]);
-        }
+        return;
     }
-    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+    for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64) {
+        unpack_12(at, ahead, pairs + i);
+        for (unsigned k = i; k < i + 4; k++)
+            pairs[k] = fixed_words(pairs[k], pairs[k]);
+    }
 }
 
-/* The same of either layout. */
+/* The steps of its rows. */
+INLINE vec packed_steps(const struct tensor *w, size_t r, size_t block)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(packed_bytes(w, r, block), 23));
+}
+
+INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t block,
+                       size_t ahead, __m512i pairs[PAIRS])
+{
+    take_packed_words(type, w, r, block, ahead, pairs);
+    for (unsigned i = 0; i < PAIRS && type == DTYPE_F16; i++)
+        pairs[i] = _mm512_srai_epi16(pairs[i], 2);
+    return packed_steps(w, r, block);
+}
+
+/* A block of either layout; returns the steps of integers. */
 INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor *w,
                       const struct rows16 *rows, size_t block, size_t ahead, __m512i pairs[PAIRS])
 {

@@ -317,7 +317,7 @@ static void same_bits_of_all_types(const struct backend *a, const struct backend
         for (size_t i = 0, inner; (inner = inner_of((enum dtype)type, i)) != 0; i++) {
             struct problem p = problem_make((enum dtype)type, inner, 40, 70);
 
-            if (backend_has_supers(a, p.w.type) == backend_has_supers(b, p.w.type))
+            if (a->prepared_form(p.w.type) == b->prepared_form(p.w.type))
                 same_bits(a, b, &p);
             problem_free(&p);
         }
@@ -356,8 +356,8 @@ TEST(tiles_give_the_bits_that_registers_give)
  * steps are the least there are. */
 TEST(tiles_give_the_same_bits_in_large_products)
 {
-    static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q3_K,  DTYPE_Q4_K,
-                                       DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS};
+    static const enum dtype types[] = {DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0,  DTYPE_Q3_K,
+                                       DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS};
     static const size_t ns[] = {16, 31, 512, 530, 545};
 
     if (!backend_avx512amx.usable())
@@ -372,7 +372,8 @@ TEST(tiles_give_the_same_bits_in_large_products)
             for (size_t v = 0; v < inner * p.n; v++)
                 p.x[v] *= v / inner % 3 == 1 ? STEP_LEAST : v / inner % 5 == 1 ? 0x1p100f : 1;
             p.x[inner * (p.n / 2)] = NAN;
-            if (backend_has_supers(&backend_avx512amx, types[i]))
+            if (backend_avx512amx.prepared_form(types[i]) !=
+                backend_avx512vnni.prepared_form(types[i]))
                 same_bits_alone(&backend_avx512amx, &p);
             else
                 same_bits(&backend_avx512vnni, &backend_avx512amx, &p);
