@@ -21,7 +21,7 @@
 #define TENSOR_KERNEL_DIGITS_H
 
 #include "tensor/kernel_pairs.h"
-#include "tensor/kernel_supers.h" /* the names of its tiles */
+#include "tensor/kernel_supers.h"
 
 #define STRIP        64 /* values: a row of a tile */
 #define SPAN_STRIPS  8  /* at most */
@@ -111,17 +111,9 @@ INLINE void put_x_digits(__m512i q, char *bytes, char *words)
 /* A span of x, of count values; returns what its integers are multiplied by. */
 INLINE float prepare_span(const float *x, size_t count, size_t strips, char *bytes, char *words)
 {
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i most_bits = _mm512_setzero_si512();
-    float most, factor;
-    int32_t bits;
+    const float most = largest_magnitude(x, count);
+    float factor;
 
-    for (size_t i = 0; i < count; i += LANES)
-        most_bits = _mm512_max_epi32(
-            most_bits,
-            _mm512_and_si512(_mm512_castps_si512(v_load_part(x + i, count - i)), magnitude));
-    bits = _mm512_reduce_max_epi32(most_bits);
-    memcpy(&most, &bits, sizeof(most));
     if (!(most >= STEP_LEAST && most < STEP_MOST)) {
         memset(bytes, 0, strips * STRIP_BYTES);
         memset(words, 0, strips * STRIP_WORDS);
@@ -313,7 +305,7 @@ INLINE void digit_stream(enum dtype type, const bool is_packed, const struct qua
 /* ---- tiles ---- */
 
 #define DIGITS_X_HIGH 4
-#define DIGITS_X_LOW  5
+#define DIGITS_X_LOW  TILE_X
 
 /* A strip of sixteen rows: digits of fours of values. */
 struct digit_tiles {
@@ -325,17 +317,6 @@ struct digit_panel {
     struct digit_tiles w[SPAN_STRIPS][2];
     vec scale[2];
 };
-
-/* For tiles of so many vectors. */
-INLINE void digits_begin(unsigned vectors)
-{
-    struct tile_config c = tile_config_full();
-
-    for (unsigned i = 0; i <= DIGITS_X_LOW; i++)
-        c.rows[i] = (uint8_t)vectors;
-    TILE_CONFIG_IS_READ(&c);
-    _tile_loadconfig(&c);
-}
 
 /* Digits of a strip: of the blocks i and i + 1 of the span. */
 INLINE void digit_fill(enum dtype type, const bool is_packed, const struct digit_span *s, size_t i,
@@ -605,7 +586,7 @@ static void digit_streams(const struct digit_kind *kind, const struct quant_job 
 static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j, size_t r,
                         size_t n)
 {
-    digits_begin((unsigned)n);
+    tiles_begin(16, n);
     for (; r < j->row_end; r += 2 * GROUP)
         kind->pair(j, r, n);
     _tile_release();
@@ -615,7 +596,7 @@ static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j
 static void digit_all(const struct digit_kind *kind, const struct quant_job *job, size_t r,
                       size_t n)
 {
-    digits_begin(TILE_VECTORS);
+    tiles_begin(16, TILE_VECTORS);
     for (; r < job->row_end; r += 2 * GROUP * PAIRS_MAX) {
         size_t left = (job->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
         struct quant_job j = *job;

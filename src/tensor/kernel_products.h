@@ -27,7 +27,8 @@ INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
     }
 }
 
-/* Of n vectors, tiles of sixteen; the last one may begin before the one before it ends. */
+/* Of n vectors, tiles of sixteen, of which the last may begin before the one before it ends; or one
+ * of fewer. */
 INLINE size_t tiles_of(size_t n)
 {
     return (n + TILE_VECTORS - 1) / TILE_VECTORS;
@@ -35,7 +36,12 @@ INLINE size_t tiles_of(size_t n)
 
 INLINE size_t tile_at(size_t n, size_t tile)
 {
-    return tile + 1 < tiles_of(n) ? tile * TILE_VECTORS : n - TILE_VECTORS;
+    return tile + 1 < tiles_of(n) || n < TILE_VECTORS ? tile * TILE_VECTORS : n - TILE_VECTORS;
+}
+
+INLINE size_t tile_vectors(size_t n)
+{
+    return n < TILE_VECTORS ? n : TILE_VECTORS;
 }
 
 /* All n vectors, sixteen or more: sums of a tile behind those of the one before. */
@@ -107,7 +113,7 @@ INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const stru
 
     for (size_t tile = 0; tile < tiles_of(n); tile++) {
         j.out = job->out + tile_at(n, tile) * j.out_stride;
-        put_sums(sums + tile * TILE_VECTORS, rows, &j, TILE_VECTORS);
+        put_sums(sums + tile * TILE_VECTORS, rows, &j, tile_vectors(n));
     }
 }
 
@@ -158,7 +164,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
     p.for_tiles = uses_tiles;
     if (uses_tiles)
-        tiles_begin(8);
+        tiles_begin(8, TILE_VECTORS);
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
 

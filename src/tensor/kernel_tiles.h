@@ -35,11 +35,14 @@ INLINE bool has_tiles(enum dtype type)
     return parts(type) == 1 && !has_offset(type) && type != DTYPE_MXFP4;
 }
 
-/* For products of 4 `fours` values: a block of 32 leaves half of a tile empty. */
-INLINE void tiles_begin(unsigned fours)
+/* For products of 4 `fours` values with so many vectors: a block of 32 leaves half of a tile empty.
+ */
+INLINE void tiles_begin(unsigned fours, size_t vectors)
 {
     struct tile_config c = tile_config_full();
 
+    for (unsigned i = 0; i <= TILE_X; i++)
+        c.rows[i] = (uint8_t)vectors;
     c.row_bytes[TILE_X] = (uint16_t)(4 * fours);
     c.rows[TILE_W] = (uint8_t)fours;
     TILE_CONFIG_IS_READ(&c);
