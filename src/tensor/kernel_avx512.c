@@ -286,7 +286,7 @@ INLINE void multiply(const struct quant_job *j, size_t n)
     enum dtype type = j->w->type;
 
     if (j->uses_tiles && has_digits(type))
-        digit_matmul(type == DTYPE_F16 ? &digits_f16 : &digits_bf16, j, n);
+        digit_matmul(j, n);
     else if (j->uses_tiles && supers[type])
         super_matmul(supers[type], j, n);
     else if (quantised[type])

@@ -534,41 +534,40 @@ INLINE void digit_pair(enum dtype type, const bool is_packed, const struct quant
 
 /* ---- all of a product ---- */
 
-/* How a type is multiplied: rows from r on, with one vector, a tile at most, a tile at least. */
+/* How rows of a type and a layout are multiplied, from r on: by one vector, a tile at most, a tile
+ * at least.  Functions of their own, since each needs half of a thread's stack. */
 struct digit_kind {
     void (*stream)(const struct quant_job *j, size_t r);
     void (*pair)(const struct quant_job *j, size_t r, size_t n);
     void (*panels)(const struct quant_job *j, size_t r, size_t n, size_t pairs);
 };
 
-#define DIGIT_KIND(type, TYPE)                                                                    \
-    static void digits_##type##_stream(const struct quant_job *j, size_t r)                       \
-    {                                                                                             \
-        if (j->w->is_packed)                                                                      \
-            digit_stream(TYPE, true, j, r);                                                       \
-        else                                                                                      \
-            digit_stream(TYPE, false, j, r);                                                      \
-    }                                                                                             \
-    static void digits_##type##_pair(const struct quant_job *j, size_t r, size_t n)               \
-    {                                                                                             \
-        if (j->w->is_packed)                                                                      \
-            digit_pair(TYPE, true, j, r, n);                                                      \
-        else                                                                                      \
-            digit_pair(TYPE, false, j, r, n);                                                     \
-    }                                                                                             \
-    static void digits_##type##_panels(const struct quant_job *j, size_t r, size_t n,             \
-                                       size_t pairs)                                              \
-    {                                                                                             \
-        if (j->w->is_packed)                                                                      \
-            digit_panels(TYPE, true, j, r, n, pairs);                                             \
-        else                                                                                      \
-            digit_panels(TYPE, false, j, r, n, pairs);                                            \
-    }                                                                                             \
-    static const struct digit_kind digits_##type = {digits_##type##_stream, digits_##type##_pair, \
-                                                    digits_##type##_panels};
+#define DIGIT_KIND(name, TYPE, is_packed)                                                  \
+    static void name##_stream(const struct quant_job *j, size_t r)                         \
+    {                                                                                      \
+        digit_stream(TYPE, is_packed, j, r);                                               \
+    }                                                                                      \
+    static void name##_pair(const struct quant_job *j, size_t r, size_t n)                 \
+    {                                                                                      \
+        digit_pair(TYPE, is_packed, j, r, n);                                              \
+    }                                                                                      \
+    static void name##_panels(const struct quant_job *j, size_t r, size_t n, size_t pairs) \
+    {                                                                                      \
+        digit_panels(TYPE, is_packed, j, r, n, pairs);                                     \
+    }                                                                                      \
+    static const struct digit_kind name = {name##_stream, name##_pair, name##_panels};
 
-DIGIT_KIND(f16, DTYPE_F16)
-DIGIT_KIND(bf16, DTYPE_BF16)
+DIGIT_KIND(digits_f16, DTYPE_F16, false)
+DIGIT_KIND(digits_f16_packed, DTYPE_F16, true)
+DIGIT_KIND(digits_bf16, DTYPE_BF16, false)
+DIGIT_KIND(digits_bf16_packed, DTYPE_BF16, true)
+
+static const struct digit_kind *digit_kind(const struct tensor *w)
+{
+    if (w->type == DTYPE_F16)
+        return w->is_packed ? &digits_f16_packed : &digits_f16;
+    return w->is_packed ? &digits_bf16_packed : &digits_bf16;
+}
 
 /* Rows from r on, in groups of so many, times vectors one by one. */
 static void digit_streams(const struct digit_kind *kind, const struct quant_job *job, size_t r,
@@ -611,8 +610,9 @@ static void digit_all(const struct digit_kind *kind, const struct quant_job *job
     _tile_release();
 }
 
-static void digit_matmul(const struct digit_kind *kind, const struct quant_job *j, size_t n)
+static void digit_matmul(const struct quant_job *j, size_t n)
 {
+    const struct digit_kind *kind = digit_kind(j->w);
     const size_t rows = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP;
     size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
 
