@@ -27,8 +27,7 @@ INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
     }
 }
 
-/* Of n vectors, tiles of sixteen, of which the last may begin before the one before it ends; or one
- * of fewer. */
+/* Of n vectors, tiles of sixteen; the last one may begin before the one before it ends. */
 INLINE size_t tiles_of(size_t n)
 {
     return (n + TILE_VECTORS - 1) / TILE_VECTORS;
@@ -36,12 +35,7 @@ INLINE size_t tiles_of(size_t n)
 
 INLINE size_t tile_at(size_t n, size_t tile)
 {
-    return tile + 1 < tiles_of(n) || n < TILE_VECTORS ? tile * TILE_VECTORS : n - TILE_VECTORS;
-}
-
-INLINE size_t tile_vectors(size_t n)
-{
-    return n < TILE_VECTORS ? n : TILE_VECTORS;
+    return tile + 1 < tiles_of(n) ? tile * TILE_VECTORS : n - TILE_VECTORS;
 }
 
 /* All n vectors, sixteen or more: sums of a tile behind those of the one before. */
@@ -113,7 +107,7 @@ INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const stru
 
     for (size_t tile = 0; tile < tiles_of(n); tile++) {
         j.out = job->out + tile_at(n, tile) * j.out_stride;
-        put_sums(sums + tile * TILE_VECTORS, rows, &j, tile_vectors(n));
+        put_sums(sums + tile * TILE_VECTORS, rows, &j, TILE_VECTORS);
     }
 }
 

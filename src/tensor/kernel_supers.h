@@ -49,11 +49,9 @@ INLINE __m512i signed_words(__m512i low, __m512i high)
 
 /* ---- few vectors ---- */
 
-#define SUPERS_STREAM 7 /* more are a tile */
-
 /* Sums of a super-block for T vectors: of products, and of what they are off by. */
 struct super_sums {
-    __m512i dots[SUPERS_STREAM], off[SUPERS_STREAM];
+    __m512i dots[STREAM_T], off[STREAM_T];
 };
 
 INLINE __m512i super_dot(const __m512i *w, const int8_t *x, unsigned fours)
@@ -72,7 +70,7 @@ INLINE __m512i super_dot(const __m512i *w, const int8_t *x, unsigned fours)
 
 /* Adds block k. */
 INLINE void super_add(const unsigned T, enum dtype type, unsigned k, const __m512i w[8],
-                      struct small_scales s, const struct x_super *const x[SUPERS_STREAM],
+                      struct small_scales s, const struct x_super *const x[STREAM_T],
                       struct super_sums *sums)
 {
     const __m512i both = signed_words(s.low, s.high);
@@ -95,8 +93,7 @@ INLINE void super_add(const unsigned T, enum dtype type, unsigned k, const __m51
 
 /* acc += the super-block. */
 INLINE void super_end(const unsigned T, enum dtype type, vec d, const struct block_minima *m,
-                      const struct x_super *const x[SUPERS_STREAM], struct super_sums *sums,
-                      vec *acc)
+                      const struct x_super *const x[STREAM_T], struct super_sums *sums, vec *acc)
 {
     for (unsigned t = 0; t < T; t++) {
         __m512i dot = sums->dots[t], off = _mm512_setzero_si512();
@@ -114,7 +111,7 @@ INLINE void super_end(const unsigned T, enum dtype type, vec d, const struct blo
 }
 
 INLINE void super_begin(const unsigned T, const struct quant_job *j, size_t b,
-                        const struct x_super *x[SUPERS_STREAM], struct super_sums *sums)
+                        const struct x_super *x[STREAM_T], struct super_sums *sums)
 {
     for (unsigned t = 0; t < T; t++) {
         x[t] = super_at(j->x + t * j->x_bytes, b);
@@ -128,12 +125,12 @@ INLINE void super_stream_packed(const unsigned T, enum dtype type, const struct 
 {
     const struct packed_unit u = packed_unit(type);
     const char *unit = tensor_row(j->w, r);
-    vec acc[SUPERS_STREAM];
+    vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < j->w->shape[0] / K_BLOCK; b++, unit += u.bytes) {
-        const struct x_super *x[SUPERS_STREAM];
+        const struct x_super *x[STREAM_T];
         struct block_minima minima;
         struct super_sums sums;
 
@@ -161,13 +158,13 @@ INLINE void super_stream_rows(const unsigned T, enum dtype type, const struct qu
     const size_t fetched = GROUP * block_bytes(type) / SUPER_BLOCKS;
     struct rows16 rows = sixteen_rows(j->w, r, j->row_end);
     const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
-    vec acc[SUPERS_STREAM];
+    vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < j->w->shape[0] / K_BLOCK; b++) {
         size_t offset = b * block_bytes(type);
-        const struct x_super *x[SUPERS_STREAM];
+        const struct x_super *x[STREAM_T];
         struct block_minima minima;
         struct super_sums sums;
         struct head h;
@@ -302,11 +299,12 @@ struct super_written {
     sums2 *to;
 } __attribute__((aligned(64)));
 
-/* Adds what is written of group g for the vectors [from, to). */
-INLINE void super_take(enum dtype type, const struct super_panel *p, unsigned g, size_t from,
-                       size_t to, const struct super_written *f)
+/* Adds what is written of group g for four vectors from t on. */
+INLINE void super_take(enum dtype type, const struct super_panel *p, unsigned g, unsigned from,
+                       const struct super_written *f)
 {
-    for (size_t t = from; t < to; t++) {
+#pragma GCC unroll 4
+    for (unsigned t = from; t < from + 4; t++) {
         __m512i dot = _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(f->high[g][t]), 7),
                                        _mm512_load_si512(f->low[g][t]));
         vec sum = v_mul(_mm512_cvtepi32_ps(dot), p->d[g]);
@@ -323,18 +321,18 @@ INLINE void super_take(enum dtype type, const struct super_panel *p, unsigned g,
         _tile_dpbssd(sum, TILE_X, tile);      \
     } while (0)
 
-/* Multiplies 64 values, and meanwhile adds a quarter of what was written before. */
-#define SUPER_QUARTER(k)                                                               \
-    do {                                                                               \
-        _tile_loadd(TILE_X, x + 64 * (k), x_bytes);                                    \
-        SUPER_PRODUCT(0, TILE_W, p->w[k][0].high);                                     \
-        SUPER_PRODUCT(1, TILE_W_TOO, p->w[k][0].low);                                  \
-        if (before)                                                                    \
-            super_take(type, p, 0, vectors *(k) / 4, vectors * ((k) + 1) / 4, before); \
-        SUPER_PRODUCT(2, TILE_W, p->w[k][1].high);                                     \
-        SUPER_PRODUCT(3, TILE_W_TOO, p->w[k][1].low);                                  \
-        if (before)                                                                    \
-            super_take(type, p, 1, vectors *(k) / 4, vectors * ((k) + 1) / 4, before); \
+/* Multiplies 64 values, and meanwhile adds four vectors of what was written before. */
+#define SUPER_QUARTER(k)                              \
+    do {                                              \
+        _tile_loadd(TILE_X, x + 64 * (k), x_bytes);   \
+        SUPER_PRODUCT(0, TILE_W, p->w[k][0].high);    \
+        SUPER_PRODUCT(1, TILE_W_TOO, p->w[k][0].low); \
+        if (before)                                   \
+            super_take(type, p, 0, 4 * (k), before);  \
+        SUPER_PRODUCT(2, TILE_W, p->w[k][1].high);    \
+        SUPER_PRODUCT(3, TILE_W_TOO, p->w[k][1].low); \
+        if (before)                                   \
+            super_take(type, p, 1, 4 * (k), before);  \
     } while (0)
 
 #define SUPER_MINIMA(g)                                       \
@@ -347,8 +345,7 @@ INLINE void super_take(enum dtype type, const struct super_panel *p, unsigned g,
 
 /* The panel times the vectors of `out`; adds what was written `before`, if that is not NULL. */
 INLINE void super_multiply(enum dtype type, const struct super_panel *p, size_t x_bytes,
-                           size_t vectors, struct super_written *out,
-                           const struct super_written *before)
+                           struct super_written *out, const struct super_written *before)
 {
     const char *x = out->x;
 
@@ -373,10 +370,9 @@ INLINE void super_multiply(enum dtype type, const struct super_panel *p, size_t 
 
 /* A part of what comes after a super-block of the vectors at x: each of so many pairs of groups
  * asks for its share, since level 3 is far. */
-INLINE void fetch_next_super(const char *x, size_t x_bytes, size_t vectors, size_t pair,
-                             size_t pairs)
+INLINE void fetch_next_super(const char *x, size_t x_bytes, size_t pair, size_t pairs)
 {
-    for (size_t t = vectors * pair / pairs; t < vectors * (pair + 1) / pairs; t++)
+    for (size_t t = TILE_VECTORS * pair / pairs; t < TILE_VECTORS * (pair + 1) / pairs; t++)
         fetch_level2(x + t * x_bytes + sizeof(struct x_super), sizeof(struct x_super));
 }
 
@@ -386,16 +382,16 @@ INLINE void get_super_steps(const struct quant_job *j, size_t b, size_t n, float
     for (size_t tile = 0; tile < tiles_of(n); tile++) {
         const char *x = j->x + tile_at(n, tile) * j->x_bytes;
 
-        for (size_t t = 0; t < tile_vectors(n); t++)
+        for (unsigned t = 0; t < TILE_VECTORS; t++)
             *to++ = super_at(x + t * j->x_bytes, b)->step;
     }
 }
 
-/* At most SUMS_MAX vectors times at most PAIRS_MAX pairs of groups. */
+/* At most SUMS_MAX vectors, at least those of a tile, times at most PAIRS_MAX pairs of groups. */
 INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
     const size_t left = (j->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
-    const size_t pairs = left < PAIRS_MAX ? left : PAIRS_MAX, vectors = tile_vectors(n);
+    const size_t pairs = left < PAIRS_MAX ? left : PAIRS_MAX;
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     struct super_written written[2];
     float steps[SUMS_MAX];
@@ -404,7 +400,7 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     memset(p.minima, 0, sizeof(p.minima));
     for (size_t pair = 0; pair < pairs; pair++)
         memset(sums[pair], 0, tiles_of(n) * TILE_VECTORS * sizeof(sums[0][0]));
-    tiles_begin(16, vectors);
+    tiles_begin(16, TILE_VECTORS);
     for (size_t b = 0; b < j->w->shape[0] / K_BLOCK; b++) {
         get_super_steps(j, b, n, steps);
         for (size_t pair = 0; pair < pairs; pair++) {
@@ -424,12 +420,14 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
                 now->x = (const char *)super_at(j->x + tile_at(n, tile) * j->x_bytes, b);
                 now->steps = steps + tile * TILE_VECTORS;
                 now->to = sums[pair] + tile * TILE_VECTORS;
-                fetch_next_super(now->x, j->x_bytes, vectors, pair, pairs);
-                super_multiply(type, &p, j->x_bytes, vectors, now, before);
+                fetch_next_super(now->x, j->x_bytes, pair, pairs);
+                super_multiply(type, &p, j->x_bytes, now, before);
                 before = now;
             }
-            super_take(type, &p, 0, 0, vectors, before);
-            super_take(type, &p, 1, 0, vectors, before);
+            for (unsigned t = 0; t < TILE_VECTORS; t += 4) {
+                super_take(type, &p, 0, t, before);
+                super_take(type, &p, 1, t, before);
+            }
         }
     }
     for (size_t pair = 0; pair < pairs; pair++)
@@ -439,11 +437,11 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
 
 /* ---- all of a product ---- */
 
-/* What streams some vectors: of packed rows 1 to 7, of others 1, 2 or 4. */
+/* What streams some vectors: of packed rows 1 to 8, of others 1, 2 or 4. */
 typedef void (*super_stream)(const struct quant_job *j, size_t r);
 
 struct super_kind {
-    super_stream packed[SUPERS_STREAM], plain[3];
+    super_stream packed[STREAM_T], plain[3];
     panel_function panels;
 };
 
@@ -460,6 +458,7 @@ struct super_kind {
     SUPER_STREAM(type, TYPE, packed, 5)                                              \
     SUPER_STREAM(type, TYPE, packed, 6)                                              \
     SUPER_STREAM(type, TYPE, packed, 7)                                              \
+    SUPER_STREAM(type, TYPE, packed, 8)                                              \
     SUPER_STREAM(type, TYPE, rows, 1)                                                \
     SUPER_STREAM(type, TYPE, rows, 2)                                                \
     SUPER_STREAM(type, TYPE, rows, 4)                                                \
@@ -470,7 +469,7 @@ struct super_kind {
     static const struct super_kind supers_##type = {                                 \
         {super_##type##_packed1, super_##type##_packed2, super_##type##_packed3,     \
          super_##type##_packed4, super_##type##_packed5, super_##type##_packed6,     \
-         super_##type##_packed7},                                                    \
+         super_##type##_packed7, super_##type##_packed8},                            \
         {super_##type##_rows1, super_##type##_rows2, super_##type##_rows4},          \
         super_##type##_panels};
 
@@ -487,7 +486,7 @@ static size_t super_stream_some(const struct super_kind *kind, const struct quan
     size_t some;
 
     if (j->w->is_packed) {
-        some = n < SUPERS_STREAM ? n : SUPERS_STREAM;
+        some = n < STREAM_T ? n : STREAM_T;
         kind->packed[some - 1](j, r);
     } else {
         some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
@@ -523,7 +522,7 @@ static void super_matmul(const struct super_kind *kind, const struct quant_job *
     const size_t rows = !job->w->is_packed && job->w->shape[1] < GROUP ? 1 : GROUP;
     size_t r = job->w->is_packed ? job->row_begin / GROUP * GROUP : job->row_begin;
 
-    if (n <= SUPERS_STREAM || rows == 1) {
+    if (n < TILE_VECTORS || rows == 1) {
         super_streams(kind, job, r, rows, n);
         return;
     }
