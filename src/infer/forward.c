@@ -71,6 +71,8 @@ static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_
         return f->h->label_relu == (op->kind == OP_RELU);
     if (op->factor != FACTOR_NONE)
         return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
+    if (op->kind == OP_GLU && (made >> op->a & 1) == 0)
+        return false;
     if (op->kind == OP_GLU || op->kind == OP_ACTIVATE)
         return (made >> op->out & 1) != 0;
     return !has_weight(op) || op->copies || weights_get(f->w, 0, op->weight);
@@ -101,6 +103,18 @@ static bool is_norm(const struct arch_op *op)
     return op->kind == OP_NORM || op->kind == OP_LAYERNORM;
 }
 
+/* Does something from op on want what is in the slot now? */
+static bool is_read(const struct arch_op *op, const struct arch_op *end, enum arch_slot slot)
+{
+    for (; op < end; op++) {
+        if (op->a == slot || op->b == slot)
+            return true;
+        if (op->out == slot) /* changed, or made anew? */
+            return !is_norm(op) && op->kind != OP_LINEAR;
+    }
+    return false;
+}
+
 /* A norm that only products want is not stored: they make it on the way in. */
 static bool norms_products(const struct arch_op *op, const struct arch_op *end)
 {
@@ -110,10 +124,7 @@ static bool norms_products(const struct arch_op *op, const struct arch_op *end)
         return false;
     for (op++; op < end && op->kind == OP_LINEAR && op->a == slot; op++)
         ;
-    for (; op < end && !(is_norm(op) && op->out == slot); op++)
-        if (op->a == slot || op->b == slot || op->out == slot)
-            return false;
-    return true;
+    return !is_read(op, end, slot);
 }
 
 static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *op,
@@ -144,6 +155,8 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
         s->local_count++;
         op++;
     }
+    s->is_glu = s->linear_count == 2 && s->local_count == 1 && s->local->kind == OP_GLU &&
+                s->local->out == s->linear[0].out && !is_read(op, end, s->local->a);
     return op;
 }
 
@@ -172,6 +185,8 @@ static void plan(const struct forward *f, struct stages *stages, const struct ar
         if (!is_wanted(f, &ops->ops[i], made) || (ops == skipped && ops->ops[i].out == SLOT_LOGITS))
             continue;
         made |= UINT64_C(1) << ops->ops[i].out;
+        if (ops->ops[i].kind == OP_GLU) /* once */
+            made &= ~(UINT64_C(1) << ops->ops[i].a);
         stages->ops[count++] = ops->ops[i];
     }
     for (end = op + count; op < end;) {
@@ -664,6 +679,21 @@ static void store_part(void *arg, unsigned part, unsigned parts)
     store_heads(f, op->b, c, true);
 }
 
+/* Both products and what is made of them at once; false if they had better be made in turn. */
+static bool multiply_glu(const struct forward *f, struct span own, const char *prepared)
+{
+    const struct stage *s = f->stage_now;
+    const struct backend *b = f->backend;
+    const struct tensor *gate, *up;
+
+    if (!s->is_glu || !b->matmul_swiglu || f->h->activation != ACTIVATION_SILU)
+        return false;
+    gate = weight(f, f->layer_now, &s->linear[0]);
+    up = weight(f, f->layer_now, &s->linear[1]);
+    return b->matmul_swiglu(gate, up, own.begin, own.end, prepared, f->n, f->slots[s->local->out],
+                            f->slot_stride[s->local->out]);
+}
+
 static void linear_part(void *arg, unsigned part, unsigned parts)
 {
     struct forward *f = arg;
@@ -681,6 +711,8 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
     }
     stage_forms(f, s, f->layer_now, form, type);
     share_columns(f, s, part, parts, own);
+    if (multiply_glu(f, own[0], prepared))
+        return;
     for (size_t i = 0; i < s->linear_count; i++)
         if (own[i].begin < own[i].end)
             f->backend->matmul(weight(f, f->layer_now, &s->linear[i]), own[i].begin, own[i].end,

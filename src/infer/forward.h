@@ -61,6 +61,7 @@ struct stage {
     size_t grain; /* columns that stay together: a head, 64 or 32 */
     bool alike;   /* the products are combined element by element: split each in the same way */
     bool stores;  /* keys and values */
+    bool is_glu;  /* two products, of which a GLU is all that is wanted */
 };
 
 /* A table without what the model does not have. */

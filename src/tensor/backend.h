@@ -163,6 +163,12 @@ struct backend {
     void (*matmul)(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride);
 
+    /* The same of two matrices of one shape at once, and out = swiglu of both results, with the
+     * same bits.  False, and nothing done, where it would not be faster: of few vectors, or of
+     * matrices that differ in type or layout.  NULL: never. */
+    bool (*matmul_swiglu)(const struct tensor *gate, const struct tensor *up, size_t row_begin,
+                          size_t row_end, const void *x, size_t n, float *out, size_t out_stride);
+
     /* out[i] = x[i] * w[i] / sqrt(mean(x^2) + eps)      (Zhang & Sennrich 2019, eq. 4); out may be
      * x */
     void (*rmsnorm)(const float *x, const float *w, size_t n, float eps, float *out);

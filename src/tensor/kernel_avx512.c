@@ -297,6 +297,17 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         matmul_floats(j->w, j->row_begin, j->row_end, j->x, j->x_bytes, n, j->out, j->out_stride);
 }
 
+/* More vectors than any type streams. */
+#define SWIGLU_LEAST 65
+
+/* Are products of both computed by pairs of groups, one of each? */
+INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up, size_t n)
+{
+    return n >= SWIGLU_LEAST && gate->type == up->type && gate->is_packed == up->is_packed &&
+           (dtype_is_integer(gate->type) || gate->type == DTYPE_F16 || gate->type == DTYPE_BF16) &&
+           gate->shape[1] >= GROUP;
+}
+
 #define MATMUL_512(name, bytes, asks_ahead, saves_products, uses_tiles)                            \
     static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,      \
                      size_t n, float *out, size_t out_stride)                                      \
@@ -306,26 +317,41 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,           \
                                      asks_ahead ? lines_ahead(w) : 0, saves_products, uses_tiles}, \
                  n);                                                                               \
+    }                                                                                              \
+    static bool name##_swiglu(const struct tensor *gate, const struct tensor *up,                  \
+                              size_t row_begin, size_t row_end, const void *x, size_t n,           \
+                              float *out, size_t out_stride)                                       \
+    {                                                                                              \
+        size_t x_bytes = bytes(gate->type, gate->shape[0]);                                        \
+                                                                                                   \
+        if (!makes_pairs(gate, up, n))                                                             \
+            return false;                                                                          \
+        multiply(&(struct quant_job){gate, x, out, x_bytes, out_stride, row_begin, row_end, 0,     \
+                                     saves_products, uses_tiles, up},                              \
+                 n);                                                                               \
+        return true;                                                                               \
     }
 MATMUL_512(matmul, bytes_of, true, false, false)
 MATMUL_512(matmul_winograd, bytes_of, false, true, false)
 MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, true)
 
-const struct backend backend_avx512vnni = {
-    .name = "avx512vnni",
-    .usable = cpu_has_avx512vnni,
-    .reads_packed = true,
-    BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul)};
+const struct backend backend_avx512vnni = {.name = "avx512vnni",
+                                           .usable = cpu_has_avx512vnni,
+                                           .reads_packed = true,
+                                           BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul),
+                                           .matmul_swiglu = matmul_swiglu};
 
 const struct backend backend_avx512winograd = {
     .name = "avx512winograd",
     .usable = cpu_has_avx512vnni,
     .is_slow = cpu_adds_where_it_multiplies,
     .reads_packed = true,
-    BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd)};
+    BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd),
+    .matmul_swiglu = matmul_winograd_swiglu};
 
 const struct backend backend_avx512amx = {
     .name = "avx512amx",
     .usable = cpu_has_amx,
     .reads_packed = true,
-    BACKEND_LANES_OF(form_for_tiles, bytes_for_tiles, prepare_for_tiles, matmul_tiles)};
+    BACKEND_LANES_OF(form_for_tiles, bytes_for_tiles, prepare_for_tiles, matmul_tiles),
+    .matmul_swiglu = matmul_tiles_swiglu};

@@ -154,9 +154,10 @@ struct plain_block {
 
 /* A span of sixteen rows. */
 struct digit_span {
-    const struct quant_job *j;
+    const struct tensor *w;
     struct rows16 rows;
     struct plain_block *plain; /* room for SPAN_BLOCKS, if rows are not packed */
+    size_t lines_ahead;        /* of one vector */
     size_t first, blocks;      /* those that the rows have */
     vec inverse;               /* a whole share over the largest of the steps of blocks */
     vec scale;                 /* of a sum of products */
@@ -167,13 +168,13 @@ INLINE vec digit_block_step(const bool is_packed, const struct digit_span *s, si
 {
     if (!is_packed)
         return s->plain[i].step;
-    return packed_steps(s->j->w, s->rows.out, s->first + i);
+    return packed_steps(s->w, s->rows.out, s->first + i);
 }
 
 /* Integers of fixed.h fill words when they are multiplied by four. */
 INLINE void get_plain(enum dtype type, struct digit_span *s, size_t i)
 {
-    s->plain[i].step = take_block(type, false, s->j->w, &s->rows, s->first + i, 0, s->plain[i].w);
+    s->plain[i].step = take_block(type, false, s->w, &s->rows, s->first + i, 0, s->plain[i].w);
     for (unsigned k = 0; k < PAIRS; k++)
         s->plain[i].w[k] = _mm512_slli_epi16(s->plain[i].w[k], 2);
 }
@@ -181,7 +182,7 @@ INLINE void get_plain(enum dtype type, struct digit_span *s, size_t i)
 /* The largest exponent of steps, as f32 has it.  Everything waits for it. */
 INLINE __m512i largest_of_span(enum dtype type, const bool is_packed, struct digit_span *s)
 {
-    const char *front = (const char *)tensor_row(s->j->w, s->rows.out) + PACKED_GROUP * s->first;
+    const char *front = (const char *)tensor_row(s->w, s->rows.out) + PACKED_GROUP * s->first;
     __m128i bytes = _mm_setzero_si128();
     vec step = v_zero();
 
@@ -200,7 +201,7 @@ INLINE void digit_span_begin(enum dtype type, const bool is_packed, struct digit
                              size_t first_strip, size_t strips)
 {
     const float unit = 256.0f * 0x1p13f / DIGITS_MOST;
-    size_t all = blocks_of(s->j->w->shape[0]);
+    size_t all = blocks_of(s->w->shape[0]);
     __m512i largest, inverse;
     __mmask16 is_finite;
 
@@ -223,7 +224,7 @@ INLINE void digit_raw(enum dtype type, const bool is_packed, const struct digit_
         memcpy(w, s->plain[i].w, sizeof(s->plain[i].w));
         return;
     }
-    take_packed_words(type, s->j->w, s->rows.out, s->first + i, ahead, w);
+    take_packed_words(type, s->w, s->rows.out, s->first + i, ahead, w);
     for (unsigned k = 0; k < PAIRS; k++)
         w[k] = type == DTYPE_F16 ? _mm512_andnot_si512(_mm512_set1_epi16(3), w[k])
                                  : _mm512_slli_epi16(w[k], 2);
@@ -264,7 +265,7 @@ INLINE void digit_stream_block(enum dtype type, const bool is_packed, const stru
     const __m512i share = digit_share(is_packed, s, i);
     __m512i w[PAIRS];
 
-    digit_raw(type, is_packed, s, i, s->j->lines_ahead, w);
+    digit_raw(type, is_packed, s, i, s->lines_ahead, w);
 #pragma GCC unroll 16
     for (unsigned k = 0; k < PAIRS; k++) {
         __m512i both = _mm512_mulhrs_epi16(w[k], share), *sum = sums + k % 2 * 2;
@@ -280,7 +281,10 @@ INLINE void digit_stream(enum dtype type, const bool is_packed, const struct qua
 {
     const struct digit_row row = digit_row(j->w->shape[0]);
     struct plain_block plain[SPAN_BLOCKS];
-    struct digit_span s = {.j = j, .rows = {.out = r, .lanes = lanes_of(j, r)}, .plain = plain};
+    struct digit_span s = {.w = j->w,
+                           .rows = {.out = r, .lanes = lanes_of(j, r)},
+                           .plain = plain,
+                           .lines_ahead = j->lines_ahead};
     vec acc = v_zero();
 
     if (!is_packed)
@@ -426,14 +430,13 @@ INLINE void get_digit_factors(const struct digit_row *row, const char *x, size_t
 
 /* Brings near a share of the packed rows that make the next panel: those of the next pair, or of
  * the first one in the next span. */
-INLINE void fetch_next_panel(enum dtype type, const struct quant_job *j,
-                             const struct panel_rows *two, size_t first_strip, size_t strips,
-                             size_t tile, size_t tiles)
+INLINE void fetch_next_panel(enum dtype type, const struct panel_rows *two, size_t first_strip,
+                             size_t strips, size_t tile, size_t tiles)
 {
     const size_t bytes = strips * STRIP_BLOCKS * packed_unit(type).bytes;
 
     for (unsigned g = 0; g < 2; g++)
-        fetch_level2(pairs_at(type, j->w, two->rows[g].out, first_strip * STRIP_BLOCKS) +
+        fetch_level2(pairs_at(type, two->w[g], two->rows[g].out, first_strip * STRIP_BLOCKS) +
                          bytes * tile / tiles,
                      bytes / tiles);
 }
@@ -459,12 +462,12 @@ INLINE void digit_panels(enum dtype type, const bool is_packed, const struct qua
                               TILE_VECTORS, factors + tile * TILE_VECTORS);
         for (size_t pair = 0; pair < pairs; pair++) {
             const bool is_last = pair + 1 == pairs;
-            struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
-            struct panel_rows next = two_groups(j, r + 2 * GROUP * (is_last ? 0 : pair + 1));
+            struct panel_rows two = two_groups(j, r, pair);
+            struct panel_rows next = two_groups(j, r, is_last ? 0 : pair + 1);
             struct digit_written *before = NULL;
 
             for (unsigned g = 0; g < 2; g++) {
-                struct digit_span s = {.j = j, .rows = two.rows[g], .plain = plain};
+                struct digit_span s = {.w = two.w[g], .rows = two.rows[g], .plain = plain};
 
                 digit_span_begin(type, is_packed, &s, first, count);
                 p.scale[g] = s.scale;
@@ -477,7 +480,7 @@ INLINE void digit_panels(enum dtype type, const bool is_packed, const struct qua
                 const char *x = j->x + tile_at(n, tile) * j->x_bytes;
 
                 if (is_packed)
-                    fetch_next_panel(type, j, &next, is_last ? first + count : first, count, tile,
+                    fetch_next_panel(type, &next, is_last ? first + count : first, count, tile,
                                      tiles_of(n));
                 now->factors = factors + tile * TILE_VECTORS;
                 now->to = sums[pair] + tile * TILE_VECTORS;
@@ -488,7 +491,7 @@ INLINE void digit_panels(enum dtype type, const bool is_packed, const struct qua
         }
     }
     for (size_t pair = 0; pair < pairs; pair++)
-        put_tiles(sums[pair], two_groups(j, r + 2 * GROUP * pair).rows, j, n);
+        put_tiles(sums[pair], two_groups(j, r, pair).rows, j, n);
 }
 
 /* A tile of vectors at most times two groups of rows, whose digits are multiplied strip by strip
@@ -497,10 +500,10 @@ INLINE void digit_pair(enum dtype type, const bool is_packed, const struct quant
                        size_t n)
 {
     const struct digit_row row = digit_row(j->w->shape[0]);
-    const struct panel_rows two = two_groups(j, r);
+    const struct panel_rows two = two_groups(j, r, 0);
     struct plain_block plain[2][SPAN_BLOCKS];
-    struct digit_span s[2] = {{.j = j, .rows = two.rows[0], .plain = plain[0]},
-                              {.j = j, .rows = two.rows[1], .plain = plain[1]}};
+    struct digit_span s[2] = {{.w = two.w[0], .rows = two.rows[0], .plain = plain[0]},
+                              {.w = two.w[1], .rows = two.rows[1], .plain = plain[1]}};
     sums2 sums[TILE_VECTORS];
     float factors[TILE_VECTORS];
     struct digit_written written;
@@ -586,7 +589,7 @@ static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j
                         size_t n)
 {
     tiles_begin(16, n);
-    for (; r < j->row_end; r += 2 * GROUP)
+    for (; r < j->row_end; r += rows_of_pair(j))
         kind->pair(j, r, n);
     _tile_release();
 }
@@ -596,13 +599,12 @@ static void digit_all(const struct digit_kind *kind, const struct quant_job *job
                       size_t n)
 {
     tiles_begin(16, TILE_VECTORS);
-    for (; r < job->row_end; r += 2 * GROUP * PAIRS_MAX) {
-        size_t left = (job->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
+    for (; r < job->row_end; r += rows_of_pair(job) * PAIRS_MAX) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {
             some = super_some(n - t);
-            kind->panels(&j, r, some, left < PAIRS_MAX ? left : PAIRS_MAX);
+            kind->panels(&j, r, some, pairs_from(job, r, PAIRS_MAX));
             j.x += some * j.x_bytes;
             j.out += some * j.out_stride;
         }

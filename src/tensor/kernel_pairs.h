@@ -253,14 +253,15 @@ INLINE __m512i minus_products_of(const __m512i w[PAIRS])
 }
 
 /* Fills `count` blocks from b on of group g of a panel. */
-INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const struct rows16 *rows,
-                            unsigned g, size_t b, size_t count, struct pair_panel *p)
+INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const struct tensor *w,
+                            const struct rows16 *rows, unsigned g, size_t b, size_t count,
+                            struct pair_panel *p)
 {
     for (size_t i = 0; i < count; i++) {
         struct pair_block *to = &p->blocks[i];
         __m512i pairs[PAIRS];
 
-        to->step[g] = take_block(type, j->w->is_packed, j->w, rows, b + i, 0, pairs);
+        to->step[g] = take_block(type, w->is_packed, w, rows, b + i, 0, pairs);
         for (unsigned k = 0; k < PAIRS; k++)
             to->w[k][g] = pairs[k];
         if (j->saves_products)
@@ -425,8 +426,8 @@ typedef void (*pair_streamer)(const struct pair_stream *s);
 
 /* How a type is multiplied: functions for fewer and fewer vectors. */
 struct pair_kind {
-    void (*fill)(const struct quant_job *j, const struct rows16 *rows, unsigned g, size_t b,
-                 size_t count, struct pair_panel *p);
+    void (*fill)(const struct quant_job *j, const struct tensor *w, const struct rows16 *rows,
+                 unsigned g, size_t b, size_t count, struct pair_panel *p);
     size_t passes; /* as STREAM_PASSES */
     struct pair_streams {
         pair_streamer of;
@@ -450,23 +451,24 @@ FIXED_TILE(fixed_tile1, 1, false)
     {                                             \
         fixed_stream(T, TYPE, is_packed, s);      \
     }
-#define PAIR_KIND(type, TYPE, passes)                                                         \
-    static void type##_fill(const struct quant_job *j, const struct rows16 *rows, unsigned g, \
-                            size_t b, size_t count, struct pair_panel *p)                     \
-    {                                                                                         \
-        pair_panel_fill(TYPE, j, rows, g, b, count, p);                                       \
-    }                                                                                         \
-    FIXED_STREAM(type##_plain4, 4, TYPE, false)                                               \
-    FIXED_STREAM(type##_plain2, 2, TYPE, false)                                               \
-    FIXED_STREAM(type##_plain1, 1, TYPE, false)                                               \
-    FIXED_STREAM(type##_packed8, 8, TYPE, true)                                               \
-    FIXED_STREAM(type##_packed4, 4, TYPE, true)                                               \
-    FIXED_STREAM(type##_packed2, 2, TYPE, true)                                               \
-    FIXED_STREAM(type##_packed1, 1, TYPE, true)                                               \
-    static const struct pair_kind pairs_##type = {                                            \
-        type##_fill,                                                                          \
-        passes,                                                                               \
-        {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                         \
+#define PAIR_KIND(type, TYPE, passes)                                                      \
+    static void type##_fill(const struct quant_job *j, const struct tensor *w,             \
+                            const struct rows16 *rows, unsigned g, size_t b, size_t count, \
+                            struct pair_panel *p)                                          \
+    {                                                                                      \
+        pair_panel_fill(TYPE, j, w, rows, g, b, count, p);                                 \
+    }                                                                                      \
+    FIXED_STREAM(type##_plain4, 4, TYPE, false)                                            \
+    FIXED_STREAM(type##_plain2, 2, TYPE, false)                                            \
+    FIXED_STREAM(type##_plain1, 1, TYPE, false)                                            \
+    FIXED_STREAM(type##_packed8, 8, TYPE, true)                                            \
+    FIXED_STREAM(type##_packed4, 4, TYPE, true)                                            \
+    FIXED_STREAM(type##_packed2, 2, TYPE, true)                                            \
+    FIXED_STREAM(type##_packed1, 1, TYPE, true)                                            \
+    static const struct pair_kind pairs_##type = {                                         \
+        type##_fill,                                                                       \
+        passes,                                                                            \
+        {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                      \
         {{type##_packed8, 8}, {type##_packed4, 4}, {type##_packed2, 2}, {type##_packed1, 1}}};
 
 PAIR_KIND(f16, DTYPE_F16, 5)
@@ -498,17 +500,18 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
 {
     size_t blocks = blocks_of(j->w->shape[0]), b = 0;
     size_t block_bytes = j->w->is_packed ? packed_unit(j->w->type).bytes : 64 * PAIRS;
-    struct panel_rows two = two_groups(j, r);
+    struct panel_rows two = two_groups(j, r, 0);
     sums2 sums[SUMS_MAX];
     struct pair_panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
 
-        fetch_level2(two.next, 2 * block_bytes * count);
-        two.next += 2 * block_bytes * count;
-        for (unsigned g = 0; g < 2; g++)
-            kind->fill(j, &two.rows[g], g, b, count, &p);
+        for (unsigned g = 0; g < 2; g++) {
+            fetch_level2(two.next[g], block_bytes * count);
+            two.next[g] += block_bytes * count;
+            kind->fill(j, two.w[g], &two.rows[g], g, b, count, &p);
+        }
         pair_multiply(j, &p, count, b, n, sums);
         b += count;
     } while (b < blocks);
@@ -518,7 +521,7 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
 static void pair_panels(const struct pair_kind *kind, const struct quant_job *job, size_t r,
                         size_t n)
 {
-    for (; r < job->row_end; r += 2 * GROUP) {
+    for (; r < job->row_end; r += rows_of_pair(job)) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {

@@ -67,37 +67,65 @@ INLINE void tiles_multiply(const struct panel *p, size_t count, const struct qua
     }
 }
 
-/* Two groups of rows: where their results go, and what comes after them in memory. */
+/* Two groups of rows, of one matrix or one of each of two: where their results go, and what comes
+ * after each in memory. */
 struct panel_rows {
+    const struct tensor *w[2];
     struct rows16 rows[2];
-    const char *next;
+    const char *next[2];
 };
 
-INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r)
+/* Rows of results that two groups make. */
+INLINE size_t rows_of_pair(const struct quant_job *j)
+{
+    return j->up ? GROUP : 2 * GROUP;
+}
+
+/* Pairs of groups from row r on, so many at most. */
+INLINE size_t pairs_from(const struct quant_job *j, size_t r, size_t most)
+{
+    size_t left = (j->row_end - r + rows_of_pair(j) - 1) / rows_of_pair(j);
+
+    return left < most ? left : most;
+}
+
+/* Pair `pair` from row r on. */
+INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t pair)
 {
     struct panel_rows p;
 
-    p.next = tensor_row(j->w, r + 2 * GROUP < j->row_end ? r + 2 * GROUP : r);
-    if (!j->w->is_packed) {
-        p.rows[0] = sixteen_rows(j->w, r, j->row_end);
-        p.rows[1] = sixteen_rows(j->w, r + GROUP, j->row_end);
-        return p;
+    r += rows_of_pair(j) * pair;
+    for (unsigned g = 0; g < 2; g++) {
+        const size_t at = j->up ? r : r + GROUP * g, next = at + rows_of_pair(j);
+
+        p.w[g] = g && j->up ? j->up : j->w;
+        p.next[g] = tensor_row(p.w[g], next < j->row_end ? next : r);
+        if (!j->w->is_packed) {
+            p.rows[g] = sixteen_rows(p.w[g], at, j->row_end);
+        } else if (at < j->row_end) {
+            p.rows[g] = (struct rows16){.out = at, .lanes = lanes_of(j, at)};
+        } else { /* the same once more: not stored */
+            p.rows[g] = p.rows[0];
+            p.rows[g].lanes = 0;
+        }
     }
-    p.rows[0] = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
-    p.rows[1] = p.rows[0]; /* the same once more, if there is only one: not stored */
-    p.rows[1].lanes = 0;
-    if (r + GROUP < j->row_end)
-        p.rows[1] = (struct rows16){.out = r + GROUP, .lanes = lanes_of(j, r + GROUP)};
     return p;
 }
 
 INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
                      size_t n)
 {
-    for (size_t t = 0; t < n; t++)
+    for (size_t t = 0; t < n; t++) {
+        float *out = j->out + t * j->out_stride;
+
+        if (j->up) {
+            _mm512_mask_storeu_ps(out + rows[0].out, rows[0].lanes,
+                                  v_swiglu(sums[t][0], sums[t][1]));
+            continue;
+        }
         for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(j->out + t * j->out_stride + rows[g].out, rows[g].lanes,
-                                  sums[t][g]);
+            _mm512_mask_storeu_ps(out + rows[g].out, rows[g].lanes, sums[t][g]);
+    }
 }
 
 INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *job,
@@ -129,19 +157,17 @@ INLINE bool fills_tiles(enum dtype type, const struct quant_job *j, size_t n)
 INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
                       size_t b, size_t count, struct panel *p)
 {
-    size_t blocks = j->w->shape[0] / Q_BLOCK, bytes = 2 * GROUP * j->w->row_bytes;
-    const char *next = blocks ? two->next + bytes * b / blocks : two->next;
-    size_t fetched = blocks ? bytes * count / blocks : 0;
+    size_t blocks = j->w->shape[0] / Q_BLOCK, bytes = GROUP * j->w->row_bytes;
+    size_t skipped = blocks ? bytes * b / blocks : 0, fetched = blocks ? bytes * count / blocks : 0;
 
-    if (j->w->is_packed)
-        fetch_level2(next, fetched);
-    else
-        fetch(next, fetched);
     for (unsigned g = 0; g < 2; g++) {
-        if (j->w->is_packed)
-            panel_unpack(type, j->w, two->rows[g].out, g, b, count, p);
-        else
+        if (j->w->is_packed) {
+            fetch_level2(two->next[g] + skipped, fetched);
+            panel_unpack(type, two->w[g], two->rows[g].out, g, b, count, p);
+        } else {
+            fetch(two->next[g] + skipped, fetched);
             panel_fill(type, &two->rows[g], g, b, count, p);
+        }
     }
 }
 
@@ -149,8 +175,7 @@ INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct p
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
     const bool uses_tiles = fills_tiles(type, j, n);
-    const size_t left = (j->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
-    const size_t pairs = left < pairs_at_once(j) ? left : pairs_at_once(j);
+    const size_t pairs = pairs_from(j, r, pairs_at_once(j));
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     tile_steps steps[SUMS_MAX / TILE_VECTORS];
@@ -165,7 +190,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         for (size_t tile = 0; uses_tiles && tile < tiles_of(n); tile++)
             get_steps(j, j->x + tile_at(n, tile) * j->x_bytes, b, count, &steps[tile]);
         for (size_t pair = 0; pair < pairs; pair++) {
-            struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
+            struct panel_rows two = two_groups(j, r, pair);
 
             fill_pair(type, j, &two, b, count, &p);
             if (uses_tiles)
@@ -176,7 +201,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         b += count;
     } while (b < blocks);
     for (size_t pair = 0; pair < pairs; pair++) {
-        struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
+        struct panel_rows two = two_groups(j, r, pair);
 
         if (uses_tiles)
             put_tiles(sums[pair], two.rows, j, n);
@@ -246,7 +271,7 @@ INLINE void all_panels(panel_function panels, const struct quant_job *job, size_
 {
     struct quant_job j = *job;
 
-    for (; r < j.row_end; r += 2 * GROUP * pairs_at_once(&j)) {
+    for (; r < j.row_end; r += rows_of_pair(&j) * pairs_at_once(&j)) {
         j.x = job->x;
         j.out = job->out;
         for (size_t t = 0, some; t < n; t += some) {

@@ -574,9 +574,10 @@ struct quant_job {
     const char *x;
     float *out;
     size_t x_bytes, out_stride, row_begin, row_end;
-    size_t lines_ahead;  /* kernel_panels.h */
-    bool saves_products; /* kernel_pairs.h */
-    bool uses_tiles;     /* kernel_tiles.h */
+    size_t lines_ahead;      /* kernel_panels.h */
+    bool saves_products;     /* kernel_pairs.h */
+    bool uses_tiles;         /* kernel_tiles.h */
+    const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)

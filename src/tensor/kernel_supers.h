@@ -390,8 +390,7 @@ INLINE void get_super_steps(const struct quant_job *j, size_t b, size_t n, float
 /* At most SUMS_MAX vectors, at least those of a tile, times at most PAIRS_MAX pairs of groups. */
 INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    const size_t left = (j->row_end - r + 2 * GROUP - 1) / (2 * GROUP);
-    const size_t pairs = left < PAIRS_MAX ? left : PAIRS_MAX;
+    const size_t pairs = pairs_from(j, r, PAIRS_MAX);
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     struct super_written written[2];
     float steps[SUMS_MAX];
@@ -404,12 +403,12 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     for (size_t b = 0; b < j->w->shape[0] / K_BLOCK; b++) {
         get_super_steps(j, b, n, steps);
         for (size_t pair = 0; pair < pairs; pair++) {
-            struct panel_rows two = two_groups(j, r + 2 * GROUP * pair);
+            struct panel_rows two = two_groups(j, r, pair);
             struct super_written *before = NULL;
 
             for (unsigned g = 0; g < 2; g++) {
                 if (j->w->is_packed)
-                    super_unpack(type, j->w, two.rows[g].out, g, b, &p);
+                    super_unpack(type, two.w[g], two.rows[g].out, g, b, &p);
                 else
                     super_fill(type, &two.rows[g], g, b, &p);
             }
@@ -431,7 +430,7 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         }
     }
     for (size_t pair = 0; pair < pairs; pair++)
-        put_tiles(sums[pair], two_groups(j, r + 2 * GROUP * pair).rows, j, n);
+        put_tiles(sums[pair], two_groups(j, r, pair).rows, j, n);
     _tile_release();
 }
 
@@ -526,7 +525,7 @@ static void super_matmul(const struct super_kind *kind, const struct quant_job *
         super_streams(kind, job, r, rows, n);
         return;
     }
-    for (; r < job->row_end; r += 2 * GROUP * PAIRS_MAX) {
+    for (; r < job->row_end; r += rows_of_pair(job) * PAIRS_MAX) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {

@@ -225,6 +225,23 @@ TEST(what_is_multiplied_in_f32_has_no_packed_form)
         CHECK(packed_has(types[k]));
 }
 
+/* n vectors of a type, prepared. */
+static char *vectors_make(const struct backend *b, enum dtype type, size_t inner, size_t n)
+{
+    size_t bytes = b->prepared_bytes(type, inner);
+    char *x = mem_aligned(bytes * n);
+    float *v = malloc(inner * sizeof(float));
+
+    CHECK(x && v);
+    for (size_t t = 0; t < n; t++) {
+        for (size_t c = 0; c < inner; c++)
+            v[c] = uniform();
+        b->prepare(type, v, inner, x + t * bytes);
+    }
+    free(v);
+    return x;
+}
+
 /* Every type, shape, batch and range of rows: the same bits as from the plain layout, and nothing
  * else written. */
 TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
@@ -244,16 +261,8 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
             for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
                 size_t rows = rows_of[i % COUNT(rows_of)];
                 struct tensor w = plain_make(types[k], inner, rows), p = pack(&w);
-                size_t bytes = b->prepared_bytes(w.type, inner);
-                char *x = mem_aligned(bytes * N);
-                float *v = malloc(inner * sizeof(float));
+                char *x = vectors_make(b, w.type, inner, N);
 
-                CHECK(x && v);
-                for (size_t t = 0; t < N; t++) {
-                    for (size_t c = 0; c < inner; c++)
-                        v[c] = uniform();
-                    b->prepare(w.type, v, inner, x + t * bytes);
-                }
                 for (size_t c = 0; c < COUNT(ns); c++) {
                     size_t begin = (c * 7) % rows, end = c % 2 ? rows : (begin + rows + 1) / 2;
 
@@ -267,7 +276,6 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
                                   b->name, dtype_info(w.type)->name, inner, begin, end, rows,
                                   ns[c]);
                 }
-                free(v);
                 mem_free(x);
                 mem_free((void *)(uintptr_t)p.data);
                 free((void *)(uintptr_t)w.data);
@@ -276,6 +284,62 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
     }
     free(plain);
     free(packed);
+}
+
+/* Of the rows from begin to end; were they made at once? */
+static bool check_swiglu(const struct backend *b, const struct tensor *gate,
+                         const struct tensor *up, size_t begin, size_t end, const char *x, size_t n)
+{
+    size_t rows = gate->shape[1], bytes = n * rows * sizeof(float);
+    float *expected = malloc(bytes), *other = malloc(bytes), *out = malloc(bytes);
+    bool at_once;
+
+    CHECK(expected && other && out);
+    memset(expected, 0x55, bytes);
+    memset(out, 0x55, bytes);
+    b->matmul(gate, begin, end, x, n, expected, rows);
+    b->matmul(up, begin, end, x, n, other, rows);
+    for (size_t t = 0; t < n; t++)
+        b->swiglu(expected + t * rows + begin, other + t * rows + begin, end - begin);
+    at_once = b->matmul_swiglu(gate, up, begin, end, x, n, out, rows);
+    if (at_once && memcmp(expected, out, bytes) != 0)
+        TEST_FAIL("%s %s inner %zu rows %zu to %zu of %zu, %zu vectors differ", b->name,
+                  dtype_info(gate->type)->name, gate->shape[0], begin, end, rows, n);
+    free(expected);
+    free(other);
+    free(out);
+    return at_once;
+}
+
+TEST(products_of_gate_and_up_at_once_give_swiglu_of_both_to_the_bit)
+{
+    enum { ROWS = 75, N = 100 };
+
+    for (unsigned at = 0; backend_at(at); at++) {
+        const struct backend *b = backend_at(at);
+
+        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu && b->usable(); k++) {
+            for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
+                struct tensor w[2] = {plain_make(types[k], inner, ROWS),
+                                      plain_make(types[k], inner, ROWS)};
+                struct tensor p[2] = {pack(&w[0]), pack(&w[1])};
+                char *x = vectors_make(b, types[k], inner, N);
+
+                CHECK(check_swiglu(b, &w[0], &w[1], 0, ROWS, x, N));
+                CHECK(check_swiglu(b, &w[0], &w[1], 7, 38, x, 70 + i));
+                CHECK(check_swiglu(b, &p[0], &p[1], 0, ROWS, x, N));
+                CHECK(check_swiglu(b, &p[0], &p[1], 32, 64, x, 70 + i));
+                CHECK(check_swiglu(b, &p[0], &p[1], 7, 38, x, 97));
+                CHECK(!check_swiglu(b, &p[0], &p[1], 0, ROWS, x, 1));
+                CHECK(!check_swiglu(b, &p[0], &w[1], 0, ROWS, x, N));
+                mem_free(x);
+                for (size_t g = 0; g < 2; g++) {
+                    mem_free((void *)(uintptr_t)p[g].data);
+                    free((void *)(uintptr_t)w[g].data);
+                }
+            }
+        }
+    }
 }
 
 /* Of a file with any bits: a weight that is no number is one in neither layout. */

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "model/loaded.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
