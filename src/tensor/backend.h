@@ -150,8 +150,9 @@ struct backend {
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
      * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
      * bf16 and x become integers of 16 bits (fixed.h); with AMX there is one scale for up to 512
-     * of these, and one for 256 values where weights have super-blocks, q2_K excepted.  Weight
-     * types of equal prepared form share it: prepared_form(q8_0) == prepared_form(q4_0). */
+     * of these, and one for up to 256 values where quantised weights have no offsets, q2_K and
+     * mxfp4 excepted, see below.  Weight types of equal prepared form share it: prepared_form(q8_0)
+     * == prepared_form(q4_0). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
@@ -216,10 +217,22 @@ static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
     return form == b->prepared_form(DTYPE_F16) && form != b->prepared_form(DTYPE_F32);
 }
 
-/* Do 256 activations have one scale, where weights have super-blocks? */
+/* Weights that are multiplied as integers meet blocks of 32 activations of 8 bits, with a step
+ * each, as those of q4_1 do everywhere; or 256 of 8 bits with one step, where they have
+ * super-blocks; */
 static inline bool backend_has_supers(const struct backend *b, enum dtype weights)
 {
-    return dtype_is_integer(weights) && b->prepared_form(weights) != b->prepared_form(DTYPE_Q8_0);
+    unsigned form = b->prepared_form(weights);
+
+    return form == b->prepared_form(DTYPE_Q6_K) && form != b->prepared_form(DTYPE_Q4_1);
+}
+
+/* or spans of up to 256, equal ones and whole blocks, of nine bits with one step. */
+static inline bool backend_has_nines(const struct backend *b, enum dtype weights)
+{
+    unsigned form = b->prepared_form(weights);
+
+    return form == b->prepared_form(DTYPE_Q8_0) && form != b->prepared_form(DTYPE_Q4_1);
 }
 
 /* The best one for this processor, found once by feature bits, and by is_slow between two that

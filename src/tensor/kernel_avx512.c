@@ -194,6 +194,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 #include "tensor/kernel_lanes.h"
 
 #include "tensor/kernel_digits.h"
+#include "tensor/kernel_nines.h"
 
 /* ---- the back ends ---- */
 
@@ -234,6 +235,8 @@ static unsigned form_for_tiles(enum dtype weights)
 {
     if (has_digits(weights))
         return FORM_DIGITS;
+    if (has_nines(weights))
+        return FORM_NINES;
     return is_super(weights) ? FORM_SUPER : form_of(weights);
 }
 
@@ -244,8 +247,8 @@ static size_t bytes_for_tiles(enum dtype weights, size_t inner)
         return prepared_bytes_supers(inner);
     case FORM_DIGITS:
         return prepared_bytes_digits(inner);
-    case FORM_Q8:
-        return prepared_bytes_tiles(inner);
+    case FORM_NINES:
+        return prepared_bytes_nines(inner);
     default:
         return bytes_of(weights, inner);
     }
@@ -260,8 +263,8 @@ static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, 
     case FORM_DIGITS:
         prepare_digits(x, inner, out);
         break;
-    case FORM_Q8:
-        prepare_tiles(x, inner, out);
+    case FORM_NINES:
+        prepare_nines(x, inner, out);
         break;
     default:
         prepare_512(weights, x, inner, out);
@@ -279,16 +282,24 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
-    static const struct super_kind *const supers[DTYPE_COUNT] = {
+    static const struct tiled_kind *const supers[DTYPE_COUNT] = {
         [DTYPE_Q3_K] = &supers_q3_k, [DTYPE_Q4_K] = &supers_q4_k,     [DTYPE_Q5_K] = &supers_q5_k,
         [DTYPE_Q6_K] = &supers_q6_k, [DTYPE_IQ4_XS] = &supers_iq4_xs,
+    };
+    static const struct tiled_kind *const nines[DTYPE_COUNT] = {
+        [DTYPE_Q8_0] = &nines_q8_0,
+        [DTYPE_Q4_0] = &nines_q4_0,
+        [DTYPE_Q5_0] = &nines_q5_0,
+        [DTYPE_IQ4_NL] = &nines_iq4_nl,
     };
     enum dtype type = j->w->type;
 
     if (j->uses_tiles && has_digits(type))
         digit_matmul(j, n);
     else if (j->uses_tiles && supers[type])
-        super_matmul(supers[type], j, n);
+        tiled_matmul(supers[type], j, n);
+    else if (j->uses_tiles && nines[type])
+        nine_matmul(nines[type], j, n);
     else if (quantised[type])
         quantised[type](j, n);
     else if (type == DTYPE_F16 || type == DTYPE_BF16)

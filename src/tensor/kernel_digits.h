@@ -34,26 +34,10 @@ INLINE bool has_digits(enum dtype type)
     return type == DTYPE_F16 || type == DTYPE_BF16;
 }
 
-/* Strips of a row, the last filled up with zeros, and how they are cut into spans. */
-struct digit_row {
-    size_t strips, spans, each; /* each: strips of a span; the last may have fewer */
-};
-
-INLINE struct digit_row digit_row(size_t inner)
+/* Strips of a row, the last filled up with zeros. */
+INLINE struct spans digit_row(size_t inner)
 {
-    struct digit_row row = {.strips = (inner + STRIP - 1) / STRIP};
-
-    row.spans = (row.strips + SPAN_STRIPS - 1) / SPAN_STRIPS;
-    row.each = row.spans ? (row.strips + row.spans - 1) / row.spans : 1;
-    row.spans = (row.strips + row.each - 1) / row.each;
-    return row;
-}
-
-INLINE size_t strips_in(const struct digit_row *row, size_t span)
-{
-    size_t left = row->strips - span * row->each;
-
-    return left < row->each ? left : row->each;
+    return spans_of((inner + STRIP - 1) / STRIP, SPAN_STRIPS);
 }
 
 /* ---- activations ----
@@ -65,17 +49,17 @@ INLINE size_t strips_in(const struct digit_row *row, size_t span)
 #define STRIP_BYTES (2 * STRIP)
 #define STRIP_WORDS (4 * STRIP) /* in bytes */
 
-INLINE size_t words_at(const struct digit_row *row)
+INLINE size_t words_at(const struct spans *row)
 {
-    return row->strips * STRIP_BYTES;
+    return row->units * STRIP_BYTES;
 }
 
-INLINE size_t factors_at(const struct digit_row *row)
+INLINE size_t factors_at(const struct spans *row)
 {
-    return row->strips * (STRIP_BYTES + STRIP_WORDS);
+    return row->units * (STRIP_BYTES + STRIP_WORDS);
 }
 
-INLINE float digit_factor(const struct digit_row *row, const char *x, size_t span)
+INLINE float digit_factor(const struct spans *row, const char *x, size_t span)
 {
     float factor;
 
@@ -85,7 +69,7 @@ INLINE float digit_factor(const struct digit_row *row, const char *x, size_t spa
 
 static size_t prepared_bytes_digits(size_t inner)
 {
-    struct digit_row row = digit_row(inner);
+    struct spans row = digit_row(inner);
 
     return (factors_at(&row) + row.spans * sizeof(float) + 63) / 64 * 64;
 }
@@ -132,10 +116,10 @@ INLINE float prepare_span(const float *x, size_t count, size_t strips, char *byt
 
 static void prepare_digits(const float *x, size_t inner, char *out)
 {
-    const struct digit_row row = digit_row(inner);
+    const struct spans row = digit_row(inner);
 
     for (size_t span = 0; span < row.spans; span++) {
-        size_t first = span * row.each, from = first * STRIP, strips = strips_in(&row, span);
+        size_t first = span * row.each, from = first * STRIP, strips = units_in(&row, span);
         size_t count = inner - from < strips * STRIP ? inner - from : strips * STRIP;
         float factor = prepare_span(x + from, count, strips, out + first * STRIP_BYTES,
                                     out + words_at(&row) + first * STRIP_WORDS);
@@ -279,7 +263,7 @@ INLINE void digit_stream_block(enum dtype type, const bool is_packed, const stru
 /* Sixteen rows from r on. */
 INLINE void digit_stream(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r)
 {
-    const struct digit_row row = digit_row(j->w->shape[0]);
+    const struct spans row = digit_row(j->w->shape[0]);
     struct plain_block plain[SPAN_BLOCKS];
     struct digit_span s = {.w = j->w,
                            .rows = {.out = r, .lanes = lanes_of(j, r)},
@@ -294,7 +278,7 @@ INLINE void digit_stream(enum dtype type, const bool is_packed, const struct qua
         __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                            _mm512_setzero_si512()};
 
-        digit_span_begin(type, is_packed, &s, span * row.each, strips_in(&row, span));
+        digit_span_begin(type, is_packed, &s, span * row.each, units_in(&row, span));
         for (size_t i = 0; i < s.blocks; i++)
             digit_stream_block(
                 type, is_packed, &s, i,
@@ -421,8 +405,8 @@ INLINE void digit_multiply(const struct digit_panel *p, size_t strips, const cha
 }
 
 /* Factors of a span of n vectors at x, beside each other. */
-INLINE void get_digit_factors(const struct digit_row *row, const char *x, size_t x_bytes,
-                              size_t span, size_t n, float *to)
+INLINE void get_digit_factors(const struct spans *row, const char *x, size_t x_bytes, size_t span,
+                              size_t n, float *to)
 {
     for (size_t t = 0; t < n; t++)
         to[t] = digit_factor(row, x + t * x_bytes, span);
@@ -445,7 +429,7 @@ INLINE void fetch_next_panel(enum dtype type, const struct panel_rows *two, size
 INLINE void digit_panels(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
                          size_t n, size_t pairs)
 {
-    const struct digit_row row = digit_row(j->w->shape[0]);
+    const struct spans row = digit_row(j->w->shape[0]);
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     struct digit_written written[2];
     struct plain_block plain[SPAN_BLOCKS];
@@ -455,7 +439,7 @@ INLINE void digit_panels(enum dtype type, const bool is_packed, const struct qua
     for (size_t pair = 0; pair < pairs; pair++)
         memset(sums[pair], 0, tiles_of(n) * TILE_VECTORS * sizeof(sums[0][0]));
     for (size_t span = 0; span < row.spans; span++) {
-        const size_t first = span * row.each, count = strips_in(&row, span);
+        const size_t first = span * row.each, count = units_in(&row, span);
 
         for (size_t tile = 0; tile < tiles_of(n); tile++)
             get_digit_factors(&row, j->x + tile_at(n, tile) * j->x_bytes, j->x_bytes, span,
@@ -499,7 +483,7 @@ INLINE void digit_panels(enum dtype type, const bool is_packed, const struct qua
 INLINE void digit_pair(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
                        size_t n)
 {
-    const struct digit_row row = digit_row(j->w->shape[0]);
+    const struct spans row = digit_row(j->w->shape[0]);
     const struct panel_rows two = two_groups(j, r, 0);
     struct plain_block plain[2][SPAN_BLOCKS];
     struct digit_span s[2] = {{.w = two.w[0], .rows = two.rows[0], .plain = plain[0]},
@@ -517,11 +501,11 @@ INLINE void digit_pair(enum dtype type, const bool is_packed, const struct quant
 
         get_digit_factors(&row, j->x, j->x_bytes, span, n, factors);
         for (unsigned g = 0; g < 2; g++) {
-            digit_span_begin(type, is_packed, &s[g], first, strips_in(&row, span));
+            digit_span_begin(type, is_packed, &s[g], first, units_in(&row, span));
             p.scale[g] = s[g].scale;
         }
         digit_sums_begin();
-        for (size_t i = 0; i < strips_in(&row, span); i++) {
+        for (size_t i = 0; i < units_in(&row, span); i++) {
             struct digit_tiles *w = p.w[i % 2]; /* the one before may still be read */
 
             for (unsigned g = 0; g < 2; g++)
@@ -588,7 +572,7 @@ static void digit_streams(const struct digit_kind *kind, const struct quant_job 
 static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j, size_t r,
                         size_t n)
 {
-    tiles_begin(16, n);
+    tiles_begin(n);
     for (; r < j->row_end; r += rows_of_pair(j))
         kind->pair(j, r, n);
     _tile_release();
@@ -598,12 +582,12 @@ static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j
 static void digit_all(const struct digit_kind *kind, const struct quant_job *job, size_t r,
                       size_t n)
 {
-    tiles_begin(16, TILE_VECTORS);
+    tiles_begin(TILE_VECTORS);
     for (; r < job->row_end; r += rows_of_pair(job) * PAIRS_MAX) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {
-            some = super_some(n - t);
+            some = tiled_some(n - t);
             kind->panels(&j, r, some, pairs_from(job, r, PAIRS_MAX));
             j.x += some * j.x_bytes;
             j.out += some * j.out_stride;

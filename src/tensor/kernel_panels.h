@@ -216,7 +216,6 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 /* Blocks of 2 groups of rows, transposed.  Scales are there times each factor of a step; what a
  * type does not have is not touched. */
 struct panel {
-    bool for_tiles; /* kernel_tiles.h: quants are signed */
     __m512i w[PANEL][8][2];
     vec d[PANEL][STEP_FACTORS][2];
     vec high_d[PANEL][STEP_FACTORS][2]; /* of the upper halves of blocks */
@@ -242,12 +241,6 @@ INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g,
         p->offset[b][g] = s.second;
 }
 
-/* What makes quants signed that get_quants gave an offset of 128, where they have to be. */
-INLINE __m512i panel_flip(enum dtype type, const struct panel *p)
-{
-    return _mm512_set1_epi8(p->for_tiles && !has_offset(type) ? -128 : 0);
-}
-
 /* Integers of up to 8 bits as bf16, in both halves of lanes. */
 INLINE __m512i twice_bf16(__m512i v)
 {
@@ -266,8 +259,6 @@ INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const stru
 INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
                        size_t count, struct panel *p)
 {
-    const __m512i flip = panel_flip(type, p);
-
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
         struct block_minima minima;
@@ -282,7 +273,7 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 #pragma GCC unroll 4
             for (unsigned k = 0; k < together(type); k++) {
                 for (unsigned v = 0; v < 8; v++)
-                    p->w[i + part + k][v][g] = _mm512_xor_si512(w[k][v], flip);
+                    p->w[i + part + k][v][g] = w[k][v];
                 panel_scales(type, p, i + part + k, g, get_scales(type, &h, part + k),
                              get_minima(type, &h, part + k));
             }
@@ -298,7 +289,6 @@ INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, s
 INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
                          size_t count, struct panel *p)
 {
-    const __m512i flip = panel_flip(type, p);
     const struct packed_unit u = packed_unit(type);
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
     struct block_minima minima;
@@ -310,7 +300,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
 
             unpack(type, unit + u.first + k * u.block, 0, v);
             for (unsigned c = 0; c < 8; c++)
-                p->w[i + k][c][g] = _mm512_xor_si512(v[c], flip);
+                p->w[i + k][c][g] = v[c];
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),
                          unpack_minima(type, unit, k));
         }

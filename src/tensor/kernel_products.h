@@ -27,46 +27,6 @@ INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
     }
 }
 
-/* Of n vectors, tiles of sixteen; the last one may begin before the one before it ends. */
-INLINE size_t tiles_of(size_t n)
-{
-    return (n + TILE_VECTORS - 1) / TILE_VECTORS;
-}
-
-INLINE size_t tile_at(size_t n, size_t tile)
-{
-    return tile + 1 < tiles_of(n) ? tile * TILE_VECTORS : n - TILE_VECTORS;
-}
-
-/* All n vectors, sixteen or more: sums of a tile behind those of the one before. */
-INLINE void tiles_multiply(const struct panel *p, size_t count, const struct quant_job *j, size_t b,
-                           size_t n, const tile_steps *steps, sums2 *sums)
-{
-    const size_t at = b * sizeof(struct x_biased);
-    const struct tile_x v = {
-        .x_bytes = j->x_bytes,
-        .products = count,
-    };
-    struct tile_vectors x = {.x = j->x + at};
-    const char *next;
-
-    if (!count) {
-        memset(sums, 0, tiles_of(n) * TILE_VECTORS * sizeof(*sums));
-        return;
-    }
-    tile_group_begin(p, &v, x.x);
-    for (size_t tile = 0; tile < tiles_of(n); tile++, x.x = next) {
-        struct tile_round none = {.products = 0};
-        bool is_last = tile + 1 == tiles_of(n);
-
-        x.steps = steps + tile;
-        next = is_last ? x.x : j->x + at + tile_at(n, tile + 1) * j->x_bytes;
-        tile_group(p, 0, &v, &x, first_round(p, 1, &v, x.x), sums + tile * TILE_VECTORS, b == 0);
-        tile_group(p, 1, &v, &x, is_last ? none : first_round(p, 0, &v, next),
-                   sums + tile * TILE_VECTORS, b == 0);
-    }
-}
-
 /* Two groups of rows, of one matrix or one of each of two: where their results go, and what comes
  * after each in memory. */
 struct panel_rows {
@@ -148,11 +108,6 @@ INLINE unsigned pairs_at_once(const struct quant_job *j)
     return j->uses_tiles ? PAIRS_MAX : 1;
 }
 
-INLINE bool fills_tiles(enum dtype type, const struct quant_job *j, size_t n)
-{
-    return j->uses_tiles && has_tiles(type) && n >= TILE_VECTORS;
-}
-
 /* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
 INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
                       size_t b, size_t count, struct panel *p)
@@ -174,42 +129,24 @@ INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct p
 /* At most SUMS_MAX vectors times at most PAIRS_MAX pairs of groups. */
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    const bool uses_tiles = fills_tiles(type, j, n);
     const size_t pairs = pairs_from(j, r, pairs_at_once(j));
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
     sums2 sums[PAIRS_MAX][SUMS_MAX];
-    tile_steps steps[SUMS_MAX / TILE_VECTORS];
     struct panel p;
 
-    p.for_tiles = uses_tiles;
-    if (uses_tiles)
-        tiles_begin(8, TILE_VECTORS);
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
 
-        for (size_t tile = 0; uses_tiles && tile < tiles_of(n); tile++)
-            get_steps(j, j->x + tile_at(n, tile) * j->x_bytes, b, count, &steps[tile]);
         for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = two_groups(j, r, pair);
 
             fill_pair(type, j, &two, b, count, &p);
-            if (uses_tiles)
-                tiles_multiply(&p, count, j, b, n, steps, sums[pair]);
-            else
-                panel_multiply(type, &p, count, j, b, n, sums[pair]);
+            panel_multiply(type, &p, count, j, b, n, sums[pair]);
         }
         b += count;
     } while (b < blocks);
-    for (size_t pair = 0; pair < pairs; pair++) {
-        struct panel_rows two = two_groups(j, r, pair);
-
-        if (uses_tiles)
-            put_tiles(sums[pair], two.rows, j, n);
-        else
-            put_sums(sums[pair], two.rows, j, n);
-    }
-    if (uses_tiles)
-        _tile_release();
+    for (size_t pair = 0; pair < pairs; pair++)
+        put_sums(sums[pair], two_groups(j, r, pair).rows, j, n);
 }
 
 /* At most n vectors; how many. */
@@ -308,10 +245,9 @@ INLINE void quant_matmul(enum dtype type, panel_function panels, const struct qu
 INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
                           size_t n)
 {
-    bool fills_two = n >= 2 * TILE_VECTORS && fills_tiles(type, j, n);
     size_t r = j->row_begin / GROUP * GROUP;
 
-    if (n <= STREAM_PASSES * STREAM_T && !fills_two)
+    if (n <= STREAM_PASSES * STREAM_T)
         stream_all(type, true, j, r, GROUP, n);
     else
         all_panels(panels, j, r, n);

@@ -699,6 +699,19 @@ INLINE __m512i four_heads(const struct x_biased *const x[4])
     return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)&x[3]->bias), 3);
 }
 
+/* acc + the products of the first `count` quarters, in order. */
+INLINE __m128 add_quarters(vec v, vec d, size_t count, __m128 acc)
+{
+    acc = _mm_fmadd_ps(_mm512_castps512_ps128(v), _mm512_castps512_ps128(d), acc);
+    if (count > 1)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 1), _mm512_extractf32x4_ps(d, 1), acc);
+    if (count > 2)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 2), _mm512_extractf32x4_ps(d, 2), acc);
+    if (count > 3)
+        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 3), _mm512_extractf32x4_ps(d, 3), acc);
+    return acc;
+}
+
 /* Blocks b .. b + 3 (count of them; beyond the end the last stands in) of four rows, times x. */
 INLINE __m128 four_by_four(const char *const rows[4], const struct x_biased *x, size_t b,
                            size_t count, __m128 acc)
@@ -730,14 +743,7 @@ INLINE __m128 four_by_four(const char *const rows[4], const struct x_biased *x, 
     even = _mm512_add_epi32(_mm512_add_epi32(even, odd), _mm512_shuffle_epi32(heads, 0x55));
     v = v_sub(_mm512_castsi512_ps(even), _mm512_castsi512_ps(_mm512_shuffle_epi32(heads, 0)));
     d = v_mul(four_scales(rows, at), _mm512_castsi512_ps(_mm512_shuffle_epi32(heads, 0xaa)));
-    acc = _mm_fmadd_ps(_mm512_castps512_ps128(v), _mm512_castps512_ps128(d), acc);
-    if (count > 1)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 1), _mm512_extractf32x4_ps(d, 1), acc);
-    if (count > 2)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 2), _mm512_extractf32x4_ps(d, 2), acc);
-    if (count > 3)
-        acc = _mm_fmadd_ps(_mm512_extractf32x4_ps(v, 3), _mm512_extractf32x4_ps(d, 3), acc);
-    return acc;
+    return add_quarters(v, d, count, acc);
 }
 
 INLINE void stream_four(const struct quant_job *j, size_t r)
@@ -762,17 +768,6 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
 static size_t prepared_bytes_biased(size_t inner)
 {
     return (inner / Q_BLOCK + 1) * sizeof(struct x_biased);
-}
-
-/* What tiles want besides comes behind the blocks: a step for each. */
-INLINE size_t steps_at(size_t inner)
-{
-    return prepared_bytes_biased(inner);
-}
-
-static size_t prepared_bytes_tiles(size_t inner)
-{
-    return (steps_at(inner) + inner / Q_BLOCK * sizeof(float) + 63) / 64 * 64;
 }
 
 INLINE void bias_block(const float *x, struct x_biased *out)
@@ -819,17 +814,6 @@ static void prepare_biased(const float *x, size_t inner, struct x_biased *out)
         bias_block(x + b * Q_BLOCK, out + b);
     for (size_t b = 0; b + 8 <= inner / Q_BLOCK; b += 8)
         put_sums_of(out + b);
-}
-
-static void prepare_tiles(const float *x, size_t inner, char *out)
-{
-    struct x_biased *blocks = (void *)out;
-    float *steps = (void *)(out + steps_at(inner));
-
-    for (size_t b = 0; b < inner / Q_BLOCK; b++) {
-        bias_block(x + b * Q_BLOCK, blocks + b);
-        steps[b] = blocks[b].bias * (0x1p-23f / 1.5f) * blocks[b].factor;
-    }
 }
 
 #endif

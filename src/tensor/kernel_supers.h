@@ -16,7 +16,7 @@
 #ifndef TENSOR_KERNEL_SUPERS_H
 #define TENSOR_KERNEL_SUPERS_H
 
-#include "tensor/kernel_products.h"
+#include "tensor/kernel_tiled.h"
 
 #define SUPER_BLOCKS (K_BLOCK / Q_BLOCK)
 
@@ -193,7 +193,6 @@ INLINE void super_stream_rows(const unsigned T, enum dtype type, const struct qu
 /* ---- tiles ---- */
 
 #define SUPER_TILES 4 /* of 64 values, a row of a tile */
-#define TILE_W_TOO  7
 
 /* A super-block of two groups of rows.  Sums have a tile for each group and digit. */
 struct super_panel {
@@ -399,7 +398,6 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     memset(p.minima, 0, sizeof(p.minima));
     for (size_t pair = 0; pair < pairs; pair++)
         memset(sums[pair], 0, tiles_of(n) * TILE_VECTORS * sizeof(sums[0][0]));
-    tiles_begin(16, TILE_VECTORS);
     for (size_t b = 0; b < j->w->shape[0] / K_BLOCK; b++) {
         get_super_steps(j, b, n, steps);
         for (size_t pair = 0; pair < pairs; pair++) {
@@ -431,18 +429,9 @@ INLINE void super_rows(enum dtype type, const struct quant_job *j, size_t r, siz
     }
     for (size_t pair = 0; pair < pairs; pair++)
         put_tiles(sums[pair], two_groups(j, r, pair).rows, j, n);
-    _tile_release();
 }
 
 /* ---- all of a product ---- */
-
-/* What streams some vectors: of packed rows 1 to 8, of others 1, 2 or 4. */
-typedef void (*super_stream)(const struct quant_job *j, size_t r);
-
-struct super_kind {
-    super_stream packed[STREAM_T], plain[3];
-    panel_function panels;
-};
 
 #define SUPER_STREAM(type, TYPE, layout, T)                                     \
     static void super_##type##_##layout##T(const struct quant_job *j, size_t r) \
@@ -465,77 +454,18 @@ struct super_kind {
     {                                                                                \
         super_rows(TYPE, j, r, n);                                                   \
     }                                                                                \
-    static const struct super_kind supers_##type = {                                 \
+    static const struct tiled_kind supers_##type = {                                 \
         {super_##type##_packed1, super_##type##_packed2, super_##type##_packed3,     \
          super_##type##_packed4, super_##type##_packed5, super_##type##_packed6,     \
          super_##type##_packed7, super_##type##_packed8},                            \
         {super_##type##_rows1, super_##type##_rows2, super_##type##_rows4},          \
-        super_##type##_panels};
+        .panels = super_##type##_panels};
 
 SUPER_KIND(q3_k, DTYPE_Q3_K)
 SUPER_KIND(q4_k, DTYPE_Q4_K)
 SUPER_KIND(q5_k, DTYPE_Q5_K)
 SUPER_KIND(q6_k, DTYPE_Q6_K)
 SUPER_KIND(iq4_xs, DTYPE_IQ4_XS)
-
-/* At most n vectors; how many. */
-static size_t super_stream_some(const struct super_kind *kind, const struct quant_job *j, size_t r,
-                                size_t n)
-{
-    size_t some;
-
-    if (j->w->is_packed) {
-        some = n < STREAM_T ? n : STREAM_T;
-        kind->packed[some - 1](j, r);
-    } else {
-        some = n >= 4 ? 4 : n >= 2 ? 2 : 1;
-        kind->plain[some / 2](j, r);
-    }
-    return some;
-}
-
-static void super_streams(const struct super_kind *kind, const struct quant_job *job, size_t r,
-                          size_t rows, size_t n)
-{
-    for (; r < job->row_end; r += rows) {
-        struct quant_job j = *job;
-
-        for (size_t t = 0, some; t < n; t += some) {
-            some = super_stream_some(kind, &j, r, n - t);
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-}
-
-/* Whole tiles, so that what is left is one too. */
-static size_t super_some(size_t left)
-{
-    if (left <= SUMS_MAX)
-        return left;
-    return left - SUMS_MAX < TILE_VECTORS ? SUMS_MAX - TILE_VECTORS : SUMS_MAX;
-}
-
-static void super_matmul(const struct super_kind *kind, const struct quant_job *job, size_t n)
-{
-    const size_t rows = !job->w->is_packed && job->w->shape[1] < GROUP ? 1 : GROUP;
-    size_t r = job->w->is_packed ? job->row_begin / GROUP * GROUP : job->row_begin;
-
-    if (n < TILE_VECTORS || rows == 1) {
-        super_streams(kind, job, r, rows, n);
-        return;
-    }
-    for (; r < job->row_end; r += rows_of_pair(job) * PAIRS_MAX) {
-        struct quant_job j = *job;
-
-        for (size_t t = 0, some; t < n; t += some) {
-            some = super_some(n - t);
-            kind->panels(&j, r, some);
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-}
 
 /* ---- activations ---- */
 

@@ -175,24 +175,34 @@ static void multiply_exactly(const struct problem *p, float *out)
     free(w);
 }
 
-/* The same with x as integers of 8 bits times a step for each 256. */
-static void multiply_supers(const struct problem *p, float *out)
+/* The same with x as integers up to `largest` times a step for each `span` values of a vector. */
+static void multiply_rounded(const struct problem *p, size_t span, float largest, float *out)
 {
     struct problem rounded = *p;
 
     rounded.x = malloc(p->n * p->inner * sizeof(float));
-    CHECK(rounded.x && p->inner % K_BLOCK == 0);
-    for (size_t at = 0; at < p->n * p->inner; at += K_BLOCK) {
+    CHECK(rounded.x);
+    for (size_t at = 0, n; at < p->n * p->inner; at += n) {
+        const float *x = p->x + at;
         float most = 0, step;
 
-        for (size_t i = 0; i < K_BLOCK; i++)
-            most = !(fabsf(p->x[at + i]) <= most) ? fabsf(p->x[at + i]) : most;
-        step = most < STEP_LEAST ? 0 : most < STEP_MOST ? most / 127 : NAN;
-        for (size_t i = 0; i < K_BLOCK; i++)
-            rounded.x[at + i] = step > 0 ? rintf(p->x[at + i] * (1 / step)) * step : step;
+        n = p->inner - at % p->inner < span ? p->inner - at % p->inner : span;
+        for (size_t i = 0; i < n; i++)
+            most = !(fabsf(x[i]) <= most) ? fabsf(x[i]) : most;
+        step = most < STEP_LEAST ? 0 : most < STEP_MOST ? most / largest : NAN;
+        for (size_t i = 0; i < n; i++)
+            rounded.x[at + i] = step > 0 ? rintf(x[i] * (1 / step)) * step : step;
     }
     multiply_exactly(&rounded, out);
     free(rounded.x);
+}
+
+/* Values in one of the fewest equal spans of blocks that are of at most 256. */
+static size_t span_of_nines(size_t inner)
+{
+    size_t blocks = inner / Q_BLOCK, spans = (blocks + 7) / 8;
+
+    return (blocks + spans - 1) / spans * Q_BLOCK;
 }
 
 /* What a back end's products must be near to. */
@@ -201,7 +211,9 @@ static void multiply_for(const struct backend *b, const struct problem *p, float
     if (backend_is_fixed(b, p->w.type))
         multiply_exactly(p, out);
     else if (backend_has_supers(b, p->w.type))
-        multiply_supers(p, out);
+        multiply_rounded(p, K_BLOCK, 127, out);
+    else if (backend_has_nines(b, p->w.type))
+        multiply_rounded(p, span_of_nines(p->inner), 254, out);
     else
         multiply(&backend_ref, p, 0, p->n, 0, p->rows, out);
 }
@@ -356,9 +368,10 @@ TEST(tiles_give_the_bits_that_registers_give)
  * steps are the least there are. */
 TEST(tiles_give_the_same_bits_in_large_products)
 {
-    static const enum dtype types[] = {DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0,  DTYPE_Q3_K,
-                                       DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS};
-    static const size_t ns[] = {3, 8, 11, 16, 31, 512, 530, 545};
+    static const enum dtype types[] = {DTYPE_F16,  DTYPE_BF16,   DTYPE_Q8_0,  DTYPE_Q4_0,
+                                       DTYPE_Q5_0, DTYPE_IQ4_NL, DTYPE_Q3_K,  DTYPE_Q4_K,
+                                       DTYPE_Q5_K, DTYPE_Q6_K,   DTYPE_IQ4_XS};
+    static const size_t ns[] = {3, 5, 8, 11, 16, 31, 512, 530, 545};
 
     if (!backend_avx512amx.usable())
         SKIP("this processor has no tiles");
@@ -1668,6 +1681,8 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
+            enum dtype shared;
+
             if (!dtype_is_integer((enum dtype)type)) {
                 CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));
                 continue;
@@ -1677,9 +1692,10 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
                 CHECK_INT(b->prepared_form(DTYPE_Q6_K), b->prepared_form((enum dtype)type));
                 continue;
             }
-            CHECK_INT(b->prepared_form(DTYPE_Q8_0), b->prepared_form((enum dtype)type));
+            shared = backend_has_nines(b, (enum dtype)type) ? DTYPE_Q8_0 : DTYPE_Q4_1;
+            CHECK_INT(b->prepared_form(shared), b->prepared_form((enum dtype)type));
             CHECK(b->prepared_form(DTYPE_F32) != b->prepared_form((enum dtype)type));
-            CHECK_INT(b->prepared_bytes(DTYPE_Q8_0, 512), b->prepared_bytes((enum dtype)type, 512));
+            CHECK_INT(b->prepared_bytes(shared, 512), b->prepared_bytes((enum dtype)type, 512));
         }
     }
 }
