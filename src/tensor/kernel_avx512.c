@@ -295,7 +295,7 @@ INLINE void multiply(const struct quant_job *j, size_t n)
     enum dtype type = j->w->type;
 
     if (j->uses_tiles && has_digits(type))
-        digit_matmul(j, n);
+        tiled_matmul(digit_kind(j->w), j, n);
     else if (j->uses_tiles && supers[type])
         tiled_matmul(supers[type], j, n);
     else if (j->uses_tiles && nines[type])

@@ -425,11 +425,12 @@ INLINE void fetch_next_panel(enum dtype type, const struct panel_rows *two, size
                      bytes / tiles);
 }
 
-/* SUMS_MAX vectors at most, a tile at least, times so many pairs of groups. */
+/* SUMS_MAX vectors at most, a tile at least, times PAIRS_MAX pairs of groups at most. */
 INLINE void digit_panels(enum dtype type, const bool is_packed, const struct quant_job *j, size_t r,
-                         size_t n, size_t pairs)
+                         size_t n)
 {
     const struct spans row = digit_row(j->w->shape[0]);
+    const size_t pairs = pairs_from(j, r, PAIRS_MAX);
     sums2 sums[PAIRS_MAX][SUMS_MAX];
     struct digit_written written[2];
     struct plain_block plain[SPAN_BLOCKS];
@@ -521,93 +522,37 @@ INLINE void digit_pair(enum dtype type, const bool is_packed, const struct quant
 
 /* ---- all of a product ---- */
 
-/* How rows of a type and a layout are multiplied, from r on: by one vector, a tile at most, a tile
- * at least.  Functions of their own, since each needs half of a thread's stack. */
-struct digit_kind {
-    void (*stream)(const struct quant_job *j, size_t r);
-    void (*pair)(const struct quant_job *j, size_t r, size_t n);
-    void (*panels)(const struct quant_job *j, size_t r, size_t n, size_t pairs);
-};
-
-#define DIGIT_KIND(name, TYPE, is_packed)                                                  \
-    static void name##_stream(const struct quant_job *j, size_t r)                         \
-    {                                                                                      \
-        digit_stream(TYPE, is_packed, j, r);                                               \
-    }                                                                                      \
-    static void name##_pair(const struct quant_job *j, size_t r, size_t n)                 \
-    {                                                                                      \
-        digit_pair(TYPE, is_packed, j, r, n);                                              \
-    }                                                                                      \
-    static void name##_panels(const struct quant_job *j, size_t r, size_t n, size_t pairs) \
-    {                                                                                      \
-        digit_panels(TYPE, is_packed, j, r, n, pairs);                                     \
-    }                                                                                      \
-    static const struct digit_kind name = {name##_stream, name##_pair, name##_panels};
+/* Types and layouts have functions of their own, since each needs half of a thread's stack. */
+#define DIGIT_KIND(name, TYPE, is_packed)                                    \
+    static void name##_stream(const struct quant_job *j, size_t r)           \
+    {                                                                        \
+        digit_stream(TYPE, is_packed, j, r);                                 \
+    }                                                                        \
+    static void name##_pair(const struct quant_job *j, size_t r, size_t n)   \
+    {                                                                        \
+        digit_pair(TYPE, is_packed, j, r, n);                                \
+    }                                                                        \
+    static void name##_panels(const struct quant_job *j, size_t r, size_t n) \
+    {                                                                        \
+        digit_panels(TYPE, is_packed, j, r, n);                              \
+    }                                                                        \
+    static const struct tiled_kind name = {.packed = {name##_stream},        \
+                                           .plain = {name##_stream},         \
+                                           .few = name##_pair,               \
+                                           .few_least = 2,                   \
+                                           .few_rows = 2 * GROUP,            \
+                                           .panels = name##_panels};
 
 DIGIT_KIND(digits_f16, DTYPE_F16, false)
 DIGIT_KIND(digits_f16_packed, DTYPE_F16, true)
 DIGIT_KIND(digits_bf16, DTYPE_BF16, false)
 DIGIT_KIND(digits_bf16_packed, DTYPE_BF16, true)
 
-static const struct digit_kind *digit_kind(const struct tensor *w)
+static const struct tiled_kind *digit_kind(const struct tensor *w)
 {
     if (w->type == DTYPE_F16)
         return w->is_packed ? &digits_f16_packed : &digits_f16;
     return w->is_packed ? &digits_bf16_packed : &digits_bf16;
-}
-
-/* Rows from r on, in groups of so many, times vectors one by one. */
-static void digit_streams(const struct digit_kind *kind, const struct quant_job *job, size_t r,
-                          size_t rows, size_t n)
-{
-    for (; r < job->row_end; r += rows) {
-        struct quant_job j = *job;
-
-        for (size_t t = 0; t < n; t++, j.x += j.x_bytes, j.out += j.out_stride)
-            kind->stream(&j, r);
-    }
-}
-
-/* Rows from r on times a tile of vectors at most. */
-static void digit_pairs(const struct digit_kind *kind, const struct quant_job *j, size_t r,
-                        size_t n)
-{
-    tiles_begin(n);
-    for (; r < j->row_end; r += rows_of_pair(j))
-        kind->pair(j, r, n);
-    _tile_release();
-}
-
-/* Rows from r on times more. */
-static void digit_all(const struct digit_kind *kind, const struct quant_job *job, size_t r,
-                      size_t n)
-{
-    tiles_begin(TILE_VECTORS);
-    for (; r < job->row_end; r += rows_of_pair(job) * PAIRS_MAX) {
-        struct quant_job j = *job;
-
-        for (size_t t = 0, some; t < n; t += some) {
-            some = tiled_some(n - t);
-            kind->panels(&j, r, some, pairs_from(job, r, PAIRS_MAX));
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-    _tile_release();
-}
-
-static void digit_matmul(const struct quant_job *j, size_t n)
-{
-    const struct digit_kind *kind = digit_kind(j->w);
-    const size_t rows = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP;
-    size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
-
-    if (n == 1 || rows == 1) /* a tiny matrix: see sixteen_rows */
-        digit_streams(kind, j, r, rows, n);
-    else if (n <= TILE_VECTORS)
-        digit_pairs(kind, j, r, n);
-    else
-        digit_all(kind, j, r, n);
 }
 
 #endif

@@ -440,11 +440,17 @@ INLINE void nine_few_take(const unsigned T, struct nine_few *f, size_t b, unsign
 INLINE void nine_few(const unsigned T, enum dtype type, const struct quant_job *j, size_t r,
                      size_t n)
 {
-    struct nine_few f = {.j = j, .spans = nine_spans(j->w->shape[0]), .n = n};
     vec acc[TILE_VECTORS]; /* apart: registers */
+    struct nine_few f;
 
+    f.j = j;
+    f.n = n;
+    f.spans = nine_spans(j->w->shape[0]);
+    f.span = 0;
     for (unsigned t = 0; t < T; t++)
-        acc[t] = v_zero();
+        f.all[t] = acc[t] = v_zero();
+    for (unsigned i = 0; i < IN_FLIGHT && n < T; i++) /* what no vector writes stays zero */
+        memset(f.sums[i][n], 0, (T - n) * sizeof(f.sums[i][n]));
     f.rows = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
     if (!j->w->is_packed)
         f.rows = sixteen_rows(j->w, r, j->row_end);
@@ -528,32 +534,33 @@ INLINE void nine_stream_four(const struct quant_job *j, size_t r)
     {                                                                          \
         nine_stream(T, TYPE, is_packed, j, r);                                 \
     }
-#define NINE_KIND(type, TYPE)                                                       \
-    NINE_STREAM(type, TYPE, packed, true, 1)                                        \
-    NINE_STREAM(type, TYPE, packed, true, 2)                                        \
-    NINE_STREAM(type, TYPE, packed, true, 3)                                        \
-    NINE_STREAM(type, TYPE, packed, true, 4)                                        \
-    NINE_STREAM(type, TYPE, rows, false, 1)                                         \
-    NINE_STREAM(type, TYPE, rows, false, 2)                                         \
-    NINE_STREAM(type, TYPE, rows, false, 4)                                         \
-    static void nine_##type##_few(const struct quant_job *j, size_t r, size_t n)    \
-    {                                                                               \
-        if (n <= TILE_VECTORS / 2)                                                  \
-            nine_few(TILE_VECTORS / 2, TYPE, j, r, n);                              \
-        else                                                                        \
-            nine_few(TILE_VECTORS, TYPE, j, r, n);                                  \
-    }                                                                               \
-    static void nine_##type##_panels(const struct quant_job *j, size_t r, size_t n) \
-    {                                                                               \
-        nine_panels(TYPE, j, r, n);                                                 \
-    }                                                                               \
-    static const struct tiled_kind nines_##type = {                                 \
-        {nine_##type##_packed1, nine_##type##_packed2, nine_##type##_packed3,       \
-         nine_##type##_packed4},                                                    \
-        {nine_##type##_rows1, nine_##type##_rows2, nine_##type##_rows4},            \
-        nine_##type##_few,                                                          \
-        FEW_LEAST,                                                                  \
-        nine_##type##_panels};
+#define NINE_KIND(type, TYPE)                                                           \
+    NINE_STREAM(type, TYPE, packed, true, 1)                                            \
+    NINE_STREAM(type, TYPE, packed, true, 2)                                            \
+    NINE_STREAM(type, TYPE, packed, true, 3)                                            \
+    NINE_STREAM(type, TYPE, packed, true, 4)                                            \
+    NINE_STREAM(type, TYPE, rows, false, 1)                                             \
+    NINE_STREAM(type, TYPE, rows, false, 2)                                             \
+    NINE_STREAM(type, TYPE, rows, false, 4)                                             \
+    static void nine_##type##_few(const struct quant_job *j, size_t r, size_t n)        \
+    {                                                                                   \
+        if (n <= TILE_VECTORS / 2)                                                      \
+            nine_few(TILE_VECTORS / 2, TYPE, j, r, n);                                  \
+        else                                                                            \
+            nine_few(TILE_VECTORS, TYPE, j, r, n);                                      \
+    }                                                                                   \
+    static void nine_##type##_panels(const struct quant_job *j, size_t r, size_t n)     \
+    {                                                                                   \
+        nine_panels(TYPE, j, r, n);                                                     \
+    }                                                                                   \
+    static const struct tiled_kind nines_##type = {                                     \
+        .packed = {nine_##type##_packed1, nine_##type##_packed2, nine_##type##_packed3, \
+                   nine_##type##_packed4},                                              \
+        .plain = {nine_##type##_rows1, nine_##type##_rows2, nine_##type##_rows4},       \
+        .few = nine_##type##_few,                                                       \
+        .few_least = FEW_LEAST,                                                         \
+        .few_rows = GROUP,                                                              \
+        .panels = nine_##type##_panels};
 
 NINE_KIND(q8_0, DTYPE_Q8_0)
 NINE_KIND(q4_0, DTYPE_Q4_0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_tiled.h - AMX: all of a product of quantised weights whose sums tiles make.
+/* kernel_tiled.h - AMX: all of a product whose sums tiles make.
  *
  * Included by kernel_avx512.c only.  Few vectors meet weights as these stream by; more are the rows
  * of one tile; many meet panels of two groups of rows, several pairs of which take turns while
@@ -10,12 +10,12 @@
 #include "tensor/kernel_products.h"
 
 struct tiled_kind {
-    /* Some vectors, of packed rows 1 to 8, of others 1, 2 or 4. */
+    /* Some vectors times a group of rows: of packed ones 1 to 8, of others 1, 2 or 4. */
     void (*packed[STREAM_T])(const struct quant_job *j, size_t r);
     void (*plain[3])(const struct quant_job *j, size_t r);
-    /* A tile's at most, from so many on; 0: never. */
+    /* A tile's vectors at most, from so many on, times so many rows; NULL: none. */
     void (*few)(const struct quant_job *j, size_t r, size_t n);
-    size_t few_least;
+    size_t few_least, few_rows;
     panel_function panels;
 };
 
@@ -35,14 +35,15 @@ static size_t tiled_stream_some(const struct tiled_kind *kind, const struct quan
     return some;
 }
 
+/* Rows in groups of so many times so many vectors at a time at most. */
 static void tiled_streams(const struct tiled_kind *kind, const struct quant_job *job, size_t r,
-                          size_t rows, size_t n)
+                          size_t rows, size_t n, size_t most)
 {
     for (; r < job->row_end; r += rows) {
         struct quant_job j = *job;
 
         for (size_t t = 0, some; t < n; t += some) {
-            some = tiled_stream_some(kind, &j, r, n - t);
+            some = tiled_stream_some(kind, &j, r, n - t < most ? n - t : most);
             j.x += some * j.x_bytes;
             j.out += some * j.out_stride;
         }
@@ -52,7 +53,7 @@ static void tiled_streams(const struct tiled_kind *kind, const struct quant_job 
 static void tiled_few(const struct tiled_kind *kind, const struct quant_job *j, size_t r, size_t n)
 {
     tiles_begin(n);
-    for (; r < j->row_end; r += GROUP)
+    for (; r < j->row_end; r += kind->few_rows)
         kind->few(j, r, n);
     _tile_release();
 }
@@ -84,15 +85,14 @@ static void tiled_panels(const struct tiled_kind *kind, const struct quant_job *
 
 static void tiled_matmul(const struct tiled_kind *kind, const struct quant_job *j, size_t n)
 {
-    const size_t rows = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP;
     size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
 
-    if (rows == 1) /* a tiny matrix: see sixteen_rows */
-        tiled_streams(kind, j, r, rows, n);
-    else if (kind->few_least && n >= kind->few_least && n <= TILE_VECTORS)
+    if (!j->w->is_packed && j->w->shape[1] < GROUP) /* a tiny matrix: see sixteen_rows */
+        tiled_streams(kind, j, r, 1, n, 1);
+    else if (kind->few && n >= kind->few_least && n <= TILE_VECTORS)
         tiled_few(kind, j, r, n);
     else if (n < TILE_VECTORS)
-        tiled_streams(kind, j, r, rows, n);
+        tiled_streams(kind, j, r, GROUP, n, STREAM_T);
     else
         tiled_panels(kind, j, r, n);
 }
