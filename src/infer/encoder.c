@@ -319,7 +319,9 @@ static size_t fill_rows(const struct llmos_encoder *e, const struct llmos_encode
 
 static int run_rows(struct llmos_encoder *e, size_t n, struct llmos_error *err)
 {
-    return forward_run(&e->forward, e->rows, n) ? 0 : fail(err, LLMOS_ECANCELED, "interrupted");
+    return forward_run(&e->forward, e->rows, n, FORWARD_PROMPT)
+               ? 0
+               : fail(err, LLMOS_ECANCELED, "interrupted");
 }
 
 /* Vectors [first, first + n) of the last run. */

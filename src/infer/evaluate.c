@@ -128,7 +128,7 @@ static void run(struct evaluator *e, size_t n, bool is_scored)
                                  .pages = e->pages,
                                  .is_long = hparams_is_long(&e->model->hparams, e->chunk_tokens),
                                  .wants_logits = is_scored};
-    forward_run(&e->forward, e->rows, n);
+    forward_run(&e->forward, e->rows, n, FORWARD_PROMPT);
     e->done += n;
 }
 

@@ -23,7 +23,7 @@ static size_t most(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static void measure(struct experts *e)
+static void measure(struct experts *e, const struct backend *backend)
 {
     static const enum weight_role roles[] = {WEIGHT_EXP_GATE, WEIGHT_EXP_UP, WEIGHT_EXP_DOWN};
 
@@ -31,8 +31,10 @@ static void measure(struct experts *e)
         for (size_t i = 0; i < 3; i++) {
             const struct tensor *t = weight(e, l, roles[i]);
 
-            e->prepared_bytes =
-                most(e->prepared_bytes, e->backend->prepared_bytes(t->type, t->shape[0]));
+            for (int generated = 0; generated < 2; generated++)
+                e->prepared_bytes =
+                    most(e->prepared_bytes,
+                         backend_for(backend, generated)->prepared_bytes(t->type, t->shape[0]));
         }
 }
 
@@ -41,10 +43,10 @@ void experts_carve(struct experts *e, const struct hparams *h, const struct weig
 {
     size_t entries = rows_max * h->n_expert_used;
 
-    *e = (struct experts){.h = h, .w = w, .backend = backend};
+    *e = (struct experts){.h = h, .w = w};
     if (!h->n_expert)
         return;
-    measure(e);
+    measure(e, backend);
     e->ff_stride = (h->n_ff_exp + 15) / 16 * 16;
     e->width_stride = (h->n_embd + 15) / 16 * 16;
     e->routes = carve_array(c, struct route, entries);
@@ -129,13 +131,13 @@ static void sort_entries(struct experts *e)
 static void prepare(const struct experts *e, const struct tensor *w, size_t entry, const float *x,
                     char *to)
 {
-    e->backend->prepare(w->type, x, w->shape[0],
-                        to + entry * e->backend->prepared_bytes(w->type, w->shape[0]));
+    e->run.backend->prepare(w->type, x, w->shape[0],
+                            to + entry * e->run.backend->prepared_bytes(w->type, w->shape[0]));
 }
 
 static bool is_alike(const struct experts *e, const struct tensor *a, const struct tensor *b)
 {
-    return e->backend->prepared_form(a->type) == e->backend->prepared_form(b->type);
+    return e->run.backend->prepared_form(a->type) == e->run.backend->prepared_form(b->type);
 }
 
 static void prepare_part(void *arg, unsigned part, unsigned parts)
@@ -164,15 +166,16 @@ static void multiply(const struct experts *e, enum weight_role role, enum weight
     const struct tensor *biases = weight(e, e->run.layer, bias);
     struct tensor w = *all;
     uint32_t first = e->begin[expert], n = e->begin[expert + 1] - first;
-    size_t bytes = e->backend->prepared_bytes(w.type, w.shape[0]);
+    size_t bytes = e->run.backend->prepared_bytes(w.type, w.shape[0]);
 
     w.n_dims = 2;
     w.shape[2] = 1;
     w.data = tensor_row(all, expert * all->shape[1]);
-    e->backend->matmul(&w, begin, end, prepared + first * bytes, n, out + first * stride, stride);
+    e->run.backend->matmul(&w, begin, end, prepared + first * bytes, n, out + first * stride,
+                           stride);
     for (uint32_t i = first; biases && i < first + n; i++)
-        e->backend->add(out + i * stride + begin, (const float *)tensor_row(biases, expert) + begin,
-                        end - begin);
+        e->run.backend->add(out + i * stride + begin,
+                            (const float *)tensor_row(biases, expert) + begin, end - begin);
 }
 
 static void gate_part(void *arg, unsigned part, unsigned parts)
@@ -197,7 +200,7 @@ static void gate_part(void *arg, unsigned part, unsigned parts)
             if (e->h->family->clamps_swiglu)
                 plain_swiglu_clamped(gate, up, end - begin);
             else
-                e->backend->swiglu(gate, up, end - begin);
+                e->run.backend->swiglu(gate, up, end - begin);
         }
     }
 }

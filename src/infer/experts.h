@@ -21,6 +21,7 @@ struct route {
 
 /* Rows of the run: x of h->n_embd numbers, strides apart; out does not overlap x. */
 struct experts_run {
+    const struct backend *backend; /* that of experts_carve, or what it has for generated tokens */
     uint32_t layer;
     size_t n, x_stride, out_stride;
     const float *x;
@@ -30,7 +31,6 @@ struct experts_run {
 struct experts {
     const struct hparams *h;
     const struct weights *w;
-    const struct backend *backend;
     size_t ff_stride, width_stride, prepared_bytes;
     struct route *routes;        /* [row][used] */
     uint32_t *begin;             /* of each expert's entries, and behind the last */

@@ -315,6 +315,16 @@ static enum arch_slot end_of(const struct forward *f)
     return s->local_count ? s->local[s->local_count - 1].out : s->linear[s->linear_count - 1].out;
 }
 
+/* What runs with a back end need. */
+static void measure_all(struct forward *f, const struct backend *backend)
+{
+    f->backend = backend;
+    measure(f, &f->before, 0);
+    for (uint32_t l = 0; l < f->h->n_layer; l++)
+        measure(f, &f->layer, l);
+    measure(f, &f->after, 0);
+}
+
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c)
@@ -324,16 +334,16 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     *f = (struct forward){.h = h,
                           .w = w,
                           .arch = arch,
+                          .prompts = backend,
                           .backend = backend,
                           .limits = *limits,
                           .sees_text = h->is_encoder};
     plan(f, &f->before, &arch->before);
     plan(f, &f->layer, &arch->layer);
     plan(f, &f->after, &arch->after);
-    measure(f, &f->before, 0);
-    for (uint32_t l = 0; l < h->n_layer; l++)
-        measure(f, &f->layer, l);
-    measure(f, &f->after, 0);
+    for (int kind = 0; kind < 2; kind++)
+        measure_all(f, backend_for(backend, kind == FORWARD_GENERATED));
+    f->backend = backend;
     if (limits->head) {
         f->end = end_of(f);
         f->slot_width[SLOT_P] = h->n_embd;
@@ -998,7 +1008,8 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
         break;
     case STAGE_EXPERTS:
         experts_compute(&f->experts, f->pool,
-                        &(struct experts_run){.layer = layer,
+                        &(struct experts_run){.backend = f->backend,
+                                              .layer = layer,
                                               .n = f->n,
                                               .x = f->slots[s->linear->a],
                                               .x_stride = f->slot_stride[s->linear->a],
@@ -1043,11 +1054,12 @@ static bool goes_on(const struct forward *f)
     return !f->goes_on || f->goes_on(f->goes_on_arg);
 }
 
-bool forward_run(struct forward *f, struct forward_row *rows, size_t n)
+static bool run(struct forward *f, struct forward_row *rows, size_t n, enum forward_kind kind)
 {
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
+    f->backend = backend_for(f->prompts, kind == FORWARD_GENERATED);
     if (f->sees_text)
         plan_texts(f);
     else
@@ -1058,9 +1070,27 @@ bool forward_run(struct forward *f, struct forward_row *rows, size_t n)
             return false;
         run_stages(f, &f->layer, l, l + 1 == f->h->n_layer);
     }
-    assert(f->limits.head || f->n <= f->limits.logits_max);
+    assert(f->limits.head || f->logits_from + f->n <= f->limits.logits_max);
     run_stages(f, &f->after, 0, false);
     return true;
+}
+
+bool forward_run(struct forward *f, struct forward_row *rows, size_t n, enum forward_kind kind)
+{
+    f->logits_from = 0;
+    return run(f, rows, n, kind);
+}
+
+bool forward_run_too(struct forward *f, struct forward_row *rows, size_t n, enum forward_kind kind)
+{
+    float *logits = f->slots[SLOT_LOGITS];
+    bool done;
+
+    f->logits_from += f->n;
+    f->slots[SLOT_LOGITS] = logits + f->logits_from * f->slot_stride[SLOT_LOGITS];
+    done = run(f, rows, n, kind);
+    f->slots[SLOT_LOGITS] = logits;
+    return done;
 }
 
 const float *forward_logits(const struct forward *f, size_t i)

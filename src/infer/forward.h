@@ -86,7 +86,7 @@ struct forward {
     const struct hparams *h;
     const struct weights *w;
     const struct arch *arch;
-    const struct backend *backend;
+    const struct backend *prompts, *backend; /* backend: of the run in progress */
     struct pool *pool;
     const struct kv *kv;
     struct rope ropes[FORWARD_ROPES];
@@ -127,6 +127,7 @@ struct forward {
     size_t n;
     uint32_t layer_now;
     const struct stage *stage_now;
+    size_t logits_from; /* rows of logits that are there from runs before it */
     unsigned rope_now;
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };
@@ -138,11 +139,19 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
                    const struct forward_limits *limits, struct carve *c);
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv);
 
-/* Computes n rows, at most rows_max, and the logits of those that want them, in order, at most
- * logits_max.  rows is scratch of the run: it comes back changed.  False: it did not go on. */
-bool forward_run(struct forward *f, struct forward_row *rows, size_t n);
+/* What the tokens of a run are.  Those of prompts and those that were generated may be computed by
+ * other kernels (backend.h), so that a token's numbers depend on which it is. */
+enum forward_kind { FORWARD_PROMPT, FORWARD_GENERATED };
 
-/* Logits of the i-th row that wanted them in the last run. */
+/* Computes n rows of one kind, at most rows_max, and the logits of those that want them, in order,
+ * at most logits_max.  rows is scratch of the run: it comes back changed.  False: it did not go on.
+ */
+bool forward_run(struct forward *f, struct forward_row *rows, size_t n, enum forward_kind kind);
+/* The same, and keeps the logits of the runs since the last forward_run: those of this one come
+ * behind them. */
+bool forward_run_too(struct forward *f, struct forward_row *rows, size_t n, enum forward_kind kind);
+
+/* Logits of the i-th row that wanted them in the last run, and those before it that it kept. */
 const float *forward_logits(const struct forward *f, size_t i);
 
 /* Where there is a head: the vector of the i-th row that wanted it, n_embd floats; where the head

@@ -74,6 +74,7 @@ struct turn {
     struct llmos_session *session;
     uint32_t share;   /* rows */
     uint32_t guesses; /* of these, the last ones */
+    uint32_t done;    /* of these, in runs so far */
     struct draft_odds *odds;
     struct twin_job *job; /* the guesses are of the draft model; NULL: they are not */
     size_t logits_at;     /* of the first row that has any */
@@ -476,7 +477,7 @@ void llmos_context_info(const llmos_context *c, struct llmos_context_info *info)
         .kv_tokens_total = page_tokens(c->kv.page_count),
         .kv_tokens_free = page_tokens((uint64_t)c->kv.free_count + c->prefix.idle_count),
         .kv_tokens_cached = page_tokens(c->prefix.idle_count),
-        .backend = c->forward.backend->name,
+        .backend = c->forward.prompts->name,
         .kv_type = dtype_info(c->kv_type)->name,
     };
     if (c->twins.context) {
@@ -567,6 +568,31 @@ static uint32_t last_tree_page(const struct llmos_session *s)
     return s->tree_pages ? s->pages[s->tree_pages - 1] : KV_NO_PAGE;
 }
 
+/* Are tokens that were generated computed by other kernels than those of prompts? */
+static bool has_kinds(const llmos_context *c)
+{
+    return c->forward.prompts->generates && !c->shares_pool;
+}
+
+/* Under which tokens a page is found: those that were generated are others than the same ones of a
+ * prompt where other kernels compute them. */
+struct page_key {
+    int32_t tokens[KV_PAGE_TOKENS];
+};
+
+static struct page_key page_key(const struct llmos_session *s, uint32_t from, uint32_t count)
+{
+    bool kinds = has_kinds(s->context);
+    struct page_key key;
+
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t token = s->tokens[from + i];
+
+        key.tokens[i] = kinds && s->generated[from + i] ? ~token : token;
+    }
+    return key;
+}
+
 /* The last pages first: the tree wants it so. */
 static void leave_pages(struct llmos_session *s)
 {
@@ -578,7 +604,7 @@ static void leave_pages(struct llmos_session *s)
 
         if (s->domain && last && at == s->computed / KV_PAGE_TOKENS)
             prefix_leave(tree, tree_domain(s), last_tree_page(s), s->pages[at],
-                         s->tokens + s->computed - last, last);
+                         page_key(s, s->computed - last, last).tokens, last);
         else
             kv_give(&s->context->kv, s->pages[at]);
     }
@@ -824,7 +850,8 @@ static void adopt_pages(llmos_context *c, struct llmos_session *s)
 {
     while (wanted_from_tree(s) == KV_PAGE_TOKENS) {
         uint32_t shared, page = prefix_find(&c->prefix, tree_domain(s), last_tree_page(s),
-                                            s->tokens + s->computed, KV_PAGE_TOKENS, &shared);
+                                            page_key(s, s->computed, KV_PAGE_TOKENS).tokens,
+                                            KV_PAGE_TOKENS, &shared);
 
         if (shared < KV_PAGE_TOKENS)
             break;
@@ -847,8 +874,8 @@ static void copy_beginning(llmos_context *c, struct llmos_session *s)
 
     if (wanted == 0)
         return;
-    from = prefix_find(&c->prefix, tree_domain(s), last_tree_page(s), s->tokens + s->computed,
-                       wanted, &shared);
+    from = prefix_find(&c->prefix, tree_domain(s), last_tree_page(s),
+                       page_key(s, s->computed, wanted).tokens, wanted, &shared);
     if (from == KV_NO_PAGE)
         return;
     prefix_hold(&c->prefix, from); /* else it might be the page that is given up for the copy */
@@ -871,7 +898,7 @@ static void share_pages(llmos_context *c, struct llmos_session *s)
         uint32_t at = s->tree_pages;
 
         s->pages[at] = prefix_put(&c->prefix, tree_domain(s), last_tree_page(s), s->pages[at],
-                                  s->tokens + (size_t)at * KV_PAGE_TOKENS);
+                                  page_key(s, at * KV_PAGE_TOKENS, KV_PAGE_TOKENS).tokens);
         s->tree_pages++;
     }
 }
@@ -903,17 +930,19 @@ static void take_share(llmos_context *c, struct turn *t, uint32_t wanted)
 static bool is_underway(const llmos_context *c, const struct llmos_session *s)
 {
     size_t end = (size_t)(s->tree_pages + 1) * KV_PAGE_TOKENS;
+    struct page_key key;
 
     if (wanted_from_tree(s) < KV_PAGE_TOKENS)
         return false;
+    key = page_key(s, s->computed, KV_PAGE_TOKENS);
     for (size_t i = 0; i < c->turn_count; i++) {
         const struct llmos_session *o = c->turns[i].session;
 
         if (c->turns[i].share > 0 && tree_domain(o) == tree_domain(s) &&
             o->tree_pages == s->tree_pages && o->count >= end &&
             last_tree_page(o) == last_tree_page(s) &&
-            memcmp(o->tokens + s->computed, s->tokens + s->computed,
-                   KV_PAGE_TOKENS * sizeof(*s->tokens)) == 0)
+            memcmp(page_key(o, s->computed, KV_PAGE_TOKENS).tokens, key.tokens,
+                   sizeof(key.tokens)) == 0)
             return true;
     }
     return false;
@@ -994,12 +1023,25 @@ static void look_up(llmos_context *c, struct turn *t, struct plan *p)
     take_guesses(c, t, source_of(shared), guesses, p);
 }
 
+/* How row k of a turn is computed, which is a guess where there is no token yet. */
+static enum forward_kind kind_of(const llmos_context *c, const struct turn *t, uint32_t k)
+{
+    const struct llmos_session *s = t->session;
+    bool is_prompt = s->computed + k < s->count && !s->generated[s->computed + k];
+
+    if (!c->forward.prompts->generates)
+        return FORWARD_PROMPT;
+    if (c->shares_pool) /* guesses may come from either: from what is faster for so many */
+        is_prompt = t->share > DRAFT_ROWS_MAX;
+    return is_prompt ? FORWARD_PROMPT : FORWARD_GENERATED;
+}
+
 static bool may_guess(const llmos_context *c, const struct turn *t)
 {
     const struct llmos_session *s = t->session;
 
-    return t->share == 1 && s->count < c->context_tokens && !s->sampling.want_logprob &&
-           s->sampling.logprobs == 0;
+    return t->share == 1 && kind_of(c, t, 0) == kind_of(c, t, 1) && s->count < c->context_tokens &&
+           !s->sampling.want_logprob && s->sampling.logprobs == 0;
 }
 
 /* What the draft model says, for those who have no guesses yet, all together. */
@@ -1081,21 +1123,35 @@ static void share_batch(llmos_context *c)
         guess(c, decoding, left);
 }
 
-static size_t fill_rows(llmos_context *c)
+/* The next rows of a turn, as many as there are of a kind.  Those whose logits it wants are all in
+ * one run. */
+static size_t fill_turn(llmos_context *c, struct turn *t, enum forward_kind kind, size_t n,
+                        size_t *logits)
+{
+    const struct llmos_session *s = t->session;
+
+    for (; t->done < t->share && kind_of(c, t, t->done) == kind; t->done++) {
+        bool wants_logits = t->done + 1 + t->guesses >= t->share;
+
+        if (t->done + 1 + t->guesses == t->share)
+            t->logits_at = *logits;
+        *logits += wants_logits;
+        c->rows[n++] = (struct forward_row){.token = s->tokens[s->computed + t->done],
+                                            .position = s->computed + t->done,
+                                            .pages = s->pages,
+                                            .is_long = s->is_long,
+                                            .wants_logits = wants_logits};
+    }
+    return n;
+}
+
+/* The next rows of all turns that go on with one kind; their logits follow those that are there. */
+static size_t fill_rows(llmos_context *c, enum forward_kind kind, size_t *logits)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < c->turn_count; i++) {
-        const struct turn *t = &c->turns[i];
-        const struct llmos_session *s = t->session;
-
-        for (uint32_t k = 0; k < t->share; k++)
-            c->rows[n++] = (struct forward_row){.token = s->tokens[s->computed + k],
-                                                .position = s->computed + k,
-                                                .pages = s->pages,
-                                                .is_long = s->is_long,
-                                                .wants_logits = k + 1 + t->guesses >= t->share};
-    }
+    for (size_t i = 0; i < c->turn_count; i++)
+        n = fill_turn(c, &c->turns[i], kind, n, logits);
     return n;
 }
 
@@ -1172,14 +1228,12 @@ static const char *why_no_token(int rc)
 
 static int sample(llmos_context *c, struct llmos_error *err)
 {
-    size_t samples = 0, at = 0;
+    size_t samples = 0;
 
     for (size_t i = 0; i < c->turn_count; i++) {
         struct turn *t = &c->turns[i];
         struct llmos_session *s = t->session;
 
-        t->logits_at = at;
-        at += t->share ? 1 + t->guesses : 0;
         if (s->computed + t->share < s->count || s->count == 0)
             continue;
         t->samples = t->share > 0 && s->count < c->context_tokens;
@@ -1230,14 +1284,32 @@ static void end_turn(llmos_context *c, struct turn *t)
     share_pages(c, s);
 }
 
+/* One run where all tokens are computed alike; else one for those of each kind, and more where
+ * kinds take turns within a sequence, each of which needs what the one before has stored. */
+static uint32_t run_all(llmos_context *c)
+{
+    size_t logits = 0, all = 0, rows;
+    unsigned pauses = 0;
+
+    for (enum forward_kind kind = FORWARD_GENERATED; pauses < 2; kind = 1 - kind) {
+        rows = fill_rows(c, kind, &logits);
+        pauses = rows ? 0 : pauses + 1;
+        if (rows && all)
+            forward_run_too(&c->forward, c->rows, rows, kind);
+        else if (rows)
+            forward_run(&c->forward, c->rows, rows, kind);
+        all += rows;
+    }
+    return smaller(all, UINT32_MAX);
+}
+
 static void compute(llmos_context *c)
 {
-    size_t rows = fill_rows(c);
     uint64_t start = c->draft_max ? clock_ns() : 0;
+    uint32_t rows = run_all(c);
 
-    forward_run(&c->forward, c->rows, rows);
     if (c->draft_max && !c->has_prompt)
-        draft_cost_note(&c->cost, smaller(rows, UINT32_MAX), clock_ns() - start);
+        draft_cost_note(&c->cost, rows, clock_ns() - start);
 }
 
 int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t count,

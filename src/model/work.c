@@ -7,14 +7,19 @@
 
 static enum work_unit unit_of(enum dtype type)
 {
+    if (backend_has_tiles(backend_best(), type))
+        return WORK_BF16;
     if (dtype_is_integer(type) || backend_is_fixed(backend_best(), type))
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
 }
 
-/* Products of the unit that take as long as one of the type: of 16 bits there are half as many. */
+/* Products of the unit that take as long as one of the type: of 16 bits there are half as many, and
+ * sums of two bf16 take three. */
 static uint64_t cost_of(enum dtype type)
 {
+    if (backend_has_tiles(backend_best(), type))
+        return type == DTYPE_F16 ? 3 : 1;
     return backend_is_fixed(backend_best(), type) ? 2 : 1;
 }
 

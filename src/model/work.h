@@ -6,9 +6,10 @@
 
 #include "llmos/model.h"
 
-/* The units of a processor that multiply weights of a type: integers for quantised ones
- * that have kernels for it, f32 for those that are decoded first.  Where f16 (or bf16) becomes
- * integers of 16 bits a product counts as two of 8. */
+/* The units of a processor that multiply weights of a type in prompts: bf16 where they do in tiles;
+ * integers for quantised ones that have kernels for it, f32 for those that are decoded first.
+ * Where f16 (or bf16) becomes integers of 16 bits a product counts as two of 8, where f16 becomes
+ * sums of two bf16 as three of these. */
 enum work_unit { WORK_INT8, WORK_BF16, WORK_F32, WORK_UNITS };
 
 struct work {

@@ -146,13 +146,16 @@ struct backend {
         void); /* does this processor have the instructions (feature bits and OS support) */
     bool (*is_slow)(void); /* it has, but the next in line is faster here; NULL: never */
 
+    /* What multiplies the tokens that a model generates, a few at a time, where this one is for the
+     * many of prompts: other sums, of the same weights.  NULL: this one does all. */
+    const struct backend *generates;
+
     /* Activations are prepared once per vector for the type of the weights that will multiply it:
      * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
      * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
-     * bf16 and x become integers of 16 bits (fixed.h); with AMX there is one scale for up to 512
-     * of these, and one for up to 256 values where quantised weights have no offsets, q2_K and
-     * mxfp4 excepted, see below.  Weight types of equal prepared form share it: prepared_form(q8_0)
-     * == prepared_form(q4_0). */
+     * bf16 and x become integers of 16 bits (fixed.h); with AMX x is rounded to bf16, or for f16 to
+     * the sum of two.  Weight types of equal prepared form share it: prepared_form(q8_0) ==
+     * prepared_form(q4_0). */
     unsigned (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
@@ -208,31 +211,27 @@ struct backend {
                        size_t n); /* embedding lookup */
 };
 
+static inline const struct backend *backend_for(const struct backend *b, bool generated)
+{
+    return generated && b->generates ? b->generates : b;
+}
+
 /* Do weights of two bytes become integers of 16 bits (fixed.h)?  Their form is then that of f16,
  * which is not that of f32. */
 static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
 {
     unsigned form = b->prepared_form(weights);
 
-    return form == b->prepared_form(DTYPE_F16) && form != b->prepared_form(DTYPE_F32);
+    return !b->generates && form == b->prepared_form(DTYPE_F16) &&
+           form != b->prepared_form(DTYPE_F32);
 }
 
-/* Weights that are multiplied as integers meet blocks of 32 activations of 8 bits, with a step
- * each, as those of q4_1 do everywhere; or 256 of 8 bits with one step, where they have
- * super-blocks; */
-static inline bool backend_has_supers(const struct backend *b, enum dtype weights)
+/* Are weights and activations rounded to bf16, as what generates tokens does not; of f16, to the
+ * sum of two? */
+static inline bool backend_has_tiles(const struct backend *b, enum dtype weights)
 {
-    unsigned form = b->prepared_form(weights);
-
-    return form == b->prepared_form(DTYPE_Q6_K) && form != b->prepared_form(DTYPE_Q4_1);
-}
-
-/* or spans of up to 256, equal ones and whole blocks, of nine bits with one step. */
-static inline bool backend_has_nines(const struct backend *b, enum dtype weights)
-{
-    unsigned form = b->prepared_form(weights);
-
-    return form == b->prepared_form(DTYPE_Q8_0) && form != b->prepared_form(DTYPE_Q4_1);
+    return b->generates &&
+           (dtype_is_integer(weights) || weights == DTYPE_F16 || weights == DTYPE_BF16);
 }
 
 /* The best one for this processor, found once by feature bits, and by is_slow between two that

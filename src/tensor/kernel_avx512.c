@@ -193,8 +193,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_digits.h"
-#include "tensor/kernel_nines.h"
+#include "tensor/kernel_tiles.h"
 
 /* ---- the back ends ---- */
 
@@ -233,42 +232,22 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
 
 static unsigned form_for_tiles(enum dtype weights)
 {
-    if (has_digits(weights))
-        return FORM_DIGITS;
-    if (has_nines(weights))
-        return FORM_NINES;
-    return is_super(weights) ? FORM_SUPER : form_of(weights);
+    if (!is_tiled(weights))
+        return form_of(weights);
+    return splits(weights) ? FORM_SPLIT : FORM_TILES;
 }
 
 static size_t bytes_for_tiles(enum dtype weights, size_t inner)
 {
-    switch (form_for_tiles(weights)) {
-    case FORM_SUPER:
-        return prepared_bytes_supers(inner);
-    case FORM_DIGITS:
-        return prepared_bytes_digits(inner);
-    case FORM_NINES:
-        return prepared_bytes_nines(inner);
-    default:
-        return bytes_of(weights, inner);
-    }
+    return is_tiled(weights) ? tile_x_bytes(weights, inner) : bytes_of(weights, inner);
 }
 
 static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, void *out)
 {
-    switch (form_for_tiles(weights)) {
-    case FORM_SUPER:
-        prepare_supers(x, inner, out);
-        break;
-    case FORM_DIGITS:
-        prepare_digits(x, inner, out);
-        break;
-    case FORM_NINES:
-        prepare_nines(x, inner, out);
-        break;
-    default:
+    if (is_tiled(weights))
+        prepare_tiles(weights, x, inner, out);
+    else
         prepare_512(weights, x, inner, out);
-    }
 }
 
 INLINE void multiply(const struct quant_job *j, size_t n)
@@ -282,24 +261,10 @@ INLINE void multiply(const struct quant_job *j, size_t n)
         [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
         [DTYPE_MXFP4] = matmul_mxfp4,
     };
-    static const struct tiled_kind *const supers[DTYPE_COUNT] = {
-        [DTYPE_Q3_K] = &supers_q3_k, [DTYPE_Q4_K] = &supers_q4_k,     [DTYPE_Q5_K] = &supers_q5_k,
-        [DTYPE_Q6_K] = &supers_q6_k, [DTYPE_IQ4_XS] = &supers_iq4_xs,
-    };
-    static const struct tiled_kind *const nines[DTYPE_COUNT] = {
-        [DTYPE_Q8_0] = &nines_q8_0,
-        [DTYPE_Q4_0] = &nines_q4_0,
-        [DTYPE_Q5_0] = &nines_q5_0,
-        [DTYPE_IQ4_NL] = &nines_iq4_nl,
-    };
     enum dtype type = j->w->type;
 
-    if (j->uses_tiles && has_digits(type))
-        tiled_matmul(digit_kind(j->w), j, n);
-    else if (j->uses_tiles && supers[type])
-        tiled_matmul(supers[type], j, n);
-    else if (j->uses_tiles && nines[type])
-        nine_matmul(nines[type], j, n);
+    if (j->uses_tiles && is_tiled(type))
+        tile_matmul(&tile_kinds[type], j, n);
     else if (quantised[type])
         quantised[type](j, n);
     else if (type == DTYPE_F16 || type == DTYPE_BF16)
@@ -362,6 +327,7 @@ const struct backend backend_avx512winograd = {
 
 const struct backend backend_avx512amx = {
     .name = "avx512amx",
+    .generates = &backend_avx512vnni,
     .usable = cpu_has_amx,
     .reads_packed = true,
     BACKEND_LANES_OF(form_for_tiles, bytes_for_tiles, prepare_for_tiles, matmul_tiles),

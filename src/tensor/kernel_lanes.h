@@ -319,7 +319,7 @@ static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_e
 
 /* ---- activations for quantised weights ---- */
 
-enum { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED, FORM_SUPER, FORM_DIGITS, FORM_NINES };
+enum { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED, FORM_TILES, FORM_SPLIT };
 
 struct x_q8 {
     int8_t q[Q_BLOCK];

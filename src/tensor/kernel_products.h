@@ -6,7 +6,7 @@
 #ifndef TENSOR_KERNEL_PRODUCTS_H
 #define TENSOR_KERNEL_PRODUCTS_H
 
-#include "tensor/kernel_tiles.h"
+#include "tensor/kernel_panels.h"
 
 /* All n vectors: tiles of as many as the registers hold, then twos and one. */
 INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
@@ -88,26 +88,6 @@ INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struc
     }
 }
 
-INLINE void put_tiles(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *job,
-                      size_t n)
-{
-    struct quant_job j = *job;
-
-    for (size_t tile = 0; tile < tiles_of(n); tile++) {
-        j.out = job->out + tile_at(n, tile) * j.out_stride;
-        put_sums(sums + tile * TILE_VECTORS, rows, &j, TILE_VECTORS);
-    }
-}
-
-/* Pairs of groups that meet a panel's worth of activations one after the other, while these lie in
- * a level-2 cache: with tiles, what is farther away is too slow. */
-#define PAIRS_MAX 8
-
-INLINE unsigned pairs_at_once(const struct quant_job *j)
-{
-    return j->uses_tiles ? PAIRS_MAX : 1;
-}
-
 /* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
 INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
                       size_t b, size_t count, struct panel *p)
@@ -126,27 +106,22 @@ INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct p
     }
 }
 
-/* At most SUMS_MAX vectors times at most PAIRS_MAX pairs of groups. */
+/* At most SUMS_MAX vectors times two groups of rows from r on. */
 INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
 {
-    const size_t pairs = pairs_from(j, r, pairs_at_once(j));
     size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
-    sums2 sums[PAIRS_MAX][SUMS_MAX];
+    struct panel_rows two = two_groups(j, r, 0);
+    sums2 sums[SUMS_MAX];
     struct panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         size_t count = blocks - b < PANEL ? blocks - b : PANEL;
 
-        for (size_t pair = 0; pair < pairs; pair++) {
-            struct panel_rows two = two_groups(j, r, pair);
-
-            fill_pair(type, j, &two, b, count, &p);
-            panel_multiply(type, &p, count, j, b, n, sums[pair]);
-        }
+        fill_pair(type, j, &two, b, count, &p);
+        panel_multiply(type, &p, count, j, b, n, sums);
         b += count;
     } while (b < blocks);
-    for (size_t pair = 0; pair < pairs; pair++)
-        put_sums(sums[pair], two_groups(j, r, pair).rows, j, n);
+    put_sums(sums, two.rows, j, n);
 }
 
 /* At most n vectors; how many. */
@@ -208,7 +183,7 @@ INLINE void all_panels(panel_function panels, const struct quant_job *job, size_
 {
     struct quant_job j = *job;
 
-    for (; r < j.row_end; r += rows_of_pair(&j) * pairs_at_once(&j)) {
+    for (; r < j.row_end; r += rows_of_pair(&j)) {
         j.x = job->x;
         j.out = job->out;
         for (size_t t = 0, some; t < n; t += some) {

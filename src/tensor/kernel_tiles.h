@@ -1,68 +1,631 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_tiles.h - AMX: what all products by tiles share.
+/* kernel_tiles.h - AMX: weights of all types as bf16, in tiles that add up over the whole row.
  *
  * Included by kernel_avx512.c only.  A tile is a register of up to sixteen rows of 64 bytes. One
- * operand of a product has vectors as rows, in memory as they are prepared; the other groups of
- * four values, one row behind the other, of sixteen rows of weights, as unpack leaves them. Weights
- * of blocks with a scale each: kernel_nines.h; of super-blocks: kernel_supers.h; of two bytes:
- * kernel_digits.h.
+ * operand of a product has vectors as rows, 32 values of each; the other 32 values of sixteen rows
+ * of weights, as pairs: row i has those of values 2 i and 2 i + 1, a lane for each row of weights.
+ * The third has their sums so far, f32 (Intel's manual, volume 2, TDPBF16PS: in each product the
+ * sixteen even and the sixteen odd terms are added up in order, then both, then to the sum).
  *
- * A product of tiles takes sixteen cycles, and so does writing one to memory, from where the other
- * registers have it (bench/NOTES.md).  Four are under way at a time. */
+ * A quantised weight is rounded to bf16 once, behind scale and offset, and so is an activation:
+ * both err by 2^-9 of themselves at most, less than 8 bits and a step that values share do.
+ * Weights of two bytes are what kernel_pairs.h makes of them; activations are then the sum of two
+ * bf16, and so are weights of f16, of whose four products the least is left out.
+ *
+ * A product of tiles takes sixteen cycles, and sums of others have nothing else to wait for, so
+ * weights are unpacked for many vectors, and two tiles of these meet two of weights at a time. */
 #ifndef TENSOR_KERNEL_TILES_H
 #define TENSOR_KERNEL_TILES_H
 
-#include "tensor/kernel_panels.h"
+#include "tensor/kernel_pairs.h"
 #include "tensor/tile.h"
 
-#define TILE_VECTORS TILE_ROWS
-#define IN_FLIGHT    4 /* products under way: tiles 0 to 3 */
-#define TILE_SUMS    4 /* of minima, in kernel_supers.h */
-#define TILE_X       5
-#define TILE_W       6
-#define TILE_W_TOO   7
+#define TILE_PANEL                                                                 \
+    16 /* blocks of 32 values, or half as many in two parts: two thirds of level 1 \
+        */
+#define AHEAD_OF_RESULTS 3 /* vectors whose lines are asked for before they are written */
+#define TILE_PAIRS       8 /* of groups that meet a panel's worth of activations, in level 2, in turn */
+
+/* Are numbers sums of two bf16?  Those of 32 values then lie beside each other, and three products
+ * make one. */
+INLINE bool splits(enum dtype weights)
+{
+    return weights == DTYPE_F16;
+}
+
+INLINE unsigned parts_of(const bool split)
+{
+    return split ? 2 : 1;
+}
+
+/* Tiles of weights of two groups of rows. */
+struct tile_panel {
+    __m512i tiles[TILE_PANEL][2][TILE_ROWS];
+};
+
+/* ---- weights ---- */
+
+/* bf16 of both, as pairs; halves are rounded away from zero.  NaN is the usual one: what follows
+ * its first bit would be rounded too. */
+INLINE __m512i bf16_pairs(vec even, vec odd)
+{
+    const __m512i half = _mm512_set1_epi32(0x8000), high = _mm512_set1_epi32((int)0xffff0000);
+    __m512i e = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
+    __m512i o = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+    enum { first_or_both_others = 0xf8 };
+
+    return _mm512_ternarylogic_epi32(e, o, high, first_or_both_others);
+}
+
+INLINE vec usual_nan(vec v)
+{
+    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v_set1(NAN));
+}
+
+/* Byte i of each lane, a number without sign, and BYTE_BASE more: it stands in the second byte of
+ * a float. */
+#define BYTE_BASE 0x1p15f
+
+INLINE vec byte_of(__m512i v, const int i)
+{
+    const __m512i base = _mm512_castps_si512(v_set1(BYTE_BASE));
+    const __m512i from =
+        _mm512_slli_epi32(_mm512_broadcast_i32x4(_mm_setr_epi32(i, 4 + i, 8 + i, 12 + i)), 8);
+    enum { both_or_third = 0xea };
+
+    if (i == 1)
+        v = _mm512_ternarylogic_epi32(v, _mm512_set1_epi32(0xff00), base, both_or_third);
+    else
+        v = _mm512_mask_shuffle_epi8(base, 0x2222222222222222, v, from);
+    return _mm512_castsi512_ps(v);
+}
+
+/* What makes weights of quants: times d, plus another number; for each half of a block. */
+struct tile_scales {
+    vec d[2], plus[2];
+};
+
+/* What byte_of says of a quant that counts as zero. */
+INLINE float zero_of(enum dtype type)
+{
+    return (has_offset(type) ? 0 : 128) + BYTE_BASE;
+}
+
+/* Is that times d, an f16 alone, exact in f32?  One multiply-add then makes a weight. */
+INLINE bool folds_zero(enum dtype type)
+{
+    return parts(type) == 1 && !has_offset(type) && type != DTYPE_MXFP4;
+}
+
+INLINE vec weight_of(enum dtype type, vec byte, vec d, vec plus)
+{
+    if (folds_zero(type))
+        return v_fma(byte, d, plus);
+    byte = v_sub(byte, v_set1(zero_of(type)));
+    return has_offset(type) ? v_fma(byte, d, plus) : v_mul(byte, d);
+}
+
+/* Of a block with scales and minima as get_scales and get_minima say them, and minima of the
+ * super-block, in which it is number k. */
+INLINE struct tile_scales tile_scales(enum dtype type, struct two s, struct two m,
+                                      const struct block_minima *minima, unsigned k)
+{
+    struct tile_scales t = {{s.d, has_halves(type) ? s.second : s.d}, {s.second, s.second}};
+
+    if (has_block_minima(type)) {
+        __m512i pair = minima->pair[k / 2];
+
+        pair =
+            k % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
+        t.plus[0] = t.plus[1] = v_mul(minima->d, _mm512_cvtepi32_ps(pair));
+    } else if (has_halves(type) && has_offset(type)) {
+        t.plus[0] = m.d;
+        t.plus[1] = m.second;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        t.d[i] = usual_nan(t.d[i]);
+        t.plus[i] = folds_zero(type) ? v_mul(t.d[i], v_set1(-zero_of(type))) : usual_nan(t.plus[i]);
+    }
+    return t;
+}
+
+/* A block of quants as unpack leaves them. */
+INLINE void put_quants(enum dtype type, const __m512i w[8], const struct tile_scales *s,
+                       __m512i tile[TILE_ROWS])
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_ROWS; i++) {
+        vec d = s->d[i / 8], plus = s->plus[i / 8];
+        vec even = byte_of(w[i / 2], i % 2 * 2), odd = byte_of(w[i / 2], i % 2 * 2 + 1);
+
+        tile[i] = bf16_pairs(weight_of(type, even, d, plus), weight_of(type, odd, d, plus));
+    }
+}
+
+/* Fills `count` blocks from b on of group g; both are multiples of what lies together. */
+INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, unsigned g,
+                             size_t b, size_t count, struct tile_panel *p)
+{
+    const struct packed_unit u = packed_unit(type);
+    const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
+
+    for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        struct block_minima minima;
+
+        if (has_block_minima(type))
+            unpack_block_minima(type, unit, &minima);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < u.blocks; k++) {
+            struct tile_scales s = tile_scales(type, unpack_scales(type, unit, k),
+                                               unpack_minima(type, unit, k), &minima, k);
+            __m512i v[8];
+
+            unpack(type, unit + u.first + k * u.block, 0, v);
+            put_quants(type, v, &s, p->tiles[i + k][g]);
+        }
+    }
+}
+
+INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
+                            size_t count, struct tile_panel *p)
+{
+    for (size_t i = 0; i < count; i += parts(type)) {
+        size_t offset = (b + i) / parts(type) * block_bytes(type);
+        struct block_minima minima;
+        struct head h;
+
+        get_head(type, rows, offset, &h);
+        if (has_block_minima(type))
+            get_block_minima(&h, &minima);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m512i w[TOGETHER_MAX][8];
+
+            get_quants(type, rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = part; k < part + together(type); k++) {
+                struct tile_scales s =
+                    tile_scales(type, get_scales(type, &h, k), get_minima(type, &h, k), &minima, k);
+
+                put_quants(type, w[k - part], &s, p->tiles[i + k][g]);
+            }
+        }
+    }
+}
+
+/* A block of f16: integers of 16 bits times a step, as sums of two bf16. */
+INLINE void put_f16(const struct tensor *w, const struct rows16 *rows, size_t block,
+                    __m512i high[TILE_ROWS], __m512i low[TILE_ROWS])
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    __m512i pairs[PAIRS];
+    vec step = take_block(DTYPE_F16, w->is_packed, w, rows, block, 0, pairs);
+
+    for (unsigned i = 0; i < PAIRS; i++) {
+        __m512i first = _mm512_srai_epi32(_mm512_slli_epi32(pairs[i], 16), 16);
+        vec even = v_mul(_mm512_cvtepi32_ps(first), step);
+        vec odd = v_mul(_mm512_cvtepi32_ps(_mm512_srai_epi32(pairs[i], 16)), step);
+
+        high[i] = bf16_pairs(even, odd);
+        low[i] = bf16_pairs(v_sub(even, _mm512_castsi512_ps(_mm512_slli_epi32(high[i], 16))),
+                            v_sub(odd, _mm512_castsi512_ps(_mm512_and_si512(high[i], upper))));
+    }
+}
+
+/* Words of packed.h with exponents again, and without the smallest, which are zeros; largest: of
+ * the exponents of each row. */
+INLINE __m512i unpacked_bf16(__m512i w, __m512i largest)
+{
+    __m512i below = _mm512_and_si512(w, _mm512_set1_epi16(PACKED_ZERO));
+    __m512i exponent = _mm512_slli_epi16(_mm512_sub_epi16(largest, below), 7);
+    __m512i sign = _mm512_slli_epi16(_mm512_srli_epi16(w, 4), 15);
+    __m512i mantissa = _mm512_and_si512(_mm512_srli_epi16(w, 5),
+                                        _mm512_set1_epi16(0x7f)); /* not the lowest bits */
+    __mmask32 is_zero = _mm512_cmpeq_epi16_mask(below, _mm512_set1_epi16(PACKED_ZERO));
+
+    w = _mm512_or_si512(_mm512_or_si512(sign, exponent), mantissa);
+    return _mm512_maskz_mov_epi16((__mmask32)~is_zero, w);
+}
+
+/* The same of words as they lie in a file. */
+INLINE __m512i kept_bf16(__m512i w, __m512i largest)
+{
+    __m512i exponent =
+        _mm512_and_si512(_mm512_srli_epi16(w, 7), _mm512_set1_epi16(0xff)); /* 0: subnormal */
+    __m512i least = _mm512_sub_epi16(largest, _mm512_set1_epi16(PACKED_SPAN));
+    __mmask32 is_kept =
+        _mm512_cmpge_epu16_mask(exponent, least) & _mm512_test_epi16_mask(exponent, exponent);
+
+    return _mm512_maskz_mov_epi16(is_kept, w);
+}
+
+/* A block of bf16, of which nothing becomes integers. */
+INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t block,
+                     __m512i tile[TILE_ROWS])
+{
+    const __m512i nan = _mm512_set1_epi32(FIXED_NAN), bias = _mm512_set1_epi32(FIXED_BITS);
+    const char *at = pairs_at(DTYPE_BF16, w, rows->out, block);
+    __m512i largest;
+
+    if (w->is_packed) {
+        largest = packed_bytes(w, rows->out, block);
+        largest = _mm512_mask_add_epi32(nan, _mm512_cmpneq_epi32_mask(largest, nan), largest, bias);
+        for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64)
+            unpack_12(at, 0, tile + i);
+    } else {
+        get_pairs(rows, w->shape[0], block, tile);
+        largest = _mm512_max_epi32(largest_exponent(DTYPE_BF16, tile),
+                                   _mm512_set1_epi32(FIXED_EXPONENT_LEAST));
+    }
+    for (unsigned i = 0; i < PAIRS; i++) {
+        __m512i both = two_words(largest, largest);
+
+        tile[i] = w->is_packed ? unpacked_bf16(tile[i], both) : kept_bf16(tile[i], both);
+        tile[i] = _mm512_mask_mov_epi32(tile[i], _mm512_cmpeq_epi32_mask(largest, nan),
+                                        _mm512_set1_epi32(0x7fc07fc0));
+    }
+}
+
+/* As tile_fill_packed, of floats. */
+INLINE void tile_fill_floats(enum dtype type, const struct tensor *w, const struct rows16 *rows,
+                             unsigned g, size_t b, size_t count, struct tile_panel *p)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (type == DTYPE_F16)
+            put_f16(w, rows, b + i, p->tiles[2 * i][g], p->tiles[2 * i + 1][g]);
+        else
+            put_bf16(w, rows, b + i, p->tiles[i][g]);
+    }
+}
+
+/* ---- products ---- */
+
+#define TILE_X     4
+#define TILE_X_TOO 5
+#define TILE_W     6
+#define TILE_W_TOO 7
 
 /* For products with so many vectors. */
 INLINE void tiles_begin(size_t vectors)
 {
     struct tile_config c = tile_config_full();
 
-    for (unsigned i = 0; i <= TILE_X; i++)
+    for (unsigned i = 0; i <= TILE_X_TOO; i++)
         c.rows[i] = (uint8_t)vectors;
     TILE_CONFIG_IS_READ(&c);
     _tile_loadconfig(&c);
 }
 
+/* The sums of sixteen vectors, or of two times sixteen, and what they meet. */
+struct tile_job {
+    const char *next; /* what comes after the panel: a line of it is asked for with each block */
+    const char *x[2];
+    size_t x_bytes;
+    sums2 *sums[2];
+    bool is_first;
+};
+
+INLINE void tiles_load(const struct tile_job *t, bool two)
+{
+    if (t->is_first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        if (two) {
+            _tile_zero(2);
+            _tile_zero(3);
+        }
+        return;
+    }
+    _tile_loadd(0, &t->sums[0][0][0], sizeof(sums2));
+    _tile_loadd(1, &t->sums[0][0][1], sizeof(sums2));
+    if (two) {
+        _tile_loadd(2, &t->sums[1][0][0], sizeof(sums2));
+        _tile_loadd(3, &t->sums[1][0][1], sizeof(sums2));
+    }
+}
+
+INLINE void tiles_store(const struct tile_job *t, bool two)
+{
+    _tile_stored(0, &t->sums[0][0][0], sizeof(sums2));
+    _tile_stored(1, &t->sums[0][0][1], sizeof(sums2));
+    if (two) {
+        _tile_stored(2, &t->sums[1][0][0], sizeof(sums2));
+        _tile_stored(3, &t->sums[1][0][1], sizeof(sums2));
+    }
+}
+
+/* sums (+)= `count` blocks of the panel times as many of x. */
+INLINE void tile_products(const bool split, const bool two, const struct tile_panel *p,
+                          size_t count, const struct tile_job *t)
+{
+    const size_t step = parts_of(split) * TILE_ROW_BYTES;
+
+    tiles_load(t, two);
+    for (size_t b = 0; b < count; b++) {
+        const char *x0 = t->x[0] + b * step, *x1 = t->x[1] + b * step;
+        const void *w = p->tiles[b * parts_of(split)];
+
+        __builtin_prefetch(t->next + 64 * b, 0, 2);
+
+        for (unsigned product = 0; product < (split ? 3 : 1); product++) {
+            if (product != 1) {
+                const char *part = (const char *)w + product / 2 * sizeof(p->tiles[0]);
+
+                _tile_loadd(TILE_W, part, TILE_ROW_BYTES);
+                _tile_loadd(TILE_W_TOO, part + sizeof(p->tiles[0][0]), TILE_ROW_BYTES);
+            }
+            _tile_stream_loadd(TILE_X, x0 + product % 2 * TILE_ROW_BYTES, t->x_bytes);
+            _tile_dpbf16ps(0, TILE_X, TILE_W);
+            _tile_dpbf16ps(1, TILE_X, TILE_W_TOO);
+            if (two) {
+                _tile_stream_loadd(TILE_X_TOO, x1 + product % 2 * TILE_ROW_BYTES, t->x_bytes);
+                _tile_dpbf16ps(2, TILE_X_TOO, TILE_W);
+                _tile_dpbf16ps(3, TILE_X_TOO, TILE_W_TOO);
+            }
+        }
+    }
+    tiles_store(t, two);
+}
+
 /* Of n vectors, tiles of sixteen; the last one may begin before the one before it ends. */
 INLINE size_t tiles_of(size_t n)
 {
-    return (n + TILE_VECTORS - 1) / TILE_VECTORS;
+    return (n + TILE_ROWS - 1) / TILE_ROWS;
 }
 
 INLINE size_t tile_at(size_t n, size_t tile)
 {
-    return tile + 1 < tiles_of(n) ? tile * TILE_VECTORS : n - TILE_VECTORS;
+    return tile + 1 < tiles_of(n) || n < TILE_ROWS ? tile * TILE_ROWS : n - TILE_ROWS;
 }
 
-/* Equal parts of a row, the last of which may be shorter, for each of which one step holds. */
-struct spans {
-    size_t units, spans, each; /* each: units of a span */
+/* `count` blocks of two groups of rows from block b on, which are in the panel. */
+struct tile_span {
+    const struct tile_panel *panel;
+    size_t b, count;
+    const char *next[2];
+    size_t bytes;
 };
 
-INLINE struct spans spans_of(size_t units, size_t most)
+INLINE void tile_multiply(const bool split, const struct quant_job *j, const struct tile_span *s,
+                          size_t n, sums2 *sums)
 {
-    struct spans s = {.units = units, .spans = (units + most - 1) / most};
+    const char *x = j->x + s->b * parts_of(split) * TILE_ROW_BYTES;
+    const size_t tiles = tiles_of(n);
 
-    s.each = s.spans ? (units + s.spans - 1) / s.spans : 1;
-    s.spans = (units + s.each - 1) / s.each;
-    return s;
+    for (size_t tile = 0; tile < tiles; tile += 2) {
+        struct tile_job t = {.x_bytes = j->x_bytes, .is_first = s->b == 0};
+        size_t more = tile + 1 < tiles, skip = tile / 2 * s->count * 64;
+
+        t.next = s->next[0] + (skip < s->bytes ? skip : 0);
+        if (skip >= s->bytes)
+            t.next = s->next[1] + (skip - s->bytes < s->bytes ? skip - s->bytes : 0);
+
+        for (size_t i = 0; i < 2; i++) {
+            t.x[i] = x + tile_at(n, tile + i * more) * j->x_bytes;
+            t.sums[i] = sums + (tile + i * more) * TILE_ROWS;
+        }
+        if (more)
+            tile_products(split, true, s->panel, s->count, &t);
+        else
+            tile_products(split, false, s->panel, s->count, &t);
+    }
 }
 
-INLINE size_t units_in(const struct spans *s, size_t span)
-{
-    size_t left = s->units - span * s->each;
+/* ---- all of a product ---- */
 
-    return left < s->each ? left : s->each;
+struct tile_kind {
+    /* Fills `count` blocks from b on of a group of rows. */
+    void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
+                 size_t count, struct tile_panel *p);
+    void (*multiply)(const struct quant_job *j, const struct tile_span *s, size_t n, sums2 *sums);
+    size_t together; /* blocks */
+};
+
+#define TILE_MULTIPLY(name, split)                                                                \
+    static void name(const struct quant_job *j, const struct tile_span *s, size_t n, sums2 *sums) \
+    {                                                                                             \
+        tile_multiply(split, j, s, n, sums);                                                      \
+    }
+TILE_MULTIPLY(tile_multiply_whole, false)
+TILE_MULTIPLY(tile_multiply_split, true)
+
+/* Two groups of rows: those of tiny matrices have one row. */
+INLINE struct panel_rows tile_groups(const struct quant_job *j, size_t r, size_t pair)
+{
+    struct panel_rows p;
+
+    if (j->w->is_packed || j->w->shape[1] >= GROUP)
+        return two_groups(j, r, pair);
+    for (unsigned g = 0; g < 2; g++) {
+        p.w[g] = j->w;
+        p.rows[g] = sixteen_rows(j->w, r + 2 * pair + g, j->row_end);
+        p.next[g] = j->w->data;
+    }
+    return p;
+}
+
+/* Equal parts of a row, of whole numbers of blocks that lie together. */
+INLINE size_t blocks_of_span(size_t blocks, size_t together, size_t most)
+{
+    size_t units = (blocks + together - 1) / together, each = most / together;
+    size_t spans = (units + each - 1) / each;
+
+    return spans ? (units + spans - 1) / spans * together : 1;
+}
+
+/* A vector's results after the other: they lie side by side. */
+INLINE void put_tiles(const struct quant_job *j, size_t r, size_t pairs, size_t n,
+                      const sums2 sums[][SUMS_MAX])
+{
+    struct panel_rows two[TILE_PAIRS];
+
+    for (size_t pair = 0; pair < pairs; pair++)
+        two[pair] = tile_groups(j, r, pair);
+    for (size_t tile = 0; tile < tiles_of(n); tile++) {
+        struct quant_job at = *j;
+
+        at.out += tile_at(n, tile) * j->out_stride;
+        for (size_t i = 0; i < TILE_ROWS && i < n; i++, at.out += j->out_stride) {
+            for (size_t pair = 0; pair < pairs; pair++)
+                for (unsigned g = 0; g < (j->up ? 1 : 2); g++)
+                    __builtin_prefetch(
+                        at.out + AHEAD_OF_RESULTS * j->out_stride + two[pair].rows[g].out, 1);
+            for (size_t pair = 0; pair < pairs; pair++)
+                put_sums(sums[pair] + tile * TILE_ROWS + i, two[pair].rows, &at, 1);
+        }
+    }
+}
+
+/* At most SUMS_MAX vectors times at most TILE_PAIRS pairs of groups. */
+static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, size_t r,
+                      size_t pairs, size_t n)
+{
+    const bool split = splits(j->w->type);
+    size_t blocks = blocks_of(j->w->shape[0]), b = 0;
+    size_t span = blocks_of_span(blocks, kind->together, TILE_PANEL / parts_of(split));
+    sums2 sums[TILE_PAIRS][SUMS_MAX];
+    struct tile_panel p;
+
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        size_t count = blocks - b < span ? blocks - b : span;
+
+        for (size_t pair = 0; pair < pairs; pair++) {
+            struct panel_rows two = tile_groups(j, r, pair);
+            size_t bytes = GROUP * j->w->row_bytes;
+
+            for (unsigned g = 0; g < 2; g++) {
+                kind->fill(two.w[g], &two.rows[g], g, b, count, &p);
+            }
+            kind->multiply(j,
+                           &(struct tile_span){&p,
+                                               b,
+                                               count,
+                                               {two.next[0] + (blocks ? bytes * b / blocks : 0),
+                                                two.next[1] + (blocks ? bytes * b / blocks : 0)},
+                                               blocks ? bytes * count / blocks : 0},
+                           n, sums[pair]);
+        }
+        b += count;
+    } while (b < blocks);
+    put_tiles(j, r, pairs, n, sums);
+}
+
+/* Whole tiles, so that what is left is one too. */
+static size_t tile_some(size_t left)
+{
+    if (left <= SUMS_MAX)
+        return left;
+    return left - SUMS_MAX < TILE_ROWS ? SUMS_MAX - TILE_ROWS : SUMS_MAX;
+}
+
+static void tile_matmul(const struct tile_kind *kind, const struct quant_job *job, size_t n)
+{
+    size_t r = job->w->is_packed ? job->row_begin / GROUP * GROUP : job->row_begin;
+    bool is_tiny = !job->w->is_packed && job->w->shape[1] < GROUP;
+    size_t rows = is_tiny ? 2 : rows_of_pair(job), pairs;
+
+    tiles_begin(n < TILE_ROWS ? n : TILE_ROWS);
+    for (; r < job->row_end; r += rows * pairs) {
+        struct quant_job j = *job;
+
+        pairs = (job->row_end - r + rows - 1) / rows;
+        pairs = pairs < TILE_PAIRS ? pairs : TILE_PAIRS;
+        for (size_t t = 0, some; t < n; t += some) {
+            some = tile_some(n - t);
+            tile_rows(kind, &j, r, pairs, some);
+            j.x += some * j.x_bytes;
+            j.out += some * j.out_stride;
+        }
+    }
+    _tile_release();
+}
+
+#define TILE_KIND(type, TYPE)                                                                  \
+    static __attribute__((noinline)) void tile_fill_##type(                                    \
+        const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
+        struct tile_panel *p)                                                                  \
+    {                                                                                          \
+        if (w->is_packed)                                                                      \
+            tile_fill_packed(TYPE, w, rows->out, g, b, count, p);                              \
+        else                                                                                   \
+            tile_fill_plain(TYPE, rows, g, b, count, p);                                       \
+    }
+TILE_KIND(q8_0, DTYPE_Q8_0)
+TILE_KIND(q4_0, DTYPE_Q4_0)
+TILE_KIND(q4_1, DTYPE_Q4_1)
+TILE_KIND(q5_0, DTYPE_Q5_0)
+TILE_KIND(q5_1, DTYPE_Q5_1)
+TILE_KIND(q4_k, DTYPE_Q4_K)
+TILE_KIND(q6_k, DTYPE_Q6_K)
+TILE_KIND(q2_k, DTYPE_Q2_K)
+TILE_KIND(q3_k, DTYPE_Q3_K)
+TILE_KIND(q5_k, DTYPE_Q5_K)
+TILE_KIND(iq4_nl, DTYPE_IQ4_NL)
+TILE_KIND(iq4_xs, DTYPE_IQ4_XS)
+TILE_KIND(mxfp4, DTYPE_MXFP4)
+
+#define TILE_FLOATS(type, TYPE)                                                                \
+    static __attribute__((noinline)) void tile_fill_##type(                                    \
+        const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
+        struct tile_panel *p)                                                                  \
+    {                                                                                          \
+        tile_fill_floats(TYPE, w, rows, g, b, count, p);                                       \
+    }
+TILE_FLOATS(f16, DTYPE_F16)
+TILE_FLOATS(bf16, DTYPE_BF16)
+
+/* What lies together, packed or not. */
+#define TOGETHER_SUPER 8
+#define TOGETHER_MXFP4 4
+#define TOGETHER_BLOCK 2
+
+static const struct tile_kind tile_kinds[DTYPE_COUNT] = {
+    [DTYPE_F16] = {tile_fill_f16, tile_multiply_split, 1},
+    [DTYPE_BF16] = {tile_fill_bf16, tile_multiply_whole, 1},
+    [DTYPE_Q8_0] = {tile_fill_q8_0, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_Q4_0] = {tile_fill_q4_0, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_Q4_1] = {tile_fill_q4_1, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_Q5_0] = {tile_fill_q5_0, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_Q5_1] = {tile_fill_q5_1, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_IQ4_NL] = {tile_fill_iq4_nl, tile_multiply_whole, TOGETHER_BLOCK},
+    [DTYPE_MXFP4] = {tile_fill_mxfp4, tile_multiply_whole, TOGETHER_MXFP4},
+    [DTYPE_Q2_K] = {tile_fill_q2_k, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_Q3_K] = {tile_fill_q3_k, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_Q4_K] = {tile_fill_q4_k, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_Q5_K] = {tile_fill_q5_k, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_Q6_K] = {tile_fill_q6_k, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_IQ4_XS] = {tile_fill_iq4_xs, tile_multiply_whole, TOGETHER_SUPER},
+};
+
+INLINE bool is_tiled(enum dtype weights)
+{
+    return dtype_is_integer(weights) || weights == DTYPE_F16 || weights == DTYPE_BF16;
+}
+
+/* ---- activations ---- */
+
+/* An odd number of lines: sixteen vectors would else meet in one set of a cache. */
+static size_t tile_x_bytes(enum dtype weights, size_t inner)
+{
+    return (blocks_of(inner) * parts_of(splits(weights)) | 1) * TILE_ROW_BYTES;
+}
+
+static void prepare_tiles(enum dtype weights, const float *x, size_t inner, char *out)
+{
+    const bool split = splits(weights);
+
+    for (size_t at = 0; at < inner; at += Q_BLOCK, out += parts_of(split) * TILE_ROW_BYTES) {
+        vec low = v_load_part(x + at, inner - at);
+        vec high = at + LANES < inner ? v_load_part(x + at + LANES, inner - at - LANES) : v_zero();
+        __m512i whole = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+
+        _mm512_storeu_si512(out, whole);
+        if (!split)
+            continue;
+        low = v_sub(low, widen_bf16(_mm512_castsi512_si256(whole)));
+        high = v_sub(high, widen_bf16(_mm512_extracti64x4_epi64(whole, 1)));
+        _mm512_storeu_si512(out + TILE_ROW_BYTES, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions that go on behind each other's pages: same bytes, nothing lost, nothing shown. */
 #include "infer/session.h"
+#include "tensor/backend.h"
 
 #include "test.h"
 #include "tiny_llama.h"
@@ -213,8 +214,9 @@ TEST(a_conversation_goes_on_behind_the_answer_of_its_last_turn)
     ask(c, 1, tokens, 100, &a);
     memcpy(tokens + 100, a.tokens, sizeof(a.tokens));
     ask_afresh(tokens, 150, &expected);
-    /* The last token of the answer was sampled, but never went through the model. */
-    CHECK_INT(ask(c, 1, tokens, 150, &a), 100 + NEW - 1);
+    /* The last token of the answer was sampled, but never went through the model; the others were
+     * no prompt, which other kernels may compute. */
+    CHECK_INT(ask(c, 1, tokens, 150, &a), backend_best()->generates ? 100 : 100 + NEW - 1);
     check_same(&a, &expected);
     llmos_context_destroy(c);
     tiny_llama_fini(&model);

@@ -40,24 +40,33 @@ TEST(work_counts_matrices_of_layers_for_every_token_and_the_output_apart)
     CHECK_INT(w.decode_bytes, 4 * (LAYERS + E * V + 5 * E + E));
 }
 
+static enum work_unit unit_of_quants(void)
+{
+    return backend_has_tiles(backend_best(), DTYPE_Q8_0) ? WORK_BF16 : WORK_INT8;
+}
+
 TEST(work_reads_a_tied_embedding_once)
 {
     struct work w = work_for(DTYPE_Q8_0, true);
 
-    CHECK_INT(w.layers[WORK_INT8], LAYERS);
-    CHECK_INT(w.output[WORK_INT8], E * V);
+    CHECK_INT(w.layers[unit_of_quants()], LAYERS);
+    CHECK_INT(w.output[unit_of_quants()], E * V);
     CHECK_INT(w.decode_bytes, (LAYERS + E * V) / 32 * 34 + 4 * 5 * E);
 }
 
 TEST(work_knows_who_multiplies_which_type)
 {
-    if (backend_is_fixed(backend_best(), DTYPE_BF16))
+    const struct backend *b = backend_best();
+
+    if (backend_is_fixed(b, DTYPE_BF16))
         CHECK_INT(work_for(DTYPE_BF16, true).layers[WORK_INT8], 2 * LAYERS);
     else
         CHECK_INT(work_for(DTYPE_BF16, true).layers[WORK_BF16], LAYERS);
-    if (backend_is_fixed(backend_best(), DTYPE_F16))
+    if (backend_has_tiles(b, DTYPE_F16))
+        CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_BF16], 3 * LAYERS);
+    else if (backend_is_fixed(b, DTYPE_F16))
         CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_INT8], 2 * LAYERS);
     else
         CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_F32], LAYERS);
-    CHECK_INT(work_for(DTYPE_Q5_1, true).layers[WORK_INT8], LAYERS);
+    CHECK_INT(work_for(DTYPE_Q5_1, true).layers[unit_of_quants()], LAYERS);
 }
