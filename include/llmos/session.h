@@ -14,7 +14,8 @@
  *
  * Same seed, same bytes: what a session samples depends on its tokens and its options alone, not on
  * the sessions beside it, the number of threads, how its prompt was cut into chunks, or how much of
- * it was found in the cache.
+ * it was found in the cache.  (Which of its tokens were appended and which were sampled may matter:
+ * where many tokens are best multiplied in another way than one, prompts are.)
  *
  * One thread at a time drives a context and its sessions. */
 #ifndef LLMOS_SESSION_H

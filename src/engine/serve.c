@@ -344,8 +344,10 @@ static void refuse_request(struct serve *s, struct request *r, const struct llmo
 static int begin(struct serve *s, struct request *r, struct llmos_error *err)
 {
     struct llmos_grammar grammar;
-    int rc = llmos_session_create(&r->session, s->context, &r->sampling, err);
+    int rc;
 
+    retrace_yield(&s->retrace);
+    rc = llmos_session_create(&r->session, s->context, &r->sampling, err);
     if (rc < 0)
         return rc;
     rc = llmos_session_set_domain(r->session, SERVE_DOMAIN, err);
@@ -459,6 +461,8 @@ static void finish(struct serve *s, struct request *r, uint8_t how)
         .generate_us = us_between(first, now),
     };
     wire_put(s->wire, &m);
+    if (r->session)
+        retrace_keep(&s->retrace, s->context, r->session, r->prompt_count);
     request_destroy(r);
 }
 
@@ -768,6 +772,7 @@ static int begin_alone(struct serve *s, uint64_t id, struct llmos_error *err)
 {
     if (s->alone_id || s->running_count || s->waiting)
         return fail(err, LLMOS_EBUSY, "this needs the model for itself, it has other work");
+    retrace_yield(&s->retrace);
     s->alone_id = id;
     s->alone_is_canceled = false;
     return 0;
@@ -1149,6 +1154,7 @@ void serve_fini(struct serve *s)
     while (s->waiting)
         request_destroy(wait_no_more(s, &s->waiting));
     encoding_fini(s);
+    retrace_fini(&s->retrace);
     llmos_context_destroy(s->context);
     llmos_encoder_destroy(s->encoder);
     llmos_model_close(s->draft);
@@ -1165,7 +1171,8 @@ int serve_run(struct serve *s, struct llmos_error *err)
 
     say_ready(s);
     for (;;) {
-        bool has_work = s->running_count > 0 || s->encodings_count > 0;
+        bool has_work =
+            s->running_count > 0 || s->encodings_count > 0 || retrace_has_work(&s->retrace);
         int rc = serve_hear(s, has_work && wire_is_calm(s->wire) ? 0 : -1, err);
 
         if (rc == 0 && s->encodings_count > 0 && wire_is_calm(s->wire))
@@ -1178,6 +1185,8 @@ int serve_run(struct serve *s, struct llmos_error *err)
         begin_waiting(s);
         if (s->running_count > 0 && wire_is_calm(s->wire))
             step(s);
+        else if (s->running_count == 0 && wire_is_calm(s->wire))
+            retrace_step(&s->retrace, s->context, SERVE_DOMAIN);
         begin_waiting(s); /* a place became free: nobody waits for another round */
         if (s->running_count ? clock_ns() - s->stats_sent_ns > STATS_EVERY_NS : was_busy)
             say_stats(s);

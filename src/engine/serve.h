@@ -8,6 +8,7 @@
 #ifndef ENGINE_SERVE_H
 #define ENGINE_SERVE_H
 
+#include "engine/retrace.h"
 #include "engine/wire.h"
 #include "llmos/encoder.h"
 #include "llmos/session.h"
@@ -43,6 +44,8 @@ struct serve {
     size_t waiting_bytes;
     uint64_t arrivals;
     bool is_crowded; /* somebody gave way: nobody begins until somebody is done */
+
+    struct retrace retrace; /* while nothing runs */
 
     llmos_session **sessions; /* of one step, with what came of it */
     struct llmos_step_out *outs;

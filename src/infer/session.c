@@ -568,8 +568,7 @@ static uint32_t last_tree_page(const struct llmos_session *s)
     return s->tree_pages ? s->pages[s->tree_pages - 1] : KV_NO_PAGE;
 }
 
-/* Are tokens that were generated computed by other kernels than those of prompts? */
-static bool has_kinds(const llmos_context *c)
+bool context_has_kinds(const llmos_context *c)
 {
     return c->forward.prompts->generates && !c->shares_pool;
 }
@@ -582,7 +581,7 @@ struct page_key {
 
 static struct page_key page_key(const struct llmos_session *s, uint32_t from, uint32_t count)
 {
-    bool kinds = has_kinds(s->context);
+    bool kinds = context_has_kinds(s->context);
     struct page_key key;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -822,7 +821,8 @@ static int begin_turns(llmos_context *c, llmos_session *const *sessions, size_t 
 
 /* With longrope a sequence that outgrows the context before scaling is rotated by other factors
  * from its first token on, so it is computed again, once; transformers does the same.  So what a
- * sequence says depends on its tokens alone, not on how they came or how large the context is. */
+ * sequence says depends on its tokens alone, not on how many came at a time or how large the
+ * context is. */
 static void turn_over(struct llmos_session *s)
 {
     bool is_long = hparams_is_long(&s->context->model->hparams, s->count);
@@ -1331,11 +1331,16 @@ int llmos_context_step(llmos_context *c, llmos_session *const *sessions, size_t 
     return 0;
 }
 
-/* --- for tests and the benchmark --- */
+/* --- see infer/session.h --- */
 
 void context_limits(llmos_context *c, size_t memory_max_bytes, struct limits *limits)
 {
     limits_measure(limits, c->pool, memory_max_bytes);
+}
+
+const int32_t *session_tokens(const llmos_session *s)
+{
+    return s->tokens;
 }
 
 void context_guess_always(llmos_context *c)

@@ -21,4 +21,11 @@ void context_guess_always(llmos_context *context);
  * behind the last what it samples: how fast a text would be said that this model would not say. */
 void session_replay(llmos_session *session, const int32_t *tokens, uint32_t count);
 
+/* Are generated tokens computed by other kernels than those of prompts, so that pages with the ones
+ * are not found for the others? */
+bool context_has_kinds(const llmos_context *context);
+
+/* All that it has seen and queued, llmos_session_length of them; until it changes. */
+const int32_t *session_tokens(const llmos_session *session);
+
 #endif

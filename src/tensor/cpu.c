@@ -45,8 +45,9 @@ bool cpu_leaves_have_avx512vnni(const struct cpu_leaves *l)
 bool cpu_leaves_have_amx(const struct cpu_leaves *l)
 {
     return cpu_leaves_have_avx512vnni(l) &&
-           all(l->xcr0, BIT(17) | BIT(18)) &&         /* configuration, tiles */
-           all(l->edx7, BIT(22) | BIT(24) | BIT(25)); /* bf16, tiles, int8 */
+           all(l->xcr0, BIT(17) | BIT(18)) &&           /* configuration, tiles */
+           all(l->edx7, BIT(22) | BIT(24) | BIT(25)) && /* bf16, tiles, int8 */
+           all(l->eax7_1, BIT(5));                      /* bf16 without tiles */
 }
 
 #if defined(__x86_64__)

@@ -27,8 +27,8 @@ bool cpu_has_avx2(void);       /* AVX2, FMA, F16C */
 bool cpu_has_avx2vnni(void);   /* and VNNI in AVX's encoding (AVX-VNNI) */
 bool cpu_has_avx512vnni(void); /* all that kernel_avx512.c is compiled for */
 bool cpu_has_avx512bf16(void); /* these, and products of bf16 */
-/* All these, products of tiles (AMX) of int8 and bf16, and the system's leave to use them, which is
- * asked for: the process has it from then on. */
+/* All these, rounding to bf16, products of tiles (AMX) of int8 and bf16, and the system's leave to
+ * use them, which is asked for: the process has it from then on. */
 bool cpu_has_amx(void);
 /* Do additions in registers of 512 bits wait for the units that multiply?  Intel's do, by ports 0
  * and 5; AMD's since Zen 4 have as many units again that add. */

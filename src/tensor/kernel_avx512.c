@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_avx512.c - kernels for x86-64 processors with AVX-512 F, BW, DQ, VL and VNNI; for those of
- * them that add beside multiplying, the same with fewer products; for those with AMX, the same by
- * tiles, but for super-blocks, f16 and bf16, of which they make other sums. */
+ * them that add beside multiplying, the same with fewer products; for those with AMX, tiles for
+ * prompts, which make other sums. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"

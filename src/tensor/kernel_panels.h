@@ -241,13 +241,6 @@ INLINE void panel_scales(enum dtype type, struct panel *p, size_t b, unsigned g,
         p->offset[b][g] = s.second;
 }
 
-/* Integers of up to 8 bits as bf16, in both halves of lanes. */
-INLINE __m512i twice_bf16(__m512i v)
-{
-    v = _mm512_castps_si512(_mm512_cvtepi32_ps(v)); /* its lower half is zero */
-    return _mm512_or_si512(v, _mm512_srli_epi32(v, 16));
-}
-
 INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const struct block_minima *m)
 {
     for (unsigned i = 0; i < 4; i++)

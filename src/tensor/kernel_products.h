@@ -41,14 +41,6 @@ INLINE size_t rows_of_pair(const struct quant_job *j)
     return j->up ? GROUP : 2 * GROUP;
 }
 
-/* Pairs of groups from row r on, so many at most. */
-INLINE size_t pairs_from(const struct quant_job *j, size_t r, size_t most)
-{
-    size_t left = (j->row_end - r + rows_of_pair(j) - 1) / rows_of_pair(j);
-
-    return left < most ? left : most;
-}
-
 /* Pair `pair` from row r on. */
 INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t pair)
 {

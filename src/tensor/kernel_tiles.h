@@ -9,8 +9,9 @@
  *
  * A quantised weight is rounded to bf16 once, behind scale and offset, and so is an activation:
  * both err by 2^-9 of themselves at most, less than 8 bits and a step that values share do.
- * Weights of two bytes are what kernel_pairs.h makes of them; activations are then the sum of two
- * bf16, and so are weights of f16, of whose four products the least is left out.
+ * Weights of bf16 stay what they are, but for those that packed.h does not hold.  Those of f16 are
+ * what kernel_pairs.h makes of them, as the sum of two bf16, and so are activations then; of the
+ * four products the least is left out.
  *
  * A product of tiles takes sixteen cycles, and sums of others have nothing else to wait for, so
  * weights are unpacked for many vectors, and two tiles of these meet two of weights at a time. */
@@ -20,11 +21,12 @@
 #include "tensor/kernel_pairs.h"
 #include "tensor/tile.h"
 
-#define TILE_PANEL                                                                 \
-    16 /* blocks of 32 values, or half as many in two parts: two thirds of level 1 \
-        */
-#define AHEAD_OF_RESULTS 3 /* vectors whose lines are asked for before they are written */
-#define TILE_PAIRS       8 /* of groups that meet a panel's worth of activations, in level 2, in turn */
+/* Blocks of 32 values, or half as many in two parts: two thirds of level 1. */
+#define TILE_PANEL 16
+/* Pairs of groups that meet a panel's worth of activations, in level 2, one after the other. */
+#define TILE_PAIRS 8
+/* Vectors whose results, which are far away, are asked for before they are written. */
+#define TILE_RESULTS_AHEAD 3
 
 /* Are numbers sums of two bf16?  Those of 32 values then lie beside each other, and three products
  * make one. */
@@ -298,7 +300,6 @@ INLINE void tiles_begin(size_t vectors)
 
 /* The sums of sixteen vectors, or of two times sixteen, and what they meet. */
 struct tile_job {
-    const char *next; /* what comes after the panel: a line of it is asked for with each block */
     const char *x[2];
     size_t x_bytes;
     sums2 *sums[2];
@@ -345,8 +346,6 @@ INLINE void tile_products(const bool split, const bool two, const struct tile_pa
         const char *x0 = t->x[0] + b * step, *x1 = t->x[1] + b * step;
         const void *w = p->tiles[b * parts_of(split)];
 
-        __builtin_prefetch(t->next + 64 * b, 0, 2);
-
         for (unsigned product = 0; product < (split ? 3 : 1); product++) {
             if (product != 1) {
                 const char *part = (const char *)w + product / 2 * sizeof(p->tiles[0]);
@@ -378,12 +377,12 @@ INLINE size_t tile_at(size_t n, size_t tile)
     return tile + 1 < tiles_of(n) || n < TILE_ROWS ? tile * TILE_ROWS : n - TILE_ROWS;
 }
 
-/* `count` blocks of two groups of rows from block b on, which are in the panel. */
+/* `count` blocks of two groups of rows from block b on, which are in the panel; and as many bytes
+ * of each of the groups that come next. */
 struct tile_span {
     const struct tile_panel *panel;
-    size_t b, count;
+    size_t b, count, bytes;
     const char *next[2];
-    size_t bytes;
 };
 
 INLINE void tile_multiply(const bool split, const struct quant_job *j, const struct tile_span *s,
@@ -394,13 +393,10 @@ INLINE void tile_multiply(const bool split, const struct quant_job *j, const str
 
     for (size_t tile = 0; tile < tiles; tile += 2) {
         struct tile_job t = {.x_bytes = j->x_bytes, .is_first = s->b == 0};
-        size_t more = tile + 1 < tiles, skip = tile / 2 * s->count * 64;
-
-        t.next = s->next[0] + (skip < s->bytes ? skip : 0);
-        if (skip >= s->bytes)
-            t.next = s->next[1] + (skip - s->bytes < s->bytes ? skip - s->bytes : 0);
+        size_t more = tile + 1 < tiles;
 
         for (size_t i = 0; i < 2; i++) {
+            fetch_level2(s->next[i] + s->bytes * tile / tiles, s->bytes * (1 + more) / tiles);
             t.x[i] = x + tile_at(n, tile + i * more) * j->x_bytes;
             t.sums[i] = sums + (tile + i * more) * TILE_ROWS;
         }
@@ -469,7 +465,7 @@ INLINE void put_tiles(const struct quant_job *j, size_t r, size_t pairs, size_t 
             for (size_t pair = 0; pair < pairs; pair++)
                 for (unsigned g = 0; g < (j->up ? 1 : 2); g++)
                     __builtin_prefetch(
-                        at.out + AHEAD_OF_RESULTS * j->out_stride + two[pair].rows[g].out, 1);
+                        at.out + TILE_RESULTS_AHEAD * j->out_stride + two[pair].rows[g].out, 1);
             for (size_t pair = 0; pair < pairs; pair++)
                 put_sums(sums[pair] + tile * TILE_ROWS + i, two[pair].rows, &at, 1);
         }
@@ -487,25 +483,20 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
     struct tile_panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < span ? blocks - b : span;
+        struct tile_span s = {&p, b, blocks - b < span ? blocks - b : span};
+        size_t skipped = blocks ? GROUP * j->w->row_bytes * b / blocks : 0;
 
+        s.bytes = blocks ? GROUP * j->w->row_bytes * s.count / blocks : 0;
         for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = tile_groups(j, r, pair);
-            size_t bytes = GROUP * j->w->row_bytes;
 
             for (unsigned g = 0; g < 2; g++) {
-                kind->fill(two.w[g], &two.rows[g], g, b, count, &p);
+                s.next[g] = two.next[g] + skipped;
+                kind->fill(two.w[g], &two.rows[g], g, b, s.count, &p);
             }
-            kind->multiply(j,
-                           &(struct tile_span){&p,
-                                               b,
-                                               count,
-                                               {two.next[0] + (blocks ? bytes * b / blocks : 0),
-                                                two.next[1] + (blocks ? bytes * b / blocks : 0)},
-                                               blocks ? bytes * count / blocks : 0},
-                           n, sums[pair]);
+            kind->multiply(j, &s, n, sums[pair]);
         }
-        b += count;
+        b += s.count;
     } while (b < blocks);
     put_tiles(j, r, pairs, n, sums);
 }

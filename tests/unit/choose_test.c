@@ -61,6 +61,7 @@ TEST(tiles_need_avx512_and_registers_that_the_system_saves)
         .ebx7 = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31,
         .ecx7 = 1u << 11,
         .edx7 = 1u << 22 | 1u << 24 | 1u << 25,
+        .eax7_1 = 1u << 5,
         .xcr0 = 0x600e7,
     };
     struct cpu_leaves l = sapphire_rapids;
@@ -70,6 +71,9 @@ TEST(tiles_need_avx512_and_registers_that_the_system_saves)
         l.edx7 = sapphire_rapids.edx7 & ~(1u << bit);
         CHECK(cpu_leaves_have_avx512vnni(&l) && cpu_leaves_have_amx(&l) == (bit == 23));
     }
+    l = sapphire_rapids;
+    l.eax7_1 = ~(1u << 5);
+    CHECK(cpu_leaves_have_avx512vnni(&l) && !cpu_leaves_have_amx(&l));
     l = sapphire_rapids;
     l.xcr0 = 0x200e7; /* a system that saves their configuration only */
     CHECK(cpu_leaves_have_avx512vnni(&l) && !cpu_leaves_have_amx(&l));

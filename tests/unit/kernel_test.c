@@ -156,8 +156,8 @@ static size_t inner_near(enum dtype type, size_t n)
     return (n + block - 1) / block * block;
 }
 
-/* The products of the numbers themselves. */
-static void multiply_exactly(const struct problem *p, float *out)
+/* Sums of what `product` makes of each weight and its activation. */
+static void multiply_by(double (*product)(float w, float x), const struct problem *p, float *out)
 {
     float *w = malloc(p->inner * sizeof(float) + 1);
 
@@ -168,11 +168,16 @@ static void multiply_exactly(const struct problem *p, float *out)
             double sum = 0;
 
             for (size_t i = 0; i < p->inner; i++)
-                sum += (double)w[i] * (double)p->x[t * p->inner + i];
+                sum += product(w[i], p->x[t * p->inner + i]);
             out[t * p->rows + r] = (float)sum;
         }
     }
     free(w);
+}
+
+static double exact(float w, float x)
+{
+    return (double)w * (double)x;
 }
 
 /* Its upper half, rounded: halves to even, or else up. */
@@ -186,41 +191,28 @@ static float to_bf16(float f, bool halves_up)
     return bf16_to_f32((uint16_t)((bits + 0x8000) >> 16));
 }
 
-/* The same with both rounded to bf16, or to a sum of two of which the product of the smaller parts
- * is left out. */
-static void multiply_tiles(const struct problem *p, float *out)
+/* Both rounded to bf16. */
+static double rounded(float w, float x)
 {
-    bool splits = p->w.type == DTYPE_F16;
-    float *w = malloc(p->inner * sizeof(float) + 1);
+    return exact(to_bf16(w, true), to_bf16(x, false));
+}
 
-    CHECK(w);
-    for (size_t r = 0; r < p->rows; r++) {
-        dtype_info(p->w.type)->to_f32(tensor_row(&p->w, r), w, p->inner);
-        for (size_t t = 0; t < p->n; t++) {
-            double sum = 0;
+/* Both rounded to the sum of two, of which the product of the smaller parts is left out. */
+static double split(float w, float x)
+{
+    float w_high = to_bf16(w, true), x_high = to_bf16(x, false);
 
-            for (size_t i = 0; i < p->inner; i++) {
-                float x = p->x[t * p->inner + i];
-                float high = to_bf16(x, false), w_high = to_bf16(w[i], true);
-
-                sum += (double)high * (double)w_high;
-                if (splits)
-                    sum += (double)to_bf16(x - high, false) * (double)w_high +
-                           (double)high * (double)(w[i] - w_high);
-            }
-            out[t * p->rows + r] = (float)sum;
-        }
-    }
-    free(w);
+    return exact(w_high, x_high) + exact(w_high, to_bf16(x - x_high, false)) +
+           exact(w - w_high, x_high);
 }
 
 /* What a back end's products must be near to. */
 static void multiply_for(const struct backend *b, const struct problem *p, float *out)
 {
     if (backend_has_tiles(b, p->w.type))
-        multiply_tiles(p, out);
+        multiply_by(p->w.type == DTYPE_F16 ? split : rounded, p, out);
     else if (backend_is_fixed(b, p->w.type))
-        multiply_exactly(p, out);
+        multiply_by(exact, p, out);
     else
         multiply(&backend_ref, p, 0, p->n, 0, p->rows, out);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions that go on behind each other's pages: same bytes, nothing lost, nothing shown. */
+#include "engine/retrace.h"
 #include "infer/session.h"
 #include "tensor/backend.h"
 
@@ -218,6 +219,75 @@ TEST(a_conversation_goes_on_behind_the_answer_of_its_last_turn)
      * no prompt, which other kernels may compute. */
     CHECK_INT(ask(c, 1, tokens, 150, &a), backend_best()->generates ? 100 : 100 + NEW - 1);
     check_same(&a, &expected);
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
+/* Where the answer's pages are not what a prompt finds, they are once it went through the model
+ * again; in between others may come. */
+TEST(an_answer_that_was_retraced_is_found_by_the_next_turn)
+{
+    struct retrace retrace = {.count = 0};
+    struct answer expected, a = {.made = 0};
+    int32_t tokens[200];
+    llmos_context *c;
+    llmos_session *s;
+    bool has_kinds;
+
+    model_init(DTYPE_Q8_0, NULL);
+    prompt_of(tokens, 200, 1, 200, 0);
+    c = context_of(1, 512, 1, 0);
+    has_kinds = context_has_kinds(c);
+    for (int i = 0; i < RETRACE_TEXTS + 2; i++) { /* more than are kept */
+        s = session_of(c, 1, tokens, 100);
+        a.made = 0;
+        run_to_end(c, s, &a);
+        retrace_keep(&retrace, c, s, 100);
+        llmos_session_destroy(s);
+    }
+    CHECK_INT(retrace_has_work(&retrace), has_kinds);
+    retrace_step(&retrace, c, 1);
+    retrace_yield(&retrace);
+    check_sound(c);
+    ask(c, 2, tokens, 3, &expected); /* has the place of the only sequence */
+    for (int i = 0; retrace_has_work(&retrace); i++) {
+        CHECK(i < 1000);
+        retrace_step(&retrace, c, 1);
+    }
+    check_sound(c);
+    memcpy(tokens + 100, a.tokens, sizeof(a.tokens));
+    ask_afresh(tokens, 150, &expected);
+    CHECK_INT(ask(c, 1, tokens, 150, &a), 100 + NEW - !has_kinds);
+    check_same(&a, &expected);
+    retrace_fini(&retrace);
+    llmos_context_destroy(c);
+    tiny_llama_fini(&model);
+}
+
+/* It is given up where there is no memory, or no page. */
+TEST(a_retrace_that_cannot_go_on_is_given_up)
+{
+    struct retrace retrace = {.count = 0};
+    struct answer a = {.made = 0};
+    llmos_session *s, *other;
+    int32_t tokens[300];
+    llmos_context *c;
+
+    model_init(DTYPE_Q8_0, NULL);
+    prompt_of(tokens, 300, 1, 200, 0);
+    c = context_of(1, 512, 2, CONTEXT);
+    s = session_of(c, 1, tokens, 100);
+    run_to_end(c, s, &a);
+    retrace_keep(&retrace, c, s, 100);
+    llmos_session_destroy(s);
+    other = session_of(c, 2, tokens, 300); /* has all pages */
+    a.made = 0;
+    run_to_end(c, other, &a);
+    retrace_step(&retrace, c, 1);
+    CHECK(!retrace_has_work(&retrace));
+    llmos_session_destroy(other);
+    check_sound(c);
+    retrace_fini(&retrace);
     llmos_context_destroy(c);
     tiny_llama_fini(&model);
 }
