@@ -18,7 +18,7 @@
 
 #define ROUNDS    9
 #define PREFILL   1024
-#define TILE_ROWS 48
+#define TILE_ROWS 192 /* as in a forward run */
 #define KEYS      4096
 #define PAGES     (KEYS / ATTEND_PAGE)
 #define RUNS      90 /* 30 layers, 3 KV heads; each is one of keys and one of values */

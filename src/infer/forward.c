@@ -15,7 +15,9 @@
 #define PRIVATE_ROWS 4
 /* Attention over k keys costs about as much as k + this, in the unit of one key. */
 #define ATTEND_OVERHEAD 8
-#define TILE_ROWS       48 /* heads times positions: enough to read the keys seldom */
+/* Heads times positions: enough to read the keys seldom, and to make tiles of them where a back end
+ * does. */
+#define TILE_ROWS 192
 /* Parts that a thread's share of attention has at least, so that shares are nearly equal; tiles
  * larger than such a part are shared between threads if there is room for what joins them: for this
  * many rows, each with all of the context. */

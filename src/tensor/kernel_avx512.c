@@ -193,6 +193,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
+#include "tensor/kernel_attention.h"
 #include "tensor/kernel_tiles.h"
 
 /* ---- the back ends ---- */
@@ -325,10 +326,11 @@ const struct backend backend_avx512winograd = {
     BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd),
     .matmul_swiglu = matmul_winograd_swiglu};
 
-const struct backend backend_avx512amx = {
-    .name = "avx512amx",
-    .generates = &backend_avx512vnni,
-    .usable = cpu_has_amx,
-    .reads_packed = true,
-    BACKEND_LANES_OF(form_for_tiles, bytes_for_tiles, prepare_for_tiles, matmul_tiles),
-    .matmul_swiglu = matmul_tiles_swiglu};
+const struct backend backend_avx512amx = {.name = "avx512amx",
+                                          .generates = &backend_avx512vnni,
+                                          .usable = cpu_has_amx,
+                                          .reads_packed = true,
+                                          BACKEND_LANES_AND(form_for_tiles, bytes_for_tiles,
+                                                            prepare_for_tiles, matmul_tiles,
+                                                            attend_tiled, attend_block_tiled),
+                                          .matmul_swiglu = matmul_tiles_swiglu};

@@ -588,7 +588,8 @@ static void row_to_f32(enum dtype type, const void *row, float *out, size_t n)
  * its keys and values (64 KiB at 64 dimensions) in level 2 while all rows of a job pass. */
 
 #define ROW_TILE    6
-#define ROWS_MAX    48 /* rows that a block is kept for; further ones read it again */
+#define ROWS_MAX    48  /* rows that a block is kept for; further ones read it again */
+#define TILED_ROWS  192 /* the same where blocks are made into tiles: kernel_attention.h */
 #define BLOCK_PAGES (ATTEND_BLOCK / ATTEND_PAGE)
 
 /* 2^x for x <= 0: 2^n e^(r ln 2), |r| <= 1 / 2, by its series to r^7: the rest is below 2^-27.
@@ -757,15 +758,15 @@ INLINE void cap_scores(float cap, float *p, size_t keys)
     }
 }
 
-/* Apart from the rest: few models have either, and the others shall not pay for it. */
-static __attribute__((noinline)) void narrow_scores(size_t n, const struct row_tile *r, float *p)
+/* Scores of a row that sees so many keys of a block, the first `hidden` of which are before its
+ * window.  Apart from the rest: few models have either, and the others shall not pay for it. */
+static __attribute__((noinline)) void narrow_scores(const struct attention *a, float *p,
+                                                    size_t keys, size_t hidden)
 {
-    for (size_t t = 0; t < n; t++, p += ATTEND_BLOCK) {
-        if (r->narrows->softcap != 0)
-            cap_scores(r->narrows->softcap * 0x1.715476p+0f, p, r->keys[t]);
-        for (size_t j = 0; j < r->hidden[t]; j++)
-            p[j] = -INFINITY;
-    }
+    if (a->softcap != 0)
+        cap_scores(a->softcap * 0x1.715476p+0f, p, keys);
+    for (size_t j = 0; j < hidden; j++)
+        p[j] = -INFINITY;
 }
 
 /* Scores become weights, 2^(score - m); m and l are the largest score and the sum of weights. */
@@ -792,7 +793,7 @@ INLINE void weigh(const unsigned T, const struct row_tile *r, float *p, float *m
     }
 }
 
-/* Brings both sides of n rows, at most six, to their larger scores. */
+/* Brings both sides of n rows, at most LANES, to their larger scores. */
 INLINE void join_sums(size_t n, float *m, float *l, const float *block_m, const float *block_l,
                       float *mine, float *its)
 {
@@ -960,8 +961,8 @@ INLINE void tile_in_block(const unsigned T, enum dtype type, struct row_tile *r,
     float block_m[ROW_TILE], block_l[ROW_TILE];
 
     score_block(T, type, r, scale, p);
-    if (r->narrows)
-        narrow_scores(T, r, p);
+    for (unsigned t = 0; t < T && r->narrows; t++)
+        narrow_scores(r->narrows, p + t * ATTEND_BLOCK, r->keys[t], r->hidden[t]);
     if (r->joins) {
         weigh(T, r, p, block_m, block_l);
         join_sums(T, m, l, block_m, block_l, r->mine, r->its);
@@ -1108,32 +1109,48 @@ static void divide_row(float *out, size_t n, float total)
         v_store_part(out + i, v_div(v_load_part(out + i, n - i), v_set1(total)), n - i);
 }
 
-static void attend(const struct attention *a)
+/* How the rows [row, end) meet a block: see rows_in_block. */
+typedef void (*rows_function)(const struct attention *a, size_t row, size_t end, size_t block,
+                              float *partial, float *m, float *l);
+
+/* A block is kept for rows_max rows, TILED_ROWS at most. */
+INLINE void attend_by(rows_function in_block, const unsigned rows_max, const struct attention *a)
 {
     size_t rows = attention_rows(a);
-    float m[ROWS_MAX], l[ROWS_MAX];
+    float m[TILED_ROWS], l[TILED_ROWS];
 
-    for (size_t row = 0; row < rows; row += ROWS_MAX) {
-        size_t end = rows - row < ROWS_MAX ? rows : row + ROWS_MAX;
+    for (size_t row = 0; row < rows; row += rows_max) {
+        size_t end = rows - row < rows_max ? rows : row + rows_max;
 
         for (size_t b = attention_first_block(a); attention_first_row(a, b) < end; b++) {
             size_t from = attention_first_row(a, b);
 
             from = from > row ? from : row;
-            rows_in_block(a, from, end, b, NULL, m + (from - row), l + (from - row));
+            in_block(a, from, end, b, NULL, m + (from - row), l + (from - row));
         }
         for (size_t r = row; r < end; r++)
             divide_row(attention_out(a, r), a->head_dim, total_of(a, r, m[r - row], l[r - row]));
     }
 }
 
-static void attend_block(const struct attention *a, size_t block, float *partial)
+static void attend(const struct attention *a)
+{
+    attend_by(rows_in_block, ROWS_MAX, a);
+}
+
+INLINE void attend_block_by(rows_function in_block, const struct attention *a, size_t block,
+                            float *partial)
 {
     size_t rows = attention_rows(a), from = attention_first_row(a, block);
     float *m = partial + rows * a->head_dim;
 
     if (from < rows && block >= attention_first_block(a))
-        rows_in_block(a, from, rows, block, partial, m + from, m + rows + from);
+        in_block(a, from, rows, block, partial, m + from, m + rows + from);
+}
+
+static void attend_block(const struct attention *a, size_t block, float *partial)
+{
+    attend_block_by(rows_in_block, a, block, partial);
 }
 
 static void join_row(const struct attention *a, size_t row, const float *partials)
@@ -1273,10 +1290,12 @@ static void store_values(enum dtype type, const float *x, size_t stride, size_t 
 
 #define BACKEND_LANES            BACKEND_LANES_WITH(prepare)
 #define BACKEND_LANES_WITH(prep) BACKEND_LANES_OF(prepared_form, prepared_bytes, prep, matmul)
-#define BACKEND_LANES_OF(form, bytes, prep, product)                                              \
+#define BACKEND_LANES_OF(form, bytes, prep, product) \
+    BACKEND_LANES_AND(form, bytes, prep, product, attend, attend_block)
+#define BACKEND_LANES_AND(form, bytes, prep, product, whole, part)                                \
     .prepared_form = form, .prepared_bytes = bytes, .prepare = prep, .matmul = product,           \
-    .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = attend,             \
-    .attend_block = attend_block, .attend_join = attend_join, .store_keys = store_keys,           \
+    .rmsnorm = rmsnorm, .add = add, .swiglu = swiglu, .rope = rope, .attend = whole,              \
+    .attend_block = part, .attend_join = attend_join, .store_keys = store_keys,                   \
     .store_values = store_values, .row_to_f32 = row_to_f32, .gelu = gelu, .gelu_tanh = gelu_tanh, \
     .layernorm = layernorm, .attend_text = attend_text
 

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_attention.h - AMX: attention of tiles of rows over keys and values of f16.
+ *
+ * Included by kernel_avx512.c only.  Tiles multiply bf16 and add up f32 (kernel_tiles.h).  A score
+ * is an exponent, so its error counts: keys are sums of two bf16, exactly, queries are rounded to
+ * such sums, of sixteen bits, and of the four products that of both lows is left out.  Weights and
+ * values are rounded to bf16, each off by 2^-8 of itself at most; weights are added up as rounded,
+ * so that what they share out is still one.
+ *
+ * The keys and values of a block are made into tiles first, and then all rows of a job meet them,
+ * 32 at a time.  A row's sums are the same whatever rows are beside it: what others see behind its
+ * last key has no weight.  But zero times infinity is not zero: rows that see an infinite key or
+ * value, or a NaN, are computed without tiles, in that block. */
+#ifndef TENSOR_KERNEL_ATTENTION_H
+#define TENSOR_KERNEL_ATTENTION_H
+
+#include "tensor/kernel_tiles.h"
+
+/* A block of so many dimensions, 384 KiB, and its rows take half of a thread's stack. */
+#define TILED_DIM_MAX 256
+#define PAIR_VALUES   32 /* of a tile's row of bf16 */
+#define PAIR_ROWS     (2 * TILE_ROWS)
+#define TILED_PAD     16 /* floats: the rows of a tile would else meet in few sets of a cache */
+
+typedef __m512i attend_tile[TILE_ROWS];
+
+/* A block of keys and values, two tiles of sixteen columns beside each other. */
+struct tiled_block {
+    attend_tile k[ATTEND_BLOCK / PAIR_VALUES * TILED_DIM_MAX / PAIR_VALUES][2][2]; /* high, low */
+    attend_tile v[TILED_DIM_MAX / PAIR_VALUES * ATTEND_BLOCK / PAIR_VALUES][2];
+    vec not_finite[2]; /* NaN in some lane if some number is not */
+};
+
+/* Two tiles of rows, and what comes of them.  Rows that a job has not are multiplied too, whatever
+ * they are. */
+struct tiled_rows {
+    attend_tile q[TILED_DIM_MAX / PAIR_VALUES][2][2]; /* high, low */
+    attend_tile p[ATTEND_BLOCK / PAIR_VALUES][2];
+    float scores[PAIR_ROWS][ATTEND_BLOCK + TILED_PAD];
+    float out[PAIR_ROWS][TILED_DIM_MAX + TILED_PAD];
+} __attribute__((aligned(64)));
+
+INLINE bool attends_by_tiles(const struct attention *a)
+{
+    return a->type == DTYPE_F16 && a->head_dim % PAIR_VALUES == 0 && a->head_dim <= TILED_DIM_MAX;
+}
+
+/* ---- keys and values ---- */
+
+/* Pages of a block, of which the first `keys` are made into tiles; and what is read after them, to
+ * be asked for meanwhile: NULL if nothing is. */
+struct pages_read {
+    const void *const *pages;
+    const void *next;
+    size_t dim, keys;
+};
+
+INLINE const char *page_after(const struct pages_read *r, size_t page)
+{
+    return (page + 1) * ATTEND_PAGE < r->keys ? r->pages[page + 1] : r->next;
+}
+
+INLINE void note_infinite(struct tiled_block *b, vec even, vec odd)
+{
+    b->not_finite[0] = v_fma(even, v_zero(), b->not_finite[0]);
+    b->not_finite[1] = v_fma(odd, v_zero(), b->not_finite[1]);
+}
+
+/* Two dimensions of sixteen keys.  The low parts are exact: an f16 has three bits more than a bf16.
+ */
+INLINE void put_keys(vec even, vec odd, __m512i *high, __m512i *low)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    const __mmask32 odd_words = 0xaaaaaaaa;
+    __m512i pairs = bf16_pairs(even, odd);
+
+    *high = pairs;
+    even = v_sub(even, _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)));
+    odd = v_sub(odd, _mm512_castsi512_ps(_mm512_and_si512(pairs, upper)));
+    *low = _mm512_mask_blend_epi16(odd_words, _mm512_srli_epi32(_mm512_castps_si512(even), 16),
+                                   _mm512_castps_si512(odd));
+}
+
+/* Two dimensions, from d on, of a page's keys. */
+INLINE void tile_dims(struct tiled_block *b, const struct pages_read *r, size_t at, size_t d)
+{
+    const uint16_t *k = (const uint16_t *)r->pages[at / ATTEND_PAGE] + d * ATTEND_PAGE;
+
+    for (size_t i = 0; i < ATTEND_PAGE && at + i < r->keys; i += LANES, k += LANES) {
+        size_t tile = (at + i) / PAIR_VALUES * (r->dim / PAIR_VALUES) + d / PAIR_VALUES;
+        __mmask16 some = first(r->keys - at - i);
+        vec even = _mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)k));
+        vec odd = _mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)(k + ATTEND_PAGE)));
+
+        note_infinite(b, even, odd);
+        put_keys(even, odd, &b->k[tile][0][i / LANES % 2][d % PAIR_VALUES / 2],
+                 &b->k[tile][1][i / LANES % 2][d % PAIR_VALUES / 2]);
+    }
+}
+
+/* Tiles that no key has stay as they are: nobody looks at what comes of them. */
+INLINE void tile_keys(struct tiled_block *b, const struct pages_read *r)
+{
+    const size_t bytes = 2 * ATTEND_PAGE * sizeof(uint16_t);
+
+    for (size_t at = 0; at < r->keys; at += ATTEND_PAGE) {
+        const char *next = page_after(r, at / ATTEND_PAGE);
+
+        for (size_t d = 0; d < r->dim; d += 2) {
+            if (next)
+                fetch_level2(next + d / 2 * bytes, bytes);
+            tile_dims(b, r, at, d);
+        }
+    }
+}
+
+/* Behind the last key are zeros, to the end of a tile. */
+INLINE void tile_values(struct tiled_block *b, const struct pages_read *r)
+{
+    const size_t steps = (r->keys + PAIR_VALUES - 1) / PAIR_VALUES;
+    const size_t bytes = 2 * r->dim * sizeof(uint16_t);
+
+    for (size_t at = 0; at < steps * PAIR_VALUES; at += 2) {
+        const size_t row = at % ATTEND_PAGE;
+        const uint16_t *v = (const uint16_t *)r->pages[at / ATTEND_PAGE] + row * r->dim;
+        const char *next = page_after(r, at / ATTEND_PAGE);
+
+        if (next)
+            fetch_level2(next + row / 2 * bytes, bytes);
+        for (size_t d = 0; d < r->dim; d += LANES, v += LANES) {
+            vec even = at < r->keys ? v_f16(v) : v_zero();
+            vec odd = at + 1 < r->keys ? v_f16(v + r->dim) : v_zero();
+
+            note_infinite(b, even, odd);
+            b->v[d / PAIR_VALUES * steps + at / PAIR_VALUES][d / LANES % 2][at % PAIR_VALUES / 2] =
+                bf16_pairs(even, odd);
+        }
+    }
+}
+
+INLINE bool is_finite_f16(uint16_t h)
+{
+    return (h & 0x7c00) != 0x7c00;
+}
+
+/* Of `keys` of a block, so many come before the first that is not finite, or whose value is not. */
+static __attribute__((noinline)) size_t finite_keys(const struct attention *a, size_t block,
+                                                    size_t keys)
+{
+    for (size_t j = 0; j < keys; j++) {
+        const size_t page = block * BLOCK_PAGES + j / ATTEND_PAGE, at = j % ATTEND_PAGE;
+        const uint16_t *k = a->k_pages[page], *v = a->v_pages[page];
+
+        for (size_t d = 0; d < a->head_dim; d++)
+            if (!is_finite_f16(k[d * ATTEND_PAGE + at]) || !is_finite_f16(v[at * a->head_dim + d]))
+                return j;
+    }
+    return keys;
+}
+
+static void tile_some_keys(struct tiled_block *b, const struct attention *a, size_t block,
+                           size_t keys)
+{
+    const size_t page = block * BLOCK_PAGES, all = a->first + a->positions;
+    const bool is_last = all <= (block + 1) * ATTEND_BLOCK;
+    const void *const *k = a->k_pages + page, *const *v = a->v_pages + page;
+
+    b->not_finite[0] = b->not_finite[1] = v_zero();
+    tile_keys(b, &(struct pages_read){k, v[0], a->head_dim, keys});
+    tile_values(b, &(struct pages_read){v, is_last ? NULL : k[BLOCK_PAGES], a->head_dim, keys});
+}
+
+/* Makes tiles of the first `keys` of a block, or of those before the first that is not finite;
+ * returns how many. */
+static size_t tile_block(struct tiled_block *b, const struct attention *a, size_t block,
+                         size_t keys)
+{
+    tile_some_keys(b, a, block, keys);
+    if (_mm512_cmpunord_ps_mask(b->not_finite[0], b->not_finite[1])) {
+        keys = finite_keys(a, block, keys);
+        tile_some_keys(b, a, block, keys);
+    }
+    return keys;
+}
+
+/* ---- products ---- */
+
+/* Four sums, of two tiles of rows (or of the first) and two of columns. */
+INLINE void attend_zero(const bool two)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    if (two) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
+INLINE void attend_load_rows(const bool two, const attend_tile x[2])
+{
+    _tile_loadd(TILE_X, x[0], TILE_ROW_BYTES);
+    if (two)
+        _tile_loadd(TILE_X_TOO, x[1], TILE_ROW_BYTES);
+}
+
+INLINE void attend_load_columns(const attend_tile w[2])
+{
+    _tile_loadd(TILE_W, w[0], TILE_ROW_BYTES);
+    _tile_loadd(TILE_W_TOO, w[1], TILE_ROW_BYTES);
+}
+
+INLINE void attend_products(const bool two)
+{
+    _tile_dpbf16ps(0, TILE_X, TILE_W);
+    _tile_dpbf16ps(1, TILE_X, TILE_W_TOO);
+    if (two) {
+        _tile_dpbf16ps(2, TILE_X_TOO, TILE_W);
+        _tile_dpbf16ps(3, TILE_X_TOO, TILE_W_TOO);
+    }
+}
+
+INLINE void attend_store(const bool two, float *to, size_t stride)
+{
+    const size_t bytes = stride * sizeof(*to);
+
+    _tile_stored(0, to, bytes);
+    _tile_stored(1, to + LANES, bytes);
+    if (two) {
+        _tile_stored(2, to + TILE_ROWS * stride, bytes);
+        _tile_stored(3, to + TILE_ROWS * stride + LANES, bytes);
+    }
+}
+
+/* Scores of the first `keys` of the block. */
+INLINE void tiled_scores(const bool two, const struct tiled_block *b, struct tiled_rows *r,
+                         size_t dim, size_t keys)
+{
+    const attend_tile(*k)[2][2] = b->k;
+    enum { HIGH, LOW };
+
+    for (size_t at = 0; at < keys; at += PAIR_VALUES) {
+        attend_zero(two);
+        for (size_t d = 0; d < dim / PAIR_VALUES; d++, k++) {
+            attend_load_rows(two, r->q[d][LOW]);
+            attend_load_columns((*k)[HIGH]);
+            attend_products(two);
+            attend_load_rows(two, r->q[d][HIGH]);
+            attend_products(two);
+            attend_load_columns((*k)[LOW]);
+            attend_products(two);
+        }
+        attend_store(two, &r->scores[0][at], ATTEND_BLOCK + TILED_PAD);
+    }
+}
+
+/* Of `tiled` keys of the block the first `keys`, values times weights. */
+INLINE void tiled_values(const bool two, const struct tiled_block *b, struct tiled_rows *r,
+                         size_t dim, size_t keys, size_t tiled)
+{
+    const size_t steps = (tiled + PAIR_VALUES - 1) / PAIR_VALUES;
+
+    for (size_t d = 0; d < dim; d += PAIR_VALUES) {
+        const attend_tile(*v)[2] = b->v + d / PAIR_VALUES * steps;
+
+        attend_zero(two);
+        for (size_t k = 0; k * PAIR_VALUES < keys; k++) {
+            attend_load_rows(two, r->p[k]);
+            attend_load_columns(v[k]);
+            attend_products(two);
+        }
+        attend_store(two, &r->out[0][d], TILED_DIM_MAX + TILED_PAD);
+    }
+}
+
+/* ---- weights ---- */
+
+/* 2^x for x <= 0, rounded to bf16.  2^f, 0 <= f < 1, is a polynomial that is off by 2^-13 of itself
+ * at most, a 16th of what rounding may add; the sum with a number whose last place is that of a
+ * bf16 below 2 rounds it.  Minus infinity has a fraction of zero, and so a weight of zero. */
+INLINE vec attend_weight(vec x)
+{
+    const float rounds = 0x1.8p16f;
+    vec f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), p;
+
+    p = v_set1(0x1.3baaa6p-4f);
+    p = v_fma(p, f, v_set1(0x1.d2378ap-3f));
+    p = v_fma(p, f, v_set1(0x1.63e658p-1f));
+    p = v_fma(p, f, v_set1(1 + rounds));
+    return _mm512_scalef_ps(v_sub(p, v_set1(rounds)), x);
+}
+
+/* As bf16, of numbers that are. */
+INLINE __m512i upper_halves(vec low, vec high)
+{
+    const __m512i odd_words =
+        _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27,
+                         25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+
+    return _mm512_permutex2var_epi16(_mm512_castps_si512(low), odd_words,
+                                     _mm512_castps_si512(high));
+}
+
+/* The scores of the last keys, fewer than 32; behind them is minus infinity. */
+INLINE void last_scores(const float *scores, size_t keys, vec to[2])
+{
+    const __mmask16 low = first(keys), high = keys > LANES ? first(keys - LANES) : 0;
+
+    to[0] = _mm512_mask_loadu_ps(v_set1(-INFINITY), low, scores);
+    to[1] = _mm512_mask_loadu_ps(v_set1(-INFINITY), high, scores + LANES);
+}
+
+INLINE float largest_of(const float *scores, size_t keys)
+{
+    vec most[2] = {v_set1(-FLT_MAX), v_set1(-FLT_MAX)}, last[2]; /* as in weigh */
+    size_t j = 0;
+
+    for (; j + PAIR_VALUES <= keys; j += PAIR_VALUES) {
+        most[0] = v_max(v_load(scores + j), most[0]);
+        most[1] = v_max(v_load(scores + j + LANES), most[1]);
+    }
+    last_scores(scores + j, keys - j, last);
+    return v_most(v_max(v_max(last[0], most[0]), v_max(last[1], most[1])));
+}
+
+/* Weights of 32 keys, which are added to the sums. */
+INLINE __m512i weights_of(vec low, vec high, vec most, vec sum[2])
+{
+    low = attend_weight(v_sub(low, most));
+    high = attend_weight(v_sub(high, most));
+    sum[0] = v_add(sum[0], low);
+    sum[1] = v_add(sum[1], high);
+    return upper_halves(low, high);
+}
+
+/* As weigh does it; weights are written as rows of tiles, zeros behind the last key up to `most`.
+ */
+INLINE void weigh_row(const float *scores, size_t keys, size_t most, attend_tile (*p)[2], float *m,
+                      float *l)
+{
+    const float largest = largest_of(scores, keys);
+    vec sum[2] = {v_zero(), v_zero()}, last[2];
+    size_t j = 0;
+
+    for (; j + PAIR_VALUES <= keys; j += PAIR_VALUES, p++)
+        (*p)[0][0] =
+            weights_of(v_load(scores + j), v_load(scores + j + LANES), v_set1(largest), sum);
+    if (j < keys) {
+        last_scores(scores + j, keys - j, last);
+        (*p++)[0][0] = weights_of(last[0], last[1], v_set1(largest), sum);
+        j += PAIR_VALUES;
+    }
+    for (; j < most; j += PAIR_VALUES)
+        (*p++)[0][0] = _mm512_setzero_si512();
+    sum[0] = v_add(sum[0], sum[1]);
+    *m = largest;
+    *l = quad_first(v_sum4(sum[0], sum[0], sum[0], sum[0]));
+}
+
+/* ---- rows ---- */
+
+/* How rows meet a block, all of which see it. */
+struct tiled_job {
+    const struct attention *a;
+    size_t begin; /* the block's first key */
+    size_t tiled; /* keys of the block that are in tiles */
+    float *partial;
+    bool joins;
+};
+
+/* Keys of the block that a row sees, its window apart; never fewer than the row before. */
+INLINE size_t keys_of_row(const struct attention *a, size_t row, size_t begin)
+{
+    size_t keys = a->first + row / a->heads + 1 - begin;
+
+    return keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
+}
+
+/* 32 numbers, rounded to sums of two bf16. */
+INLINE void put_rounded(vec a, vec b, __m512i *high, __m512i *low)
+{
+    __m512i whole = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+
+    a = v_sub(a, widen_bf16(_mm512_castsi512_si256(whole)));
+    b = v_sub(b, widen_bf16(_mm512_extracti64x4_epi64(whole, 1)));
+    *high = whole;
+    *low = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+}
+
+INLINE void put_queries(struct tiled_rows *r, const struct attention *a, size_t row, size_t n)
+{
+    const vec scale = v_set1(a->scale * 0x1.715476p+0f); /* 1 / ln 2: powers of two from here on */
+
+    for (size_t t = 0; t < n; t++, row++) {
+        const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
+
+        for (size_t d = 0; d < a->head_dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
+            attend_tile(*to)[2] = r->q[d];
+
+            put_rounded(v_mul(v_load(q), scale), v_mul(v_load(q + LANES), scale),
+                        &to[0][t / TILE_ROWS][t % TILE_ROWS], &to[1][t / TILE_ROWS][t % TILE_ROWS]);
+        }
+    }
+}
+
+/* Values of n rows, at most sixteen, from the t-th on.  A sum that sank to zero from below is zero
+ * like another, whatever zeros were added to it for the rows beside. */
+INLINE void put_outs(const struct tiled_job *j, const struct tiled_rows *r, size_t row, size_t t,
+                     size_t n, const float *mine, const float *its)
+{
+    const struct attention *a = j->a;
+
+    for (size_t i = 0; i < n; i++) {
+        float *out =
+            j->partial ? j->partial + (row + t + i) * a->head_dim : attention_out(a, row + t + i);
+
+        for (size_t d = 0; d < a->head_dim; d += LANES) {
+            vec sum = v_add(v_load(r->out[t + i] + d), v_zero());
+
+            if (j->joins)
+                join_values(out + d, LANES, mine[i], its[i], sum);
+            else
+                v_store(out + d, sum);
+        }
+    }
+}
+
+INLINE void weigh_pair(const struct tiled_job *j, struct tiled_rows *r, size_t row, size_t n,
+                       size_t most, float *m, float *l)
+{
+    const struct attention *a = j->a;
+
+    for (size_t t = 0; t < n; t++) {
+        const size_t keys = keys_of_row(a, row + t, j->begin);
+
+        if (a->window || a->softcap != 0)
+            narrow_scores(a, r->scores[t], keys,
+                          hidden_keys(a, a->first + (row + t) / a->heads, j->begin, keys));
+        weigh_row(r->scores[t], keys, most, (void *)&r->p[0][t / TILE_ROWS][t % TILE_ROWS], m + t,
+                  l + t);
+    }
+}
+
+/* What rows_in_block does, for n rows. */
+INLINE void tiled_pair(const bool two, const struct tiled_job *j, const struct tiled_block *b,
+                       struct tiled_rows *r, size_t row, size_t n, float *m, float *l)
+{
+    const struct attention *a = j->a;
+    const size_t most = keys_of_row(a, row + n - 1, j->begin);
+    float block_m[PAIR_ROWS], block_l[PAIR_ROWS], mine[LANES], its[LANES];
+
+    put_queries(r, a, row, n);
+    tiled_scores(two, b, r, a->head_dim, most);
+    weigh_pair(j, r, row, n, most, j->joins ? block_m : m, j->joins ? block_l : l);
+    tiled_values(two, b, r, a->head_dim, most, j->tiled);
+    for (size_t t = 0; t < n; t += LANES) {
+        size_t some = n - t < LANES ? n - t : LANES;
+
+        if (j->joins)
+            join_sums(some, m + t, l + t, block_m + t, block_l + t, mine, its);
+        put_outs(j, r, row, t, some, mine, its);
+    }
+}
+
+/* So many rows from this one on, before `end`, see nothing but what is in tiles. */
+INLINE size_t tiled_rows_from(const struct tiled_job *j, size_t row, size_t end)
+{
+    size_t n = end - row < PAIR_ROWS ? end - row : PAIR_ROWS;
+
+    while (n > 0 && keys_of_row(j->a, row + n - 1, j->begin) > j->tiled)
+        n--;
+    return n;
+}
+
+/* As rows_in_block.  Apart from its callers, whose other rows need no such frame. */
+static __attribute__((noinline)) void tiled_rows_in_block(const struct attention *a, size_t row,
+                                                          size_t end, size_t block, float *partial,
+                                                          float *m, float *l)
+{
+    struct tiled_job j = {a, block * ATTEND_BLOCK, 0, partial,
+                          !partial && block > attention_first_block(a)};
+    struct tiled_block b;
+    struct tiled_rows r;
+    size_t n;
+
+    j.tiled = tile_block(&b, a, block, keys_of_row(a, end - 1, j.begin));
+    tiles_begin(TILE_ROWS);
+    for (; (n = tiled_rows_from(&j, row, end)) > 0; row += n, m += n, l += n) {
+        if (n > TILE_ROWS)
+            tiled_pair(true, &j, &b, &r, row, n, m, l);
+        else
+            tiled_pair(false, &j, &b, &r, row, n, m, l);
+    }
+    _tile_release();
+    if (row < end)
+        rows_in_block(a, row, end, block, partial, m, l);
+}
+
+static void attend_tiled(const struct attention *a)
+{
+    if (attends_by_tiles(a))
+        attend_by(tiled_rows_in_block, TILED_ROWS, a);
+    else
+        attend(a);
+}
+
+static void attend_block_tiled(const struct attention *a, size_t block, float *partial)
+{
+    if (attends_by_tiles(a))
+        attend_block_by(tiled_rows_in_block, a, block, partial);
+    else
+        attend_block(a, block, partial);
+}
+
+#endif
