@@ -375,17 +375,6 @@ INLINE size_t keys_of_row(const struct attention *a, size_t row, size_t begin)
     return keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
 }
 
-/* 32 numbers, rounded to sums of two bf16. */
-INLINE void put_rounded(vec a, vec b, __m512i *high, __m512i *low)
-{
-    __m512i whole = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-
-    a = v_sub(a, widen_bf16(_mm512_castsi512_si256(whole)));
-    b = v_sub(b, widen_bf16(_mm512_extracti64x4_epi64(whole, 1)));
-    *high = whole;
-    *low = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-}
-
 INLINE void put_queries(struct tiled_rows *r, const struct attention *a, size_t row, size_t n)
 {
     const vec scale = v_set1(a->scale * 0x1.715476p+0f); /* 1 / ln 2: powers of two from here on */
@@ -396,8 +385,9 @@ INLINE void put_queries(struct tiled_rows *r, const struct attention *a, size_t 
         for (size_t d = 0; d < a->head_dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
             attend_tile(*to)[2] = r->q[d];
 
-            put_rounded(v_mul(v_load(q), scale), v_mul(v_load(q + LANES), scale),
-                        &to[0][t / TILE_ROWS][t % TILE_ROWS], &to[1][t / TILE_ROWS][t % TILE_ROWS]);
+            to[0][t / TILE_ROWS][t % TILE_ROWS] =
+                in_two_parts(v_mul(v_load(q), scale), v_mul(v_load(q + LANES), scale),
+                             &to[1][t / TILE_ROWS][t % TILE_ROWS]);
         }
     }
 }

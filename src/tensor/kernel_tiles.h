@@ -8,7 +8,7 @@
  * sixteen even and the sixteen odd terms are added up in order, then both, then to the sum).
  *
  * A quantised weight is rounded to bf16 once, behind scale and offset, and so is an activation:
- * both err by 2^-9 of themselves at most, less than 8 bits and a step that values share do.
+ * both err by 2^-8 of themselves at most, less on average than 8 bits and a step that values share.
  * Weights of bf16 stay what they are, but for those that packed.h does not hold.  Those of f16 are
  * what kernel_pairs.h makes of them, as the sum of two bf16, and so are activations then; of the
  * four products the least is left out.
@@ -595,6 +595,17 @@ INLINE bool is_tiled(enum dtype weights)
 
 /* ---- activations ---- */
 
+/* 32 numbers, rounded to bf16; and what that leaves of them, rounded too. */
+INLINE __m512i in_two_parts(vec low, vec high, __m512i *rest)
+{
+    __m512i whole = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+
+    low = v_sub(low, widen_bf16(_mm512_castsi512_si256(whole)));
+    high = v_sub(high, widen_bf16(_mm512_extracti64x4_epi64(whole, 1)));
+    *rest = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    return whole;
+}
+
 /* An odd number of lines: sixteen vectors would else meet in one set of a cache. */
 static size_t tile_x_bytes(enum dtype weights, size_t inner)
 {
@@ -608,14 +619,11 @@ static void prepare_tiles(enum dtype weights, const float *x, size_t inner, char
     for (size_t at = 0; at < inner; at += Q_BLOCK, out += parts_of(split) * TILE_ROW_BYTES) {
         vec low = v_load_part(x + at, inner - at);
         vec high = at + LANES < inner ? v_load_part(x + at + LANES, inner - at - LANES) : v_zero();
-        __m512i whole = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        __m512i rest, whole = in_two_parts(low, high, &rest);
 
         _mm512_storeu_si512(out, whole);
-        if (!split)
-            continue;
-        low = v_sub(low, widen_bf16(_mm512_castsi512_si256(whole)));
-        high = v_sub(high, widen_bf16(_mm512_extracti64x4_epi64(whole, 1)));
-        _mm512_storeu_si512(out + TILE_ROW_BYTES, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        if (split)
+            _mm512_storeu_si512(out + TILE_ROW_BYTES, rest);
     }
 }
 
