@@ -443,6 +443,57 @@ TEST(engine_does_not_compute_a_beginning_twice)
     worker_destroy(fresh);
 }
 
+/* Asks, and says which tokens came. */
+static uint32_t ask_for_tokens(struct worker *w, struct message *m, int32_t *tokens)
+{
+    uint64_t id = m->id;
+    uint32_t n = 0;
+
+    m->generate.want_logprob = true;
+    send_ok(w, m);
+    do {
+        CHECK_INT(worker_receive(w, m, 60000, NULL), 1);
+        for (uint32_t i = 0; m->type == MESSAGE_TEXT && i < m->text.logprob_count; i++)
+            tokens[n++] = m->text.logprobs[i].chosen.id;
+    } while (m->id != id || m->type != MESSAGE_DONE);
+    return n;
+}
+
+/* Where answers are computed by other kernels than prompts, it takes a while until they are found:
+ * the engine computes them again when it has nothing else to do. */
+TEST(engine_finds_what_it_said_in_the_next_turn)
+{
+    struct message_setup setup = {.context_tokens = 512, .sessions_max = 2};
+    struct worker *used = start_engine(synth_model(), &setup);
+    struct worker *fresh = start_engine(synth_model(), &setup);
+    struct answer a = {0}, expected = {0};
+    int32_t tokens[380], other[330];
+    uint32_t wait_ms = 1;
+
+    do {
+        struct message m;
+
+        CHECK(wait_ms < 60000);
+        sharing_prompts(tokens, other);
+        tokens[0] = 5 + (int32_t)wait_ms % 200; /* a conversation that nobody knows */
+        m = tokens_request(1, tokens, 330);
+        CHECK_INT(ask_for_tokens(used, &m, tokens + 330), 20);
+        usleep(1000 * wait_ms);
+        memcpy(tokens + 350, other, 30 * sizeof(*other));
+        m = tokens_request(2, tokens, 380);
+        ask(used, &m, &a);
+        m.id = 3;
+        ask(fresh, &m, &expected);
+        check_same_answer(&a, &expected);
+        CHECK(a.done.cached_tokens >= 330);
+        wait_ms *= 2;
+    } while (a.done.cached_tokens < 349);
+    buf_fini(&a.text);
+    buf_fini(&expected.text);
+    worker_destroy(used);
+    worker_destroy(fresh);
+}
+
 TEST(engine_keeps_what_a_canceled_request_has_computed)
 {
     struct message_setup setup = {.context_tokens = 2048};
