@@ -5,9 +5,10 @@
  * Where prompts have kernels of their own (tensor/backend.h), what an answer has stored is not what
  * a prompt with the same tokens stores, so the next turn would find its own beginning only up to
  * there.  While nothing else is to be done, the tokens of the last answers go through the model
- * again, a few at a time: whoever comes waits for no more than these.  What was computed is found
- * in the tree of pages (infer/prefix.h).  Nothing is lost if it never comes to that: the next turn
- * computes what is missing.
+ * again, a few at a time: whoever comes waits for no more than these, or for a batch where the
+ * prompt before them is gone from the cache as well.  What was computed is found in the tree of
+ * pages (infer/prefix.h).  Nothing is lost if it never comes to that: the next turn computes what
+ * is missing.
  *
  * One thread, that of the context. */
 #ifndef ENGINE_RETRACE_H

@@ -343,9 +343,9 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     plan(f, &f->before, &arch->before);
     plan(f, &f->layer, &arch->layer);
     plan(f, &f->after, &arch->after);
-    for (int kind = 0; kind < 2; kind++)
-        measure_all(f, backend_for(backend, kind == FORWARD_GENERATED));
-    f->backend = backend;
+    if (backend->generates)
+        measure_all(f, backend->generates);
+    measure_all(f, backend);
     if (limits->head) {
         f->end = end_of(f);
         f->slot_width[SLOT_P] = h->n_embd;

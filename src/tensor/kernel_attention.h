@@ -66,21 +66,6 @@ INLINE void note_infinite(struct tiled_block *b, vec even, vec odd)
     b->not_finite[1] = v_fma(odd, v_zero(), b->not_finite[1]);
 }
 
-/* Two dimensions of sixteen keys.  The low parts are exact: an f16 has three bits more than a bf16.
- */
-INLINE void put_keys(vec even, vec odd, __m512i *high, __m512i *low)
-{
-    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
-    const __mmask32 odd_words = 0xaaaaaaaa;
-    __m512i pairs = bf16_pairs(even, odd);
-
-    *high = pairs;
-    even = v_sub(even, _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)));
-    odd = v_sub(odd, _mm512_castsi512_ps(_mm512_and_si512(pairs, upper)));
-    *low = _mm512_mask_blend_epi16(odd_words, _mm512_srli_epi32(_mm512_castps_si512(even), 16),
-                                   _mm512_castps_si512(odd));
-}
-
 /* Two dimensions, from d on, of a page's keys. */
 INLINE void tile_dims(struct tiled_block *b, const struct pages_read *r, size_t at, size_t d)
 {
@@ -93,8 +78,8 @@ INLINE void tile_dims(struct tiled_block *b, const struct pages_read *r, size_t 
         vec odd = _mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)(k + ATTEND_PAGE)));
 
         note_infinite(b, even, odd);
-        put_keys(even, odd, &b->k[tile][0][i / LANES % 2][d % PAIR_VALUES / 2],
-                 &b->k[tile][1][i / LANES % 2][d % PAIR_VALUES / 2]);
+        b->k[tile][0][i / LANES % 2][d % PAIR_VALUES / 2] =
+            split_pairs(even, odd, &b->k[tile][1][i / LANES % 2][d % PAIR_VALUES / 2]);
     }
 }
 
@@ -185,17 +170,7 @@ static size_t tile_block(struct tiled_block *b, const struct attention *a, size_
 
 /* ---- products ---- */
 
-/* Four sums, of two tiles of rows (or of the first) and two of columns. */
-INLINE void attend_zero(const bool two)
-{
-    _tile_zero(0);
-    _tile_zero(1);
-    if (two) {
-        _tile_zero(2);
-        _tile_zero(3);
-    }
-}
-
+/* Two tiles of rows, or the first; and two of columns: four sums, or two. */
 INLINE void attend_load_rows(const bool two, const attend_tile x[2])
 {
     _tile_loadd(TILE_X, x[0], TILE_ROW_BYTES);
@@ -239,7 +214,7 @@ INLINE void tiled_scores(const bool two, const struct tiled_block *b, struct til
     enum { HIGH, LOW };
 
     for (size_t at = 0; at < keys; at += PAIR_VALUES) {
-        attend_zero(two);
+        tiles_zero(two);
         for (size_t d = 0; d < dim / PAIR_VALUES; d++, k++) {
             attend_load_rows(two, r->q[d][LOW]);
             attend_load_columns((*k)[HIGH]);
@@ -262,7 +237,7 @@ INLINE void tiled_values(const bool two, const struct tiled_block *b, struct til
     for (size_t d = 0; d < dim; d += PAIR_VALUES) {
         const attend_tile(*v)[2] = b->v + d / PAIR_VALUES * steps;
 
-        attend_zero(two);
+        tiles_zero(two);
         for (size_t k = 0; k * PAIR_VALUES < keys; k++) {
             attend_load_rows(two, r->p[k]);
             attend_load_columns(v[k]);

@@ -59,6 +59,19 @@ INLINE __m512i bf16_pairs(vec even, vec odd)
     return _mm512_ternarylogic_epi32(e, o, high, first_or_both_others);
 }
 
+/* Both as sums of two bf16, exactly: for numbers of f16, which have three bits more than one. */
+INLINE __m512i split_pairs(vec even, vec odd, __m512i *low)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    __m512i high = bf16_pairs(even, odd);
+
+    even = v_sub(even, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
+    odd = v_sub(odd, _mm512_castsi512_ps(_mm512_and_si512(high, upper)));
+    *low = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(_mm512_castps_si512(even), 16),
+                                   _mm512_castps_si512(odd));
+    return high;
+}
+
 INLINE vec usual_nan(vec v)
 {
     return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v_set1(NAN));
@@ -199,7 +212,6 @@ INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned
 INLINE void put_f16(const struct tensor *w, const struct rows16 *rows, size_t block,
                     __m512i high[TILE_ROWS], __m512i low[TILE_ROWS])
 {
-    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
     __m512i pairs[PAIRS];
     vec step = take_block(DTYPE_F16, w->is_packed, w, rows, block, 0, pairs);
 
@@ -208,9 +220,7 @@ INLINE void put_f16(const struct tensor *w, const struct rows16 *rows, size_t bl
         vec even = v_mul(_mm512_cvtepi32_ps(first), step);
         vec odd = v_mul(_mm512_cvtepi32_ps(_mm512_srai_epi32(pairs[i], 16)), step);
 
-        high[i] = bf16_pairs(even, odd);
-        low[i] = bf16_pairs(v_sub(even, _mm512_castsi512_ps(_mm512_slli_epi32(high[i], 16))),
-                            v_sub(odd, _mm512_castsi512_ps(_mm512_and_si512(high[i], upper))));
+        high[i] = split_pairs(even, odd, &low[i]);
     }
 }
 
@@ -246,10 +256,12 @@ INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t b
                      __m512i tile[TILE_ROWS])
 {
     const __m512i nan = _mm512_set1_epi32(FIXED_NAN), bias = _mm512_set1_epi32(FIXED_BITS);
-    const char *at = pairs_at(DTYPE_BF16, w, rows->out, block);
-    __m512i largest;
+    __m512i largest, both;
+    __mmask16 is_nan;
 
     if (w->is_packed) {
+        const char *at = pairs_at(DTYPE_BF16, w, rows->out, block);
+
         largest = packed_bytes(w, rows->out, block);
         largest = _mm512_mask_add_epi32(nan, _mm512_cmpneq_epi32_mask(largest, nan), largest, bias);
         for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64)
@@ -259,12 +271,11 @@ INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t b
         largest = _mm512_max_epi32(largest_exponent(DTYPE_BF16, tile),
                                    _mm512_set1_epi32(FIXED_EXPONENT_LEAST));
     }
+    both = two_words(largest, largest);
+    is_nan = _mm512_cmpeq_epi32_mask(largest, nan);
     for (unsigned i = 0; i < PAIRS; i++) {
-        __m512i both = two_words(largest, largest);
-
         tile[i] = w->is_packed ? unpacked_bf16(tile[i], both) : kept_bf16(tile[i], both);
-        tile[i] = _mm512_mask_mov_epi32(tile[i], _mm512_cmpeq_epi32_mask(largest, nan),
-                                        _mm512_set1_epi32(0x7fc07fc0));
+        tile[i] = _mm512_mask_mov_epi32(tile[i], is_nan, _mm512_set1_epi32(0x7fc07fc0));
     }
 }
 
@@ -306,15 +317,20 @@ struct tile_job {
     bool is_first;
 };
 
+INLINE void tiles_zero(bool two)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    if (two) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
 INLINE void tiles_load(const struct tile_job *t, bool two)
 {
     if (t->is_first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        if (two) {
-            _tile_zero(2);
-            _tile_zero(3);
-        }
+        tiles_zero(two);
         return;
     }
     _tile_loadd(0, &t->sums[0][0][0], sizeof(sums2));
