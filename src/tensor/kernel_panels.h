@@ -26,10 +26,13 @@ INLINE void fetch_page(const char *at, size_t bytes)
 
 /* Intel's processors follow the stream less well than they can be told to: there each line is asked
  * for into level 2 so many bytes before it is loaded, and into level 1 NEAR bytes before, with any
- * number of vectors (bench/NOTES.md). */
-#define LINES_AHEAD  3584
+ * number of vectors.  They look ahead by themselves as well, as many instructions as they hold, and
+ * the more lines that spans, the more they ask for at once and then wait: so some instructions that
+ * do nothing lie between (bench/NOTES.md). */
+#define LINES_AHEAD  6144
 #define CACHED_AHEAD 8192 /* where weights stay in level 3 */
-#define NEAR         1024
+#define NEAR         3072
+#define REST         ".rept 10\n\tnop\n\t.endr"
 
 INLINE size_t lines_ahead(const struct tensor *w)
 {
@@ -43,6 +46,7 @@ INLINE void ask_ahead(const char *p, size_t ahead)
         return;
     __builtin_prefetch(p + ahead, 0, 2);
     __builtin_prefetch(p + NEAR);
+    __asm__ volatile(REST ::: "memory"); /* nor does the compiler gather what asks */
 }
 
 INLINE __m512i load64(const char *p, size_t ahead)
@@ -186,9 +190,10 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        if (j->lines_ahead)
+        if (j->lines_ahead) {
             fetch_level2(unit + j->lines_ahead, u.first);
-        else if (T > 1)
+            fetch(unit + NEAR, u.first);
+        } else if (T > 1)
             fetch_level2(unit + AHEAD, u.bytes);
         else
             fetch_page(unit, u.bytes);
