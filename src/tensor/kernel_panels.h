@@ -77,8 +77,10 @@ INLINE void unpack(enum dtype type, const char *block, size_t ahead, __m512i w[8
     const unsigned planes = bits & 7, fours = planes & 4 ? 4 : 0, twos = planes & 2 ? 2 : 0;
     __m512i four[4], two[2], one;
 
-    for (unsigned i = 0; i < 8 && bits == 8; i++)
-        w[i] = load64(block + 64 * i, ahead);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < 8; i++)
+        if (bits == 8)
+            w[i] = load64(block + 64 * i, ahead);
     for (unsigned i = 0; i < fours; i++)
         four[i] = planes == 4 ? load64(block + 64 * i, ahead) : next64(block + 64 * i, ahead);
     for (unsigned i = 0; i < twos; i++)
