@@ -7,8 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SMALL_PAGE 4096              /* or less than what the system has */
-#define LARGE_PAGE ((size_t)2 << 20) /* of x86-64, and of aarch64 where pages have 4 KiB */
+#define SMALL_PAGE 4096 /* or less than what the system has */
 
 static unsigned long fail_countdown; /* 0: no failure wanted */
 static bool failed;
@@ -66,19 +65,19 @@ char *mem_strndup(const char *text, size_t length)
 
 void *mem_aligned(size_t bytes)
 {
-    bool is_large = bytes >= LARGE_PAGE;
+    bool is_large = bytes >= MEM_LARGE_PAGE;
     void *p;
 
     if (bytes > SIZE_MAX - 63 || mem_must_fail())
         return NULL;
     bytes = bytes ? (bytes + 63) & ~(size_t)63 : 64;
     /* aligned_alloc would want a multiple of the alignment. */
-    if (posix_memalign(&p, is_large ? LARGE_PAGE : 64, bytes) != 0)
+    if (posix_memalign(&p, is_large ? MEM_LARGE_PAGE : 64, bytes) != 0)
         return NULL;
     /* One fault instead of 512.  The end of the block, less than a large page, stays as it is: no
      * more memory shall be taken than was asked for.  A system without large pages says no. */
     if (is_large)
-        madvise(p, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+        madvise(p, bytes / MEM_LARGE_PAGE * MEM_LARGE_PAGE, MADV_HUGEPAGE);
     return memset(p, 0, bytes);
 }
 
@@ -91,8 +90,8 @@ void *mem_reserve(size_t bytes, size_t large)
     p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (large >= LARGE_PAGE)
-        madvise(p, large / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    if (large >= MEM_LARGE_PAGE)
+        madvise(p, large / MEM_LARGE_PAGE * MEM_LARGE_PAGE, MADV_HUGEPAGE);
     return p;
 }
 

@@ -14,6 +14,9 @@
 /* Frees what a local pointer owns when it goes out of scope:  CLEANUP(free) char *name = NULL; */
 #define CLEANUP(what) __attribute__((cleanup(cleanup_##what)))
 
+/* Of x86-64, and of aarch64 where pages have 4 KiB. */
+#define MEM_LARGE_PAGE ((size_t)2 << 20)
+
 void *mem_alloc(size_t bytes); /* uninitialised; 0 bytes give a pointer that may be freed */
 void *mem_zalloc(size_t count, size_t size);            /* zeroed; NULL if count * size wraps */
 void *mem_resize(void *old, size_t count, size_t size); /* old stays valid on failure */

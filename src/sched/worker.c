@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "base/pagecache.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -161,6 +162,7 @@ static int find_packed(struct worker *w, struct packcache *c, struct files *f,
         f->packed = packcache_get(c, &w->hash, NULL);
     if (f->packed < 0)
         return 0;
+    pagecache_gather(f->packed);
     w->packcache = c;
     return add_file(
         f, &(struct vce_file){.name = "packed weights", .as = VCE_PACKED_FD, .fd = f->packed}, err);
