@@ -7,7 +7,6 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -29,18 +28,17 @@ struct scan {
 
 #define SCAN _IOWR('f', 16, struct scan)
 
-/* The large pages of a file that is mapped. */
+/* A file that is mapped, as `count` pieces of the size of a large page. */
 struct view {
     const unsigned char *at;
-    size_t count;
+    size_t count, small; /* small: bytes of a small page */
     int pagemap;
-    unsigned char *resident; /* of the small pages of one */
-    size_t small;
+    unsigned char *resident; /* of the small pages of a piece */
 };
 
 enum lie { ABSENT, LARGE, SMALL, UNKNOWN };
 
-/* Small pages of a large one that are in the cache. */
+/* Small pages of a piece that are in the cache. */
 static size_t count_resident(const struct view *v, const unsigned char *at)
 {
     size_t pages = MEM_LARGE_PAGE / v->small, n = 0;
@@ -75,12 +73,12 @@ static enum lie how_lies(const struct view *v, size_t i)
     if (madvise((void *)(uintptr_t)at, v->small, MADV_POPULATE_READ) < 0)
         return UNKNOWN;
     regions = ioctl(v->pagemap, SCAN, &s);
-    return regions < 0                                                 ? UNKNOWN
-           : regions == 1 && found.end - found.start == MEM_LARGE_PAGE ? LARGE
-                                                                       : SMALL;
+    if (regions < 0)
+        return UNKNOWN;
+    return regions == 1 && found.end - found.start == MEM_LARGE_PAGE ? LARGE : SMALL;
 }
 
-/* Notes what lies in small pages; how many do, or 0 if the file is none that lies in large ones. */
+/* Notes which pieces lie in small pages; how many do, or 0 if most do not lie in large ones. */
 static size_t find_small(const struct view *v, bool *is_small)
 {
     size_t count[UNKNOWN + 1] = {0};

@@ -12,9 +12,10 @@
 
 /* Of a file that lies mostly in large pages, drops what lies in small ones, so that whoever maps it
  * next reads that again and gets large ones; what somebody has mapped stays.  The bytes that lay in
- * small pages; 0 also where the system does not say how they lie (before Linux 6.7).  Reads nothing
- * that is not in the cache; a file that shrinks meanwhile does no harm.  fd: of a regular file, for
- * reading; any thread. */
+ * small pages; 0 also where the system does not say how they lie (before Linux 6.7).  Of a file
+ * that the caller could write, nothing is read that is not in the cache; of others the system does
+ * not say what is, and their pieces may come in.  A file that shrinks meanwhile does no harm.  fd:
+ * of a regular file, for reading; any thread, which may wait for the disk. */
 uint64_t pagecache_gather(int fd);
 
 #endif
