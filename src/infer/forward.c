@@ -2,6 +2,7 @@
 /* forward.c - see forward.h */
 #include "infer/forward.h"
 
+#include "base/clock.h"
 #include "tensor/plain.h"
 
 #include <assert.h>
@@ -308,6 +309,18 @@ static void carve_attention(struct forward *f, struct carve *c)
     }
 }
 
+/* Where memory is what products wait for, a thread's speed depends on where its part lies: each
+ * layer has speeds of its own. */
+static void carve_speeds(struct forward *f, struct carve *c)
+{
+    f->layer.first = f->before.count;
+    f->after.first = f->layer.first + f->h->n_layer * f->layer.count;
+    f->head.first = f->after.first + f->after.count;
+    f->stages = f->head.first + f->head.count;
+    f->speeds = carve_bytes(c, FORWARD_KINDS * f->stages, f->limits.threads * sizeof(float));
+    f->done = carve_array(c, struct share_done, f->limits.threads);
+}
+
 /* The slot of the last operation before a head. */
 static enum arch_slot end_of(const struct forward *f)
 {
@@ -373,6 +386,7 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
         carve_bytes(c, threads * f->private_rows * f->forms_max, f->prepared_bytes);
     f->normed_stride = widest;
     f->normed = carve_bytes(c, threads, widest * sizeof(float));
+    carve_speeds(f, c);
     if (f->sees_text)
         textattend_carve(&f->textattend, h, backend, limits->threads, rows, c);
     else
@@ -399,6 +413,8 @@ void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
 {
     f->pool = pool;
     f->kv = kv;
+    for (size_t i = 0; i < FORWARD_KINDS * f->stages; i++)
+        shares_begin(f->speeds + i * f->limits.threads, f->limits.threads);
     init_ropes(f);
 }
 
@@ -593,28 +609,26 @@ static size_t grains_of(const struct stage *s, size_t rows)
     return (rows + s->grain - 1) / s->grain;
 }
 
-/* The columns of each product that fall to a part.  Products that are combined element by element
- * are split alike; others lie end to end and are split as one, which balances few heads better. */
-static void share_columns(const struct forward *f, const struct stage *s, unsigned part,
-                          unsigned parts, struct span own[LINEARS_MAX])
+/* The columns of each product that fall to a part, and how many grains these are.  Products that
+ * are combined element by element are split alike; others lie end to end and are split as one,
+ * which balances few heads better. */
+static size_t share_columns(const struct forward *f, const struct stage *s, unsigned part,
+                            unsigned parts, struct span own[LINEARS_MAX])
 {
-    size_t total = 0, before = 0, begin, end;
+    size_t products = s->alike ? 1 : s->linear_count, total = 0, before = 0, begin, end;
 
-    for (size_t i = 0; i < s->linear_count; i++)
+    for (size_t i = 0; i < products; i++)
         total += grains_of(s, product_rows(f, s, i));
-    pool_share(total, 1, part, parts, &begin, &end);
+    shares_cut(f->speeds_now, part, parts, total, &begin, &end);
     for (size_t i = 0; i < s->linear_count; i++) {
-        size_t rows = product_rows(f, s, i), grains = grains_of(s, rows), b, e;
+        size_t rows = product_rows(f, s, i);
+        size_t b = (begin > before ? begin - before : 0) * s->grain;
+        size_t e = (end > before ? end - before : 0) * s->grain;
 
-        if (s->alike) {
-            pool_share(rows, s->grain, part, parts, &own[i].begin, &own[i].end);
-            continue;
-        }
-        b = (begin > before ? begin - before : 0) * s->grain;
-        e = (end > before ? end - before : 0) * s->grain;
         own[i] = (struct span){b < rows ? b : rows, e < rows ? e : rows};
-        before += grains;
+        before += s->alike ? 0 : grains_of(s, rows);
     }
+    return end - begin;
 }
 
 static struct span columns_of(const struct stage *s, const struct span *own, enum arch_slot slot)
@@ -706,25 +720,17 @@ static bool multiply_glu(const struct forward *f, struct span own, const char *p
                             f->slot_stride[s->local->out]);
 }
 
-static void linear_part(void *arg, unsigned part, unsigned parts)
+/* Products of own columns, and what is made of them. */
+static void multiply_own(struct forward *f, const struct span own[LINEARS_MAX],
+                         const char *prepared, size_t room)
 {
-    struct forward *f = arg;
     const struct stage *s = f->stage_now;
-    bool is_private = f->n <= f->private_rows;
-    size_t room = is_private ? f->private_rows : f->limits.rows_max;
-    char *prepared = f->prepared;
     size_t form[LINEARS_MAX];
     enum dtype type[LINEARS_MAX];
-    struct span own[LINEARS_MAX];
 
-    if (is_private) {
-        prepared = f->prepared_private + part * room * f->forms_max * f->prepared_bytes;
-        prepare_rows(f, 0, f->n, prepared, room, normed_of(f, part));
-    }
-    stage_forms(f, s, f->layer_now, form, type);
-    share_columns(f, s, part, parts, own);
     if (multiply_glu(f, own[0], prepared))
         return;
+    stage_forms(f, s, f->layer_now, form, type);
     for (size_t i = 0; i < s->linear_count; i++)
         if (own[i].begin < own[i].end)
             f->backend->matmul(weight(f, f->layer_now, &s->linear[i]), own[i].begin, own[i].end,
@@ -732,6 +738,35 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
                                f->slots[s->linear[i].out], f->slot_stride[s->linear[i].out]);
     for (size_t i = 0; i < s->local_count; i++)
         local_op(f, &s->local[i], own);
+}
+
+static void linear_part(void *arg, unsigned part, unsigned parts)
+{
+    struct forward *f = arg;
+    bool is_private = f->n <= f->private_rows;
+    size_t room = is_private ? f->private_rows : f->limits.rows_max;
+    char *prepared = f->prepared;
+    struct span own[LINEARS_MAX];
+
+    if (is_private) {
+        prepared = f->prepared_private + part * room * f->forms_max * f->prepared_bytes;
+        prepare_rows(f, 0, f->n, prepared, room, normed_of(f, part));
+    }
+    f->done[part].items = share_columns(f, f->stage_now, part, parts, own);
+    multiply_own(f, own, prepared, room);
+    f->done[part].end = clock_ticks();
+}
+
+static void multiply_in_parts(struct forward *f)
+{
+    uint64_t start;
+
+    if (f->n > f->private_rows)
+        pool_run(f->pool, prepare_part, f);
+    start = clock_ticks();
+    pool_run(f->pool, linear_part, f);
+    if (f->limits.threads > 1)
+        shares_learn(f->speeds_now, f->done, f->limits.threads, start);
 }
 
 /* --- attention --- */
@@ -1001,9 +1036,7 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
     case STAGE_LINEAR:
         if (f->observer)
             show_inputs(f);
-        if (f->n > f->private_rows)
-            pool_run(f->pool, prepare_part, f);
-        pool_run(f->pool, linear_part, f);
+        multiply_in_parts(f);
         break;
     case STAGE_STORE:
         pool_run(f->pool, store_part, f);
@@ -1029,9 +1062,21 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
     }
 }
 
+/* Prompts wait for arithmetic: what is learned in one layer holds for all. */
+static float *speeds_of(const struct forward *f, const struct stages *stages, uint32_t layer,
+                        size_t i)
+{
+    size_t stage = stages->first + i;
+
+    if (f->kind == FORWARD_GENERATED)
+        stage += layer * stages->count;
+    return f->speeds + (f->kind * f->stages + stage) * f->limits.threads;
+}
+
 static void run_stages(struct forward *f, const struct stages *stages, uint32_t layer, bool is_last)
 {
     for (size_t i = 0; i < stages->count && f->n > 0; i++) {
+        f->speeds_now = speeds_of(f, stages, layer, i);
         run_stage(f, &stages->at[i], layer);
         if (is_last && (stages->at[i].stores || stages->at[i].kind == STAGE_TEXT))
             keep_wanted_rows(f);
@@ -1061,6 +1106,7 @@ static bool run(struct forward *f, struct forward_row *rows, size_t n, enum forw
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
+    f->kind = kind;
     f->backend = backend_for(f->prompts, kind == FORWARD_GENERATED);
     if (f->sees_text)
         plan_texts(f);

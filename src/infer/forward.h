@@ -18,6 +18,7 @@
 #define INFER_FORWARD_H
 
 #include "base/pool.h"
+#include "base/shares.h"
 #include "infer/arch.h"
 #include "infer/experts.h"
 #include "infer/kv.h"
@@ -36,6 +37,11 @@ struct forward_row {
     bool is_long;          /* its sequence is: hparams_is_long */
     bool wants_logits;     /* or its vector, where that is the end */
 };
+
+/* What the tokens of a run are.  Those of prompts and those that were generated may be computed by
+ * other kernels (backend.h), so that a token's numbers depend on which it is. */
+enum forward_kind { FORWARD_PROMPT, FORWARD_GENERATED };
+#define FORWARD_KINDS 2
 
 struct forward_limits {
     unsigned threads;
@@ -68,7 +74,7 @@ struct stage {
 struct stages {
     struct arch_op ops[ARCH_OPS_MAX];
     struct stage at[FORWARD_STAGES_MAX];
-    size_t count;
+    size_t count, first; /* first: of the stages of all layers */
 };
 
 /* Angles: of most layers, and of those with a window where they have a base of their own. */
@@ -113,6 +119,9 @@ struct forward {
     uint64_t *work;  /* attention work of the tiles before each tile */
     float *partials; /* of blocks that are shared: [kv head][tile][block] */
     size_t partials_max;
+    float *speeds;           /* of threads, in products: [kind][stage of all layers][thread] */
+    struct share_done *done; /* by each thread, of the stage in progress */
+    size_t stages;           /* of all layers */
 
     /* Called, if it is set, with every vector that a matrix is multiplied with, by the thread that
      * drives the run. */
@@ -127,6 +136,8 @@ struct forward {
     size_t n;
     uint32_t layer_now;
     const struct stage *stage_now;
+    float *speeds_now;
+    enum forward_kind kind;
     size_t logits_from; /* rows of logits that are there from runs before it */
     unsigned rope_now;
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
@@ -138,10 +149,6 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c);
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv);
-
-/* What the tokens of a run are.  Those of prompts and those that were generated may be computed by
- * other kernels (backend.h), so that a token's numbers depend on which it is. */
-enum forward_kind { FORWARD_PROMPT, FORWARD_GENERATED };
 
 /* Computes n rows of one kind, at most rows_max, and the logits of those that want them, in order,
  * at most logits_max.  rows is scratch of the run: it comes back changed.  False: it did not go on.
