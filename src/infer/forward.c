@@ -163,6 +163,15 @@ static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *
     return op;
 }
 
+/* Does one product read what a GLU made in the stage before, and nothing else does? */
+static bool feeds(const struct stage *glu, const struct stage *s, const struct arch_op *end)
+{
+    enum arch_slot slot = glu->local->out;
+
+    return s->kind == STAGE_LINEAR && !s->norm && s->linear_count == 1 && s->source == slot &&
+           !is_read(s->linear + 1, end, slot);
+}
+
 static const struct arch_op *plan_rows(struct stage *s, const struct arch_op *op,
                                        const struct arch_op *end)
 {
@@ -209,6 +218,8 @@ static void plan(const struct forward *f, struct stages *stages, const struct ar
             s->stores = op->kind == OP_STORE;
             s->linear = op++;
         }
+        if (s > stages->at && s[-1].is_glu)
+            s[-1].feeds_next = feeds(&s[-1], s, end);
     }
 }
 
@@ -705,6 +716,25 @@ static void store_part(void *arg, unsigned part, unsigned parts)
     store_heads(f, op->b, c, true);
 }
 
+/* Does a GLU leave its vectors as the next stage's product wants them, in its own slot? */
+static bool prepares_glu(const struct forward *f)
+{
+    const struct stage *s = f->stage_now;
+    const struct backend *b = f->backend;
+    const struct tensor *gate, *up, *down;
+    size_t room;
+
+    if (!s->feeds_next || !b->matmul_swiglu_prepared || f->h->activation != ACTIVATION_SILU ||
+        f->observer)
+        return false;
+    gate = weight(f, f->layer_now, &s->linear[0]);
+    up = weight(f, f->layer_now, &s->linear[1]);
+    down = weight(f, f->layer_now, &s[1].linear[0]);
+    room = f->slot_stride[s->local->out] * sizeof(float);
+    return b->prepared_bytes(down->type, gate->shape[1]) <= room &&
+           b->matmul_swiglu_prepared(gate, up, 0, 0, NULL, 0, down->type, NULL);
+}
+
 /* Both products and what is made of them at once; false if they had better be made in turn. */
 static bool multiply_glu(const struct forward *f, struct span own, const char *prepared)
 {
@@ -716,6 +746,10 @@ static bool multiply_glu(const struct forward *f, struct span own, const char *p
         return false;
     gate = weight(f, f->layer_now, &s->linear[0]);
     up = weight(f, f->layer_now, &s->linear[1]);
+    if (f->makes_prepared)
+        return b->matmul_swiglu_prepared(gate, up, own.begin, own.end, prepared, f->n,
+                                         weight(f, f->layer_now, &s[1].linear[0])->type,
+                                         f->slots[s->local->out]);
     return b->matmul_swiglu(gate, up, own.begin, own.end, prepared, f->n, f->slots[s->local->out],
                             f->slot_stride[s->local->out]);
 }
@@ -743,9 +777,9 @@ static void multiply_own(struct forward *f, const struct span own[LINEARS_MAX],
 static void linear_part(void *arg, unsigned part, unsigned parts)
 {
     struct forward *f = arg;
-    bool is_private = f->n <= f->private_rows;
+    bool is_private = f->n <= f->private_rows && !f->is_prepared;
     size_t room = is_private ? f->private_rows : f->limits.rows_max;
-    char *prepared = f->prepared;
+    char *prepared = f->is_prepared ? (char *)f->slots[f->stage_now->source] : f->prepared;
     struct span own[LINEARS_MAX];
 
     if (is_private) {
@@ -761,7 +795,9 @@ static void multiply_in_parts(struct forward *f)
 {
     uint64_t start;
 
-    if (f->n > f->private_rows)
+    f->is_prepared = f->makes_prepared;
+    f->makes_prepared = prepares_glu(f);
+    if (f->n > f->private_rows && !f->is_prepared)
         pool_run(f->pool, prepare_part, f);
     start = clock_ticks();
     pool_run(f->pool, linear_part, f);

@@ -64,10 +64,11 @@ struct stage {
     const struct arch_op *local;  /* what a thread does with its own columns, or its own rows */
     size_t linear_count, local_count;
     enum arch_slot source;
-    size_t grain; /* columns that stay together: a head, 64 or 32 */
-    bool alike;   /* the products are combined element by element: split each in the same way */
-    bool stores;  /* keys and values */
-    bool is_glu;  /* two products, of which a GLU is all that is wanted */
+    size_t grain;    /* columns that stay together: a head, 64 or 32 */
+    bool alike;      /* the products are combined element by element: split each in the same way */
+    bool stores;     /* keys and values */
+    bool is_glu;     /* two products, of which a GLU is all that is wanted */
+    bool feeds_next; /* that is all that the next stage's one product reads, and nobody else */
 };
 
 /* A table without what the model does not have. */
@@ -138,7 +139,8 @@ struct forward {
     const struct stage *stage_now;
     float *speeds_now;
     enum forward_kind kind;
-    size_t logits_from; /* rows of logits that are there from runs before it */
+    bool is_prepared, makes_prepared; /* what the stage reads; what it leaves to the next */
+    size_t logits_from;               /* rows of logits that are there from runs before it */
     unsigned rope_now;
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };

@@ -173,6 +173,12 @@ struct backend {
      * matrices that differ in type or layout.  NULL: never. */
     bool (*matmul_swiglu)(const struct tensor *gate, const struct tensor *up, size_t row_begin,
                           size_t row_end, const void *x, size_t n, float *out, size_t out_stride);
+    /* The same, and out: n vectors prepared for `weights`, with the same bits as prepare of those
+     * results; of each vector only [row_begin, row_end) is written.  Without vectors it only says
+     * whether it would.  NULL: never. */
+    bool (*matmul_swiglu_prepared)(const struct tensor *gate, const struct tensor *up,
+                                   size_t row_begin, size_t row_end, const void *x, size_t n,
+                                   enum dtype weights, void *out);
 
     /* out[i] = x[i] * w[i] / sqrt(mean(x^2) + eps)      (Zhang & Sennrich 2019, eq. 4); out may be
      * x */

@@ -278,9 +278,9 @@ INLINE void multiply(const struct quant_job *j, size_t n)
 #define SWIGLU_LEAST 65
 
 /* Are products of both computed by pairs of groups, one of each? */
-INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up, size_t n)
+INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
 {
-    return n >= SWIGLU_LEAST && gate->type == up->type && gate->is_packed == up->is_packed &&
+    return gate->type == up->type && gate->is_packed == up->is_packed &&
            (dtype_is_integer(gate->type) || gate->type == DTYPE_F16 || gate->type == DTYPE_BF16) &&
            gate->shape[1] >= GROUP;
 }
@@ -301,7 +301,7 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up, size
     {                                                                                              \
         size_t x_bytes = bytes(gate->type, gate->shape[0]);                                        \
                                                                                                    \
-        if (!makes_pairs(gate, up, n))                                                             \
+        if (n < SWIGLU_LEAST || !makes_pairs(gate, up))                                            \
             return false;                                                                          \
         multiply(&(struct quant_job){gate, x, out, x_bytes, out_stride, row_begin, row_end, 0,     \
                                      saves_products, uses_tiles, up},                              \
@@ -311,6 +311,32 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up, size
 MATMUL_512(matmul, bytes_of, true, false, false)
 MATMUL_512(matmul_winograd, bytes_of, false, true, false)
 MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, true)
+
+/* Prepared is half as large, and nobody reads the floats. */
+static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct tensor *up,
+                                         size_t row_begin, size_t row_end, const void *x, size_t n,
+                                         enum dtype weights, void *out)
+{
+    const struct quant_job j = {
+        .w = gate,
+        .x = x,
+        .out = out,
+        .x_bytes = bytes_for_tiles(gate->type, gate->shape[0]),
+        .out_stride = bytes_for_tiles(weights, gate->shape[1]) / sizeof(float),
+        .row_begin = row_begin,
+        .row_end = row_end,
+        .uses_tiles = true,
+        .up = up,
+        .makes_bf16 = true,
+    };
+
+    if (!is_tiled(gate->type) || !makes_pairs(gate, up) || gate->shape[1] % Q_BLOCK ||
+        form_for_tiles(weights) != FORM_TILES)
+        return false;
+    if (n > 0)
+        multiply(&j, n);
+    return true;
+}
 
 const struct backend backend_avx512vnni = {.name = "avx512vnni",
                                            .usable = cpu_has_avx512vnni,
@@ -333,4 +359,5 @@ const struct backend backend_avx512amx = {.name = "avx512amx",
                                           BACKEND_LANES_AND(form_for_tiles, bytes_for_tiles,
                                                             prepare_for_tiles, matmul_tiles,
                                                             attend_tiled, attend_block_tiled),
-                                          .matmul_swiglu = matmul_tiles_swiglu};
+                                          .matmul_swiglu = matmul_tiles_swiglu,
+                                          .matmul_swiglu_prepared = matmul_tiles_swiglu_prepared};

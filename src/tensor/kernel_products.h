@@ -64,20 +64,36 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t 
     return p;
 }
 
-INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
-                     size_t n)
+/* A line of results.  Past the caches: nothing is read before it is written, and nothing that is
+ * needed sooner has to leave; whoever writes so ends by sfence. */
+INLINE void put_line(float *out, __mmask16 lanes, vec v, const bool past_caches)
+{
+    if (past_caches && lanes == 0xffff && (uintptr_t)out % 64 == 0)
+        _mm512_stream_ps(out, v);
+    else
+        _mm512_mask_storeu_ps(out, lanes, v);
+}
+
+INLINE void put_sums_to(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+                        size_t n, const bool past_caches)
 {
     for (size_t t = 0; t < n; t++) {
         float *out = j->out + t * j->out_stride;
 
         if (j->up) {
-            _mm512_mask_storeu_ps(out + rows[0].out, rows[0].lanes,
-                                  v_swiglu(sums[t][0], sums[t][1]));
+            put_line(out + rows[0].out, rows[0].lanes, v_swiglu(sums[t][0], sums[t][1]),
+                     past_caches);
             continue;
         }
         for (unsigned g = 0; g < 2; g++)
-            _mm512_mask_storeu_ps(out + rows[g].out, rows[g].lanes, sums[t][g]);
+            put_line(out + rows[g].out, rows[g].lanes, sums[t][g], past_caches);
     }
+}
+
+INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+                     size_t n)
+{
+    put_sums_to(sums, rows, j, n, false);
 }
 
 /* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */

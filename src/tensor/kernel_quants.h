@@ -578,6 +578,7 @@ struct quant_job {
     bool saves_products;     /* kernel_pairs.h */
     bool uses_tiles;         /* kernel_tiles.h */
     const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
+    bool makes_bf16;         /* of that, and out_stride counts pairs */
 };
 
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)

@@ -21,12 +21,12 @@
 #include "tensor/kernel_pairs.h"
 #include "tensor/tile.h"
 
-/* Blocks of 32 values, or half as many in two parts: two thirds of level 1. */
-#define TILE_PANEL 16
+/* Blocks of 32 values, or half as many in two parts: three quarters of level 1. */
+#define TILE_PANEL 18
 /* Pairs of groups that meet a panel's worth of activations, in level 2, one after the other. */
 #define TILE_PAIRS 8
-/* Vectors whose results, which are far away, are asked for before they are written. */
-#define TILE_RESULTS_AHEAD 3
+/* Results of so many bytes go past the caches: a level 2 does not keep them until they are read. */
+#define TILE_RESULTS_FAR (2u << 20)
 
 /* Are numbers sums of two bf16?  Those of 32 values then lie beside each other, and three products
  * make one. */
@@ -309,12 +309,19 @@ INLINE void tiles_begin(size_t vectors)
     _tile_loadconfig(&c);
 }
 
+/* Lines of the weights of two groups that come next. */
+struct tile_lines {
+    const char *at[2];
+    size_t count;
+};
+
 /* The sums of sixteen vectors, or of two times sixteen, and what they meet. */
 struct tile_job {
     const char *x[2];
     size_t x_bytes;
-    sums2 *sums[2];
-    bool is_first;
+    const sums2 *from[2]; /* NULL: they begin at zero */
+    sums2 *to[2];
+    struct tile_lines next;
 };
 
 INLINE void tiles_zero(bool two)
@@ -329,39 +336,51 @@ INLINE void tiles_zero(bool two)
 
 INLINE void tiles_load(const struct tile_job *t, bool two)
 {
-    if (t->is_first) {
+    if (!t->from[0]) {
         tiles_zero(two);
         return;
     }
-    _tile_loadd(0, &t->sums[0][0][0], sizeof(sums2));
-    _tile_loadd(1, &t->sums[0][0][1], sizeof(sums2));
+    _tile_loadd(0, &t->from[0][0][0], sizeof(sums2));
+    _tile_loadd(1, &t->from[0][0][1], sizeof(sums2));
     if (two) {
-        _tile_loadd(2, &t->sums[1][0][0], sizeof(sums2));
-        _tile_loadd(3, &t->sums[1][0][1], sizeof(sums2));
+        _tile_loadd(2, &t->from[1][0][0], sizeof(sums2));
+        _tile_loadd(3, &t->from[1][0][1], sizeof(sums2));
     }
 }
 
 INLINE void tiles_store(const struct tile_job *t, bool two)
 {
-    _tile_stored(0, &t->sums[0][0][0], sizeof(sums2));
-    _tile_stored(1, &t->sums[0][0][1], sizeof(sums2));
+    _tile_stored(0, &t->to[0][0][0], sizeof(sums2));
+    _tile_stored(1, &t->to[0][0][1], sizeof(sums2));
     if (two) {
-        _tile_stored(2, &t->sums[1][0][0], sizeof(sums2));
-        _tile_stored(3, &t->sums[1][0][1], sizeof(sums2));
+        _tile_stored(2, &t->to[1][0][0], sizeof(sums2));
+        _tile_stored(3, &t->to[1][0][1], sizeof(sums2));
     }
 }
 
-/* sums (+)= `count` blocks of the panel times as many of x. */
+/* Asks for lines [at, at + some): a few at a time, since products wait behind many. */
+INLINE void ask_for_some(const struct tile_lines *l, size_t at, size_t some)
+{
+    size_t end = at + some < l->count ? at + some : l->count;
+
+    for (; at < end; at++)
+        for (unsigned g = 0; g < 2; g++)
+            __builtin_prefetch(l->at[g] + at * 64, 0, 2);
+}
+
+/* to = from + `count` blocks of the panel times as many of x. */
 INLINE void tile_products(const bool split, const bool two, const struct tile_panel *p,
                           size_t count, const struct tile_job *t)
 {
     const size_t step = parts_of(split) * TILE_ROW_BYTES;
+    const size_t lines = count ? (t->next.count + count - 1) / count : 0;
 
     tiles_load(t, two);
     for (size_t b = 0; b < count; b++) {
         const char *x0 = t->x[0] + b * step, *x1 = t->x[1] + b * step;
         const void *w = p->tiles[b * parts_of(split)];
 
+        ask_for_some(&t->next, b * lines, lines);
         for (unsigned product = 0; product < (split ? 3 : 1); product++) {
             if (product != 1) {
                 const char *part = (const char *)w + product / 2 * sizeof(p->tiles[0]);
@@ -397,29 +416,73 @@ INLINE size_t tile_at(size_t n, size_t tile)
  * of each of the groups that come next. */
 struct tile_span {
     const struct tile_panel *panel;
+    const struct rows16 *rows; /* two */
     size_t b, count, bytes;
+    bool is_last;
     const char *next[2];
 };
 
+/* What is asked for beside tiles [tile, tile + some) of `tiles`. */
+INLINE struct tile_lines share_of_next(const struct tile_span *s, size_t tile, size_t some,
+                                       size_t tiles)
+{
+    size_t begin = s->bytes * tile / tiles, end = s->bytes * (tile + some) / tiles;
+
+    return (struct tile_lines){{s->next[0] + begin, s->next[1] + begin}, (end - begin + 63) / 64};
+}
+
+/* What swiglu makes of a vector's sums, as prepare_tiles would. */
+INLINE void put_glu(const sums2 *sums, const struct rows16 *rows, const struct quant_job *j,
+                    size_t n)
+{
+    for (size_t t = 0; t < n; t++) {
+        vec v = v_swiglu(sums[t][0], sums[t][1]);
+        uint16_t *out = (uint16_t *)(j->out + t * j->out_stride) + rows->out;
+
+        _mm256_mask_storeu_epi16(out, rows->lanes, (__m256i)_mm512_cvtneps_pbh(v));
+    }
+}
+
+/* Results of up to sixteen of n vectors, from vector `first` on. */
+INLINE void put_tile(const struct quant_job *job, const struct rows16 *rows, size_t first, size_t n,
+                     const sums2 *sums)
+{
+    struct quant_job j = *job;
+    size_t some = n < TILE_ROWS ? n : TILE_ROWS;
+
+    j.out += first * j.out_stride;
+    if (j.makes_bf16)
+        put_glu(sums, rows, &j, some);
+    else
+        put_sums_to(sums, rows, &j, some, n * j.out_stride * sizeof(float) >= TILE_RESULTS_FAR);
+}
+
+/* Sums rest in `sums` until the last span; of that they go where results are, which is far away and
+ * takes its time, while more is multiplied. */
 INLINE void tile_multiply(const bool split, const struct quant_job *j, const struct tile_span *s,
                           size_t n, sums2 *sums)
 {
     const char *x = j->x + s->b * parts_of(split) * TILE_ROW_BYTES;
     const size_t tiles = tiles_of(n);
+    sums2 results[2 * TILE_ROWS];
 
     for (size_t tile = 0; tile < tiles; tile += 2) {
-        struct tile_job t = {.x_bytes = j->x_bytes, .is_first = s->b == 0};
-        size_t more = tile + 1 < tiles;
+        size_t some = tile + 1 < tiles ? 2 : 1;
+        struct tile_job t = {.x_bytes = j->x_bytes, .next = share_of_next(s, tile, some, tiles)};
 
-        for (size_t i = 0; i < 2; i++) {
-            fetch_level2(s->next[i] + s->bytes * tile / tiles, s->bytes * (1 + more) / tiles);
-            t.x[i] = x + tile_at(n, tile + i * more) * j->x_bytes;
-            t.sums[i] = sums + (tile + i * more) * TILE_ROWS;
+        for (size_t i = 0, at = tile; i < 2; i++, at += some - 1) {
+            sums2 *rest = sums + at * TILE_ROWS;
+
+            t.x[i] = x + tile_at(n, at) * j->x_bytes;
+            t.from[i] = s->b ? rest : NULL;
+            t.to[i] = s->is_last ? results + i * TILE_ROWS : rest;
         }
-        if (more)
+        if (some == 2)
             tile_products(split, true, s->panel, s->count, &t);
         else
             tile_products(split, false, s->panel, s->count, &t);
+        for (size_t i = 0; i < some && s->is_last; i++)
+            put_tile(j, s->rows, tile_at(n, tile + i), n, t.to[i]);
     }
 }
 
@@ -465,29 +528,6 @@ INLINE size_t blocks_of_span(size_t blocks, size_t together, size_t most)
     return spans ? (units + spans - 1) / spans * together : 1;
 }
 
-/* A vector's results after the other: they lie side by side. */
-INLINE void put_tiles(const struct quant_job *j, size_t r, size_t pairs, size_t n,
-                      const sums2 sums[][SUMS_MAX])
-{
-    struct panel_rows two[TILE_PAIRS];
-
-    for (size_t pair = 0; pair < pairs; pair++)
-        two[pair] = tile_groups(j, r, pair);
-    for (size_t tile = 0; tile < tiles_of(n); tile++) {
-        struct quant_job at = *j;
-
-        at.out += tile_at(n, tile) * j->out_stride;
-        for (size_t i = 0; i < TILE_ROWS && i < n; i++, at.out += j->out_stride) {
-            for (size_t pair = 0; pair < pairs; pair++)
-                for (unsigned g = 0; g < (j->up ? 1 : 2); g++)
-                    __builtin_prefetch(
-                        at.out + TILE_RESULTS_AHEAD * j->out_stride + two[pair].rows[g].out, 1);
-            for (size_t pair = 0; pair < pairs; pair++)
-                put_sums(sums[pair] + tile * TILE_ROWS + i, two[pair].rows, &at, 1);
-        }
-    }
-}
-
 /* At most SUMS_MAX vectors times at most TILE_PAIRS pairs of groups. */
 static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, size_t r,
                       size_t pairs, size_t n)
@@ -499,9 +539,10 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
     struct tile_panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        struct tile_span s = {&p, b, blocks - b < span ? blocks - b : span};
+        struct tile_span s = {.panel = &p, .b = b, .count = blocks - b < span ? blocks - b : span};
         size_t skipped = blocks ? GROUP * j->w->row_bytes * b / blocks : 0;
 
+        s.is_last = b + s.count == blocks;
         s.bytes = blocks ? GROUP * j->w->row_bytes * s.count / blocks : 0;
         for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = tile_groups(j, r, pair);
@@ -510,11 +551,11 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
                 s.next[g] = two.next[g] + skipped;
                 kind->fill(two.w[g], &two.rows[g], g, b, s.count, &p);
             }
+            s.rows = two.rows;
             kind->multiply(j, &s, n, sums[pair]);
         }
         b += s.count;
     } while (b < blocks);
-    put_tiles(j, r, pairs, n, sums);
 }
 
 /* Whole tiles, so that what is left is one too. */
@@ -545,6 +586,7 @@ static void tile_matmul(const struct tile_kind *kind, const struct quant_job *jo
         }
     }
     _tile_release();
+    _mm_sfence(); /* behind results that went past the caches */
 }
 
 #define TILE_KIND(type, TYPE)                                                                  \

@@ -48,6 +48,7 @@ TEST(a_layer_of_llama_has_five_stages_and_one_glu)
     CHECK_INT(f.layer.at[1].kind, STAGE_ATTEND);
     CHECK_INT(f.layer.at[3].linear_count, 2);
     CHECK(f.layer.at[3].is_glu);
+    CHECK(f.layer.at[3].feeds_next);
     CHECK_INT(count_of(&f.layer, OP_GLU), 1);
     CHECK_INT(count_of(&f.layer, OP_ADD), 2);
     tiny_llama_fini(&model);

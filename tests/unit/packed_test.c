@@ -342,6 +342,103 @@ TEST(products_of_gate_and_up_at_once_give_swiglu_of_both_to_the_bit)
     }
 }
 
+/* Rows [begin, end) of all vectors, as prepare makes them of what matmul and swiglu give; nothing
+ * else is written. */
+static void check_prepared_swiglu(const struct backend *b, const struct tensor *gate,
+                                  const struct tensor *up, size_t begin, size_t end, const char *x,
+                                  size_t n, enum dtype down)
+{
+    size_t rows = gate->shape[1], bytes = b->prepared_bytes(down, rows);
+    float *g = malloc(n * rows * sizeof(float)), *u = malloc(n * rows * sizeof(float));
+    char *out = mem_aligned(n * bytes), *expected = mem_aligned(bytes);
+
+    CHECK(g && u && out && expected);
+    memset(out, 0x55, n * bytes);
+    b->matmul(gate, 0, rows, x, n, g, rows);
+    b->matmul(up, 0, rows, x, n, u, rows);
+    CHECK(b->matmul_swiglu_prepared(gate, up, begin, end, x, n, down, out));
+    for (size_t t = 0; t < n; t++) {
+        b->swiglu(g + t * rows, u + t * rows, rows);
+        memset(expected, 0x55, bytes);
+        b->prepare(down, g + t * rows, rows, expected);
+        memset(expected, 0x55, 2 * begin);
+        memset(expected + 2 * end, 0x55, bytes - 2 * end);
+        if (memcmp(expected, out + t * bytes, bytes) != 0)
+            TEST_FAIL("%s %s inner %zu rows %zu to %zu of %zu, vector %zu of %zu differs", b->name,
+                      dtype_info(gate->type)->name, gate->shape[0], begin, end, rows, t, n);
+    }
+    free(g);
+    free(u);
+    mem_free(out);
+    mem_free(expected);
+}
+
+TEST(swiglu_of_both_is_left_as_prepare_would_to_the_bit)
+{
+    enum { ROWS = 128, N = 70 };
+    static const size_t ns[] = {1, 5, 16, 17, N};
+
+    for (unsigned at = 0; backend_at(at); at++) {
+        const struct backend *b = backend_at(at);
+
+        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu_prepared && b->usable(); k++) {
+            size_t inner = inner_of(types[k], k % 2 ? 7 : 2);
+            struct tensor w[2] = {plain_make(types[k], inner, ROWS),
+                                  plain_make(types[k], inner, ROWS)};
+            struct tensor p[2] = {pack(&w[0]), pack(&w[1])};
+            char *x = vectors_make(b, types[k], inner, N);
+
+            for (size_t i = 0; i < COUNT(ns); i++) {
+                check_prepared_swiglu(b, &w[0], &w[1], 0, ROWS, x, ns[i], DTYPE_Q8_0);
+                check_prepared_swiglu(b, &p[0], &p[1], 0, ROWS, x, ns[i], DTYPE_BF16);
+                check_prepared_swiglu(b, &p[0], &p[1], 32, 64, x, ns[i], DTYPE_Q4_0);
+            }
+            CHECK(b->matmul_swiglu_prepared(&p[0], &p[1], 0, 0, NULL, 0, DTYPE_Q6_K, NULL));
+            CHECK(!b->matmul_swiglu_prepared(&p[0], &p[1], 0, ROWS, x, N, DTYPE_F16, NULL));
+            CHECK(!b->matmul_swiglu_prepared(&p[0], &p[1], 0, ROWS, x, N, DTYPE_F32, NULL));
+            CHECK(!b->matmul_swiglu_prepared(&p[0], &w[1], 0, ROWS, x, N, DTYPE_Q8_0, NULL));
+            p[0].shape[1] = p[1].shape[1] = ROWS - 16; /* no whole number of blocks */
+            CHECK(!b->matmul_swiglu_prepared(&p[0], &p[1], 0, ROWS - 16, x, N, DTYPE_Q8_0, NULL));
+            mem_free(x);
+            for (size_t g = 0; g < 2; g++) {
+                mem_free((void *)(uintptr_t)p[g].data);
+                free((void *)(uintptr_t)w[g].data);
+            }
+        }
+    }
+}
+
+/* Some megabytes at once and a few vectors at a time; odd ends share lines with what is there. */
+TEST(many_results_are_those_of_few_to_the_bit)
+{
+    enum { ROWS = 1040, N = 512, SOME = 64, INNER = 96 };
+    float *all = mem_aligned(N * ROWS * sizeof(float)),
+          *few = mem_aligned(N * ROWS * sizeof(float));
+    struct tensor w = plain_make(DTYPE_Q8_0, INNER, ROWS), p = pack(&w);
+
+    CHECK(all && few);
+    for (unsigned at = 0; backend_at(at); at++) {
+        const struct backend *b = backend_at(at);
+        char *x;
+
+        if (!b->usable() || !b->reads_packed)
+            continue;
+        x = vectors_make(b, DTYPE_Q8_0, INNER, N);
+        memset(all, 0x55, N * ROWS * sizeof(float));
+        memset(few, 0x55, N * ROWS * sizeof(float));
+        b->matmul(&p, 7, ROWS - 3, x, N, all, ROWS);
+        for (size_t t = 0; t < N; t += SOME)
+            b->matmul(&p, 7, ROWS - 3, x + t * b->prepared_bytes(DTYPE_Q8_0, INNER), SOME,
+                      few + t * ROWS, ROWS);
+        CHECK(memcmp(all, few, N * ROWS * sizeof(float)) == 0);
+        mem_free(x);
+    }
+    mem_free(all);
+    mem_free(few);
+    mem_free((void *)(uintptr_t)p.data);
+    free((void *)(uintptr_t)w.data);
+}
+
 /* Of a file with any bits: a weight that is no number is one in neither layout. */
 TEST(weights_of_two_bytes_with_nan_or_infinity_spoil_their_own_row_only)
 {
