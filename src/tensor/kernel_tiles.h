@@ -25,6 +25,8 @@
 #define TILE_PANEL 18
 /* Pairs of groups that meet a panel's worth of activations, in level 2, one after the other. */
 #define TILE_PAIRS 8
+/* So many tiles of vectors multiply for longer than memory takes to bring what comes next. */
+#define TILES_LONG 8
 /* Results of so many bytes go past the caches: a level 2 does not keep them until they are read. */
 #define TILE_RESULTS_FAR (2u << 20)
 
@@ -41,9 +43,27 @@ INLINE unsigned parts_of(const bool split)
 }
 
 /* Tiles of weights of two groups of rows. */
+typedef __m512i tile_pair[2][TILE_ROWS];
+
 struct tile_panel {
-    __m512i tiles[TILE_PANEL][2][TILE_ROWS];
+    tile_pair tiles[TILE_PANEL];
 };
+
+/* Lines of the weights of two groups that come next: so many are asked for beside each block of
+ * those that are there, since whatever waits for a cache waits behind many. */
+struct tile_lines {
+    const char *at[2];
+    size_t count, each;
+};
+
+INLINE void ask_beside(const struct tile_lines *l, size_t block)
+{
+    size_t at = block * l->each, end = at + l->each < l->count ? at + l->each : l->count;
+
+    for (; at < end; at++)
+        for (unsigned g = 0; g < 2; g++)
+            __builtin_prefetch(l->at[g] + at * 64, 0, 2);
+}
 
 /* ---- weights ---- */
 
@@ -159,7 +179,8 @@ INLINE void put_quants(enum dtype type, const __m512i w[8], const struct tile_sc
 
 /* Fills `count` blocks from b on of group g; both are multiples of what lies together. */
 INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, unsigned g,
-                             size_t b, size_t count, struct tile_panel *p)
+                             size_t b, size_t count, const struct tile_lines *next,
+                             tile_pair *tiles)
 {
     const struct packed_unit u = packed_unit(type);
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
@@ -175,14 +196,15 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
                                                unpack_minima(type, unit, k), &minima, k);
             __m512i v[8];
 
+            ask_beside(next, i + k);
             unpack(type, unit + u.first + k * u.block, 0, v);
-            put_quants(type, v, &s, p->tiles[i + k][g]);
+            put_quants(type, v, &s, tiles[i + k][g]);
         }
     }
 }
 
 INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
-                            size_t count, struct tile_panel *p)
+                            size_t count, const struct tile_lines *next, tile_pair *tiles)
 {
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
@@ -202,7 +224,8 @@ INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned
                 struct tile_scales s =
                     tile_scales(type, get_scales(type, &h, k), get_minima(type, &h, k), &minima, k);
 
-                put_quants(type, w[k - part], &s, p->tiles[i + k][g]);
+                ask_beside(next, i + k);
+                put_quants(type, w[k - part], &s, tiles[i + k][g]);
             }
         }
     }
@@ -281,13 +304,15 @@ INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t b
 
 /* As tile_fill_packed, of floats. */
 INLINE void tile_fill_floats(enum dtype type, const struct tensor *w, const struct rows16 *rows,
-                             unsigned g, size_t b, size_t count, struct tile_panel *p)
+                             unsigned g, size_t b, size_t count, const struct tile_lines *next,
+                             tile_pair *tiles)
 {
     for (size_t i = 0; i < count; i++) {
+        ask_beside(next, i);
         if (type == DTYPE_F16)
-            put_f16(w, rows, b + i, p->tiles[2 * i][g], p->tiles[2 * i + 1][g]);
+            put_f16(w, rows, b + i, tiles[2 * i][g], tiles[2 * i + 1][g]);
         else
-            put_bf16(w, rows, b + i, p->tiles[i][g]);
+            put_bf16(w, rows, b + i, tiles[i][g]);
     }
 }
 
@@ -308,12 +333,6 @@ INLINE void tiles_begin(size_t vectors)
     TILE_CONFIG_IS_READ(&c);
     _tile_loadconfig(&c);
 }
-
-/* Lines of the weights of two groups that come next. */
-struct tile_lines {
-    const char *at[2];
-    size_t count;
-};
 
 /* The sums of sixteen vectors, or of two times sixteen, and what they meet. */
 struct tile_job {
@@ -358,29 +377,18 @@ INLINE void tiles_store(const struct tile_job *t, bool two)
     }
 }
 
-/* Asks for lines [at, at + some): a few at a time, since products wait behind many. */
-INLINE void ask_for_some(const struct tile_lines *l, size_t at, size_t some)
-{
-    size_t end = at + some < l->count ? at + some : l->count;
-
-    for (; at < end; at++)
-        for (unsigned g = 0; g < 2; g++)
-            __builtin_prefetch(l->at[g] + at * 64, 0, 2);
-}
-
 /* to = from + `count` blocks of the panel times as many of x. */
 INLINE void tile_products(const bool split, const bool two, const struct tile_panel *p,
                           size_t count, const struct tile_job *t)
 {
     const size_t step = parts_of(split) * TILE_ROW_BYTES;
-    const size_t lines = count ? (t->next.count + count - 1) / count : 0;
 
     tiles_load(t, two);
     for (size_t b = 0; b < count; b++) {
         const char *x0 = t->x[0] + b * step, *x1 = t->x[1] + b * step;
         const void *w = p->tiles[b * parts_of(split)];
 
-        ask_for_some(&t->next, b * lines, lines);
+        ask_beside(&t->next, b);
         for (unsigned product = 0; product < (split ? 3 : 1); product++) {
             if (product != 1) {
                 const char *part = (const char *)w + product / 2 * sizeof(p->tiles[0]);
@@ -418,17 +426,20 @@ struct tile_span {
     const struct tile_panel *panel;
     const struct rows16 *rows; /* two */
     size_t b, count, bytes;
-    bool is_last;
+    bool is_last, asks_in_fill; /* asks: for what comes next, else beside products */
     const char *next[2];
 };
 
-/* What is asked for beside tiles [tile, tile + some) of `tiles`. */
-INLINE struct tile_lines share_of_next(const struct tile_span *s, size_t tile, size_t some,
-                                       size_t tiles)
+/* Parts [part, part + some) of what comes next. */
+INLINE struct tile_lines share_of_next(const struct tile_span *s, size_t part, size_t some,
+                                       size_t parts)
 {
-    size_t begin = s->bytes * tile / tiles, end = s->bytes * (tile + some) / tiles;
+    size_t begin = s->bytes * part / parts, end = s->bytes * (part + some) / parts;
+    size_t lines = (end - begin + 63) / 64;
 
-    return (struct tile_lines){{s->next[0] + begin, s->next[1] + begin}, (end - begin + 63) / 64};
+    return (struct tile_lines){{s->next[0] + begin, s->next[1] + begin},
+                               lines,
+                               s->count ? (lines + s->count - 1) / s->count : 0};
 }
 
 /* What swiglu makes of a vector's sums, as prepare_tiles would. */
@@ -468,8 +479,10 @@ INLINE void tile_multiply(const bool split, const struct quant_job *j, const str
 
     for (size_t tile = 0; tile < tiles; tile += 2) {
         size_t some = tile + 1 < tiles ? 2 : 1;
-        struct tile_job t = {.x_bytes = j->x_bytes, .next = share_of_next(s, tile, some, tiles)};
+        struct tile_job t = {.x_bytes = j->x_bytes};
 
+        if (!s->asks_in_fill)
+            t.next = share_of_next(s, tile, some, tiles);
         for (size_t i = 0, at = tile; i < 2; i++, at += some - 1) {
             sums2 *rest = sums + at * TILE_ROWS;
 
@@ -489,9 +502,9 @@ INLINE void tile_multiply(const bool split, const struct quant_job *j, const str
 /* ---- all of a product ---- */
 
 struct tile_kind {
-    /* Fills `count` blocks from b on of a group of rows. */
+    /* Makes tiles of `count` blocks from b on, of a group of rows. */
     void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
-                 size_t count, struct tile_panel *p);
+                 size_t count, const struct tile_lines *next, tile_pair *tiles);
     void (*multiply)(const struct quant_job *j, const struct tile_span *s, size_t n, sums2 *sums);
     size_t together; /* blocks */
 };
@@ -528,6 +541,24 @@ INLINE size_t blocks_of_span(size_t blocks, size_t together, size_t most)
     return spans ? (units + spans - 1) / spans * together : 1;
 }
 
+/* What comes behind a pair: another one, or behind the last of a span the next span of the first
+ * one, and in the end other rows. */
+static void find_next(const struct quant_job *j, const struct panel_rows *now,
+                      const struct panel_rows *first, bool ends_span, struct tile_span *s)
+{
+    const size_t blocks = blocks_of(j->w->shape[0]), bytes = GROUP * j->w->row_bytes;
+
+    s->bytes = blocks ? bytes * s->count / blocks : 0;
+    for (unsigned g = 0; g < 2; g++) {
+        s->next[g] = now->next[g];
+        if (!ends_span || !j->w->is_packed)
+            s->next[g] += blocks ? bytes * s->b / blocks : 0;
+        else if (!s->is_last)
+            s->next[g] = (const char *)tensor_row(first->w[g], first->rows[g].out) +
+                         bytes * (s->b + s->count) / blocks;
+    }
+}
+
 /* At most SUMS_MAX vectors times at most TILE_PAIRS pairs of groups. */
 static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, size_t r,
                       size_t pairs, size_t n)
@@ -535,21 +566,27 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
     const bool split = splits(j->w->type);
     size_t blocks = blocks_of(j->w->shape[0]), b = 0;
     size_t span = blocks_of_span(blocks, kind->together, TILE_PANEL / parts_of(split));
+    const struct panel_rows first = tile_groups(j, r, 0);
     sums2 sums[TILE_PAIRS][SUMS_MAX];
     struct tile_panel p;
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        struct tile_span s = {.panel = &p, .b = b, .count = blocks - b < span ? blocks - b : span};
-        size_t skipped = blocks ? GROUP * j->w->row_bytes * b / blocks : 0;
+        struct tile_span s = {.panel = &p,
+                              .b = b,
+                              .count = blocks - b < span ? blocks - b : span,
+                              .asks_in_fill = tiles_of(n) < TILES_LONG};
 
         s.is_last = b + s.count == blocks;
-        s.bytes = blocks ? GROUP * j->w->row_bytes * s.count / blocks : 0;
         for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = tile_groups(j, r, pair);
 
+            find_next(j, &two, &first, pair + 1 == pairs, &s);
             for (unsigned g = 0; g < 2; g++) {
-                s.next[g] = two.next[g] + skipped;
-                kind->fill(two.w[g], &two.rows[g], g, b, s.count, &p);
+                struct tile_lines next = {0};
+
+                if (s.asks_in_fill)
+                    next = share_of_next(&s, g, 1, 2);
+                kind->fill(two.w[g], &two.rows[g], g, b, s.count, &next, p.tiles);
             }
             s.rows = two.rows;
             kind->multiply(j, &s, n, sums[pair]);
@@ -592,12 +629,12 @@ static void tile_matmul(const struct tile_kind *kind, const struct quant_job *jo
 #define TILE_KIND(type, TYPE)                                                                  \
     static __attribute__((noinline)) void tile_fill_##type(                                    \
         const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-        struct tile_panel *p)                                                                  \
+        const struct tile_lines *next, tile_pair *tiles)                                       \
     {                                                                                          \
         if (w->is_packed)                                                                      \
-            tile_fill_packed(TYPE, w, rows->out, g, b, count, p);                              \
+            tile_fill_packed(TYPE, w, rows->out, g, b, count, next, tiles);                    \
         else                                                                                   \
-            tile_fill_plain(TYPE, rows, g, b, count, p);                                       \
+            tile_fill_plain(TYPE, rows, g, b, count, next, tiles);                             \
     }
 TILE_KIND(q8_0, DTYPE_Q8_0)
 TILE_KIND(q4_0, DTYPE_Q4_0)
@@ -616,9 +653,9 @@ TILE_KIND(mxfp4, DTYPE_MXFP4)
 #define TILE_FLOATS(type, TYPE)                                                                \
     static __attribute__((noinline)) void tile_fill_##type(                                    \
         const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-        struct tile_panel *p)                                                                  \
+        const struct tile_lines *next, tile_pair *tiles)                                       \
     {                                                                                          \
-        tile_fill_floats(TYPE, w, rows, g, b, count, p);                                       \
+        tile_fill_floats(TYPE, w, rows, g, b, count, next, tiles);                             \
     }
 TILE_FLOATS(f16, DTYPE_F16)
 TILE_FLOATS(bf16, DTYPE_BF16)
