@@ -54,30 +54,24 @@ TEST(a_layer_of_llama_has_five_stages_and_one_glu)
     tiny_llama_fini(&model);
 }
 
-#define ROWS_MAX 80
-#define THREADS  3
+#define ROWS_MAX   80
+#define THREADS    3
+#define VOCABULARY 101
 
 /* Odd numbers of grains: 15 heads, 9 pieces of 32 columns, and 352 is no multiple of 64. */
-static const struct hparams uneven_hparams = {
-    .architecture = "llama",
-    .n_layer = 2,
-    .n_embd = 288,
-    .n_ff = 352,
-    .n_head = 9,
-    .n_head_kv = 3,
-    .n_vocab = 101,
-    .n_ctx_train = ROWS_MAX,
-    .head_dim = 32,
-    .rope_dims = 32,
-    .rms_eps = 1e-5f,
-    .rope_base = 10000,
-    .rope_factor = 1,
-    .rope_ctx_orig = ROWS_MAX,
-    .yarn_ext = 1,
-    .yarn_attn = 1,
-    .yarn_beta_fast = 32,
-    .yarn_beta_slow = 1,
-};
+static struct hparams uneven_hparams(void)
+{
+    struct hparams h = tiny_hparams;
+
+    h.n_embd = 288;
+    h.n_ff = 352;
+    h.n_vocab = VOCABULARY;
+    h.n_head = 9;
+    h.n_head_kv = 3;
+    h.head_dim = h.rope_dims = 32;
+    h.n_ctx_train = h.rope_ctx_orig = ROWS_MAX;
+    return h;
+}
 
 struct bench {
     struct forward f;
@@ -85,7 +79,7 @@ struct bench {
     struct pool *pool;
     void *block;
     uint32_t pages[2];
-    float logits[101];
+    float logits[VOCABULARY];
 };
 
 static void cut(struct bench *b, struct carve *c)
@@ -93,16 +87,17 @@ static void cut(struct bench *b, struct carve *c)
     const struct forward_limits limits = {
         .threads = THREADS, .rows_max = ROWS_MAX, .logits_max = 1, .context_tokens = ROWS_MAX};
 
-    kv_carve(&b->kv, &uneven_hparams, DTYPE_F16, 2, c);
+    kv_carve(&b->kv, &model.model.hparams, DTYPE_F16, 2, c);
     forward_carve(&b->f, &model.model.hparams, &model.model.weights, &arch_llama, backend_best(),
                   &limits, c);
 }
 
 static void set_up(struct bench *b, enum dtype type)
 {
+    const struct hparams h = uneven_hparams();
     struct carve c = {0};
 
-    tiny_llama_init(&model, &uneven_hparams, type, NULL, 1);
+    tiny_llama_init(&model, &h, type, NULL, 1);
     cut(b, &c);
     b->block = mem_zalloc(1, c.used + 64);
     c = (struct carve){.at = (char *)(((uintptr_t)b->block + 63) / 64 * 64)};
@@ -128,7 +123,7 @@ static void run(struct bench *b, size_t n)
         b->pages[i] = kv_take(&b->kv);
     for (size_t i = 0; i < n; i++)
         rows[i] = (struct forward_row){
-            .token = (int32_t)(i * 7 % 101), .position = (uint32_t)i, .pages = b->pages};
+            .token = (int32_t)(i * 7 % VOCABULARY), .position = (uint32_t)i, .pages = b->pages};
     CHECK(forward_run(&b->f, rows, n, FORWARD_PROMPT));
     rows[0] = (struct forward_row){
         .token = 5, .position = (uint32_t)n, .pages = b->pages, .wants_logits = true};
