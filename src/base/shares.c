@@ -49,7 +49,7 @@ static float limited(float v, float low, float high)
 
 void shares_learn(float *speeds, const struct share_done *done, unsigned parts, uint64_t start)
 {
-    float rates = 0, known = 0;
+    float rates = 0, known = 0, mean = (float)(sum_of(speeds, parts) / parts);
 
     for (unsigned i = 0; i < parts; i++) {
         float rate = rate_of(&done[i], start);
@@ -59,7 +59,7 @@ void shares_learn(float *speeds, const struct share_done *done, unsigned parts, 
     }
     for (unsigned i = 0; i < parts; i++) {
         float rate = rate_of(&done[i], start);
-        float now = rate > 0 ? rate / rates * known : 1;
+        float now = rate > 0 ? rate / rates * known : mean;
 
         now = limited(now, speeds[i] / SWING, speeds[i] * SWING);
         speeds[i] = limited(speeds[i] + GAIN * (now - speeds[i]), LEAST, (float)parts);

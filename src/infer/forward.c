@@ -24,6 +24,8 @@
  * many rows, each with all of the context. */
 #define SHARE_PARTS 4
 #define SHARED_ROWS 4
+/* Products of so few rows wait for memory, those of more for arithmetic. */
+#define FEW_ROWS 64
 
 struct span {
     size_t begin, end;
@@ -320,15 +322,13 @@ static void carve_attention(struct forward *f, struct carve *c)
     }
 }
 
-/* Where memory is what products wait for, a thread's speed depends on where its part lies: each
- * layer has speeds of its own. */
 static void carve_speeds(struct forward *f, struct carve *c)
 {
     f->layer.first = f->before.count;
     f->after.first = f->layer.first + f->h->n_layer * f->layer.count;
     f->head.first = f->after.first + f->after.count;
     f->stages = f->head.first + f->head.count;
-    f->speeds = carve_bytes(c, FORWARD_KINDS * f->stages, f->limits.threads * sizeof(float));
+    f->speeds = carve_bytes(c, 2 * f->stages, f->limits.threads * sizeof(float));
     f->done = carve_array(c, struct share_done, f->limits.threads);
 }
 
@@ -424,7 +424,7 @@ void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
 {
     f->pool = pool;
     f->kv = kv;
-    for (size_t i = 0; i < FORWARD_KINDS * f->stages; i++)
+    for (size_t i = 0; i < 2 * f->stages; i++)
         shares_begin(f->speeds + i * f->limits.threads, f->limits.threads);
     init_ropes(f);
 }
@@ -1098,15 +1098,14 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
     }
 }
 
-/* Prompts wait for arithmetic: what is learned in one layer holds for all. */
+/* Where products wait for memory, a thread's speed depends on where its part of the weights lies,
+ * so each layer has its own; else what is learned in one layer holds for all. */
 static float *speeds_of(const struct forward *f, const struct stages *stages, uint32_t layer,
                         size_t i)
 {
-    size_t stage = stages->first + i;
+    size_t set = stages->first + i + (f->n <= FEW_ROWS ? layer * stages->count : f->stages);
 
-    if (f->kind == FORWARD_GENERATED)
-        stage += layer * stages->count;
-    return f->speeds + (f->kind * f->stages + stage) * f->limits.threads;
+    return f->speeds + set * f->limits.threads;
 }
 
 static void run_stages(struct forward *f, const struct stages *stages, uint32_t layer, bool is_last)
@@ -1142,7 +1141,6 @@ static bool run(struct forward *f, struct forward_row *rows, size_t n, enum forw
     assert(n <= f->limits.rows_max);
     f->rows = rows;
     f->n = n;
-    f->kind = kind;
     f->backend = backend_for(f->prompts, kind == FORWARD_GENERATED);
     if (f->sees_text)
         plan_texts(f);

@@ -38,11 +38,6 @@ struct forward_row {
     bool wants_logits;     /* or its vector, where that is the end */
 };
 
-/* What the tokens of a run are.  Those of prompts and those that were generated may be computed by
- * other kernels (backend.h), so that a token's numbers depend on which it is. */
-enum forward_kind { FORWARD_PROMPT, FORWARD_GENERATED };
-#define FORWARD_KINDS 2
-
 struct forward_limits {
     unsigned threads;
     size_t rows_max, logits_max; /* in one run */
@@ -120,7 +115,7 @@ struct forward {
     uint64_t *work;  /* attention work of the tiles before each tile */
     float *partials; /* of blocks that are shared: [kv head][tile][block] */
     size_t partials_max;
-    float *speeds;           /* of threads, in products: [kind][stage of all layers][thread] */
+    float *speeds;           /* of threads, in products: [few, many rows][stage][thread] */
     struct share_done *done; /* by each thread, of the stage in progress */
     size_t stages;           /* of all layers */
 
@@ -138,7 +133,6 @@ struct forward {
     uint32_t layer_now;
     const struct stage *stage_now;
     float *speeds_now;
-    enum forward_kind kind;
     bool is_prepared, makes_prepared; /* what the stage reads; what it leaves to the next */
     size_t logits_from;               /* rows of logits that are there from runs before it */
     unsigned rope_now;
@@ -151,6 +145,10 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c);
 void forward_init(struct forward *f, struct pool *pool, const struct kv *kv);
+
+/* What the tokens of a run are.  Those of prompts and those that were generated may be computed by
+ * other kernels (backend.h), so that a token's numbers depend on which it is. */
+enum forward_kind { FORWARD_PROMPT, FORWARD_GENERATED };
 
 /* Computes n rows of one kind, at most rows_max, and the logits of those that want them, in order,
  * at most logits_max.  rows is scratch of the run: it comes back changed.  False: it did not go on.

@@ -334,7 +334,7 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
         form_for_tiles(weights) != FORM_TILES)
         return false;
     if (n > 0)
-        multiply(&j, n);
+        tile_matmul(&tile_kinds[gate->type], &j, n);
     return true;
 }
 

@@ -515,7 +515,7 @@ static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, s
         pair_multiply(j, &p, count, b, n, sums);
         b += count;
     } while (b < blocks);
-    put_sums(sums, two.rows, j, n);
+    put_sums(sums, two.rows, j, n, false);
 }
 
 static void pair_panels(const struct pair_kind *kind, const struct quant_job *job, size_t r,

@@ -74,8 +74,8 @@ INLINE void put_line(float *out, __mmask16 lanes, vec v, const bool past_caches)
         _mm512_mask_storeu_ps(out, lanes, v);
 }
 
-INLINE void put_sums_to(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
-                        size_t n, const bool past_caches)
+INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+                     size_t n, const bool past_caches)
 {
     for (size_t t = 0; t < n; t++) {
         float *out = j->out + t * j->out_stride;
@@ -88,12 +88,6 @@ INLINE void put_sums_to(const sums2 *sums, const struct rows16 rows[2], const st
         for (unsigned g = 0; g < 2; g++)
             put_line(out + rows[g].out, rows[g].lanes, sums[t][g], past_caches);
     }
-}
-
-INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
-                     size_t n)
-{
-    put_sums_to(sums, rows, j, n, false);
 }
 
 /* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
@@ -129,7 +123,7 @@ INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, siz
         panel_multiply(type, &p, count, j, b, n, sums);
         b += count;
     } while (b < blocks);
-    put_sums(sums, two.rows, j, n);
+    put_sums(sums, two.rows, j, n, false);
 }
 
 /* At most n vectors; how many. */

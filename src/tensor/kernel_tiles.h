@@ -465,7 +465,7 @@ INLINE void put_tile(const struct quant_job *job, const struct rows16 *rows, siz
     if (j.makes_bf16)
         put_glu(sums, rows, &j, some);
     else
-        put_sums_to(sums, rows, &j, some, n * j.out_stride * sizeof(float) >= TILE_RESULTS_FAR);
+        put_sums(sums, rows, &j, some, n * j.out_stride * sizeof(float) >= TILE_RESULTS_FAR);
 }
 
 /* Sums rest in `sums` until the last span; of that they go where results are, which is far away and
@@ -548,7 +548,6 @@ static void find_next(const struct quant_job *j, const struct panel_rows *now,
 {
     const size_t blocks = blocks_of(j->w->shape[0]), bytes = GROUP * j->w->row_bytes;
 
-    s->bytes = blocks ? bytes * s->count / blocks : 0;
     for (unsigned g = 0; g < 2; g++) {
         s->next[g] = now->next[g];
         if (!ends_span || !j->w->is_packed)
@@ -577,6 +576,7 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
                               .asks_in_fill = tiles_of(n) < TILES_LONG};
 
         s.is_last = b + s.count == blocks;
+        s.bytes = blocks ? GROUP * j->w->row_bytes * s.count / blocks : 0;
         for (size_t pair = 0; pair < pairs; pair++) {
             struct panel_rows two = tile_groups(j, r, pair);
 
