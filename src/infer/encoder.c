@@ -72,8 +72,8 @@ static void cut(struct llmos_encoder *e, struct carve *c)
         kv_carve(&e->kv, h, DTYPE_F16, pages, c);
         e->pages = carve_array(c, uint32_t, pages);
     }
-    forward_carve(&e->forward, h, &e->model->weights, arch_by_name(h->architecture), backend_best(),
-                  &limits, c);
+    forward_carve(&e->forward, h, &e->model->weights, arch_by_name(h->architecture),
+                  forward_backend(h, &e->model->weights), &limits, c);
     e->rows = carve_array(c, struct forward_row, rows_max(e));
     e->sums = carve_array(c, double, h->n_embd);
     e->labels = carve_array(c, struct label, h->n_labels);
@@ -131,7 +131,7 @@ static void settle(struct llmos_encoder *e, const struct llmos_encoder_options *
     uint32_t usual = h->n_ctx_train < TOKENS_DEFAULT_MAX ? h->n_ctx_train : TOKENS_DEFAULT_MAX;
 
     e->info = (struct llmos_encoder_info){
-        .backend = backend_best()->name,
+        .backend = forward_backend(h, &e->model->weights)->name,
         .pooling = pooling_of(h),
         .classifier = classifier_of(h),
         .threads = o->threads ? o->threads : 1,

@@ -42,7 +42,7 @@ static void cut(struct evaluator *e, const struct evaluate_options *o, struct ca
 
     kv_carve(&e->kv, h, e->kv_type, pages, c);
     forward_carve(&e->forward, h, &e->model->weights, arch_by_name(h->architecture),
-                  o->backend ? o->backend : backend_best(), &limits, c);
+                  o->backend ? o->backend : forward_backend(h, &e->model->weights), &limits, c);
     e->pages = carve_array(c, uint32_t, pages);
     e->rows = carve_array(c, struct forward_row, rows_max(e));
 }

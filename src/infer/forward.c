@@ -351,6 +351,27 @@ static void measure_all(struct forward *f, const struct backend *backend)
     measure(f, &f->after, 0);
 }
 
+const struct backend *forward_backend(const struct hparams *h, const struct weights *w)
+{
+    const struct backend *best = backend_best();
+    uint64_t all = 0, other = 0;
+
+    if (!best->prompts)
+        return best;
+    for (uint32_t l = 0; l < h->n_layer; l++) {
+        for (int role = WEIGHT_MODEL_COUNT; role < WEIGHT_ROLE_COUNT; role++) {
+            const struct tensor *t = weights_get(w, l, (enum weight_role)role);
+            uint64_t values =
+                t && t->n_dims > 1 ? (uint64_t)t->shape[0] * t->shape[1] * t->shape[2] : 0;
+
+            all += values;
+            if (values && best->prompts->prepared_form(t->type) != best->prepared_form(t->type))
+                other += values;
+        }
+    }
+    return other > 0 && 2 * other >= all ? best->prompts : best;
+}
+
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,
                    const struct arch *arch, const struct backend *backend,
                    const struct forward_limits *limits, struct carve *c)

@@ -139,6 +139,11 @@ struct forward {
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };
 
+/* The best kernels here for a model: those for prompts of some kinds of weights (backend.h) if at
+ * least half of what its layers multiply is of them.  They cost something too: what was generated
+ * is computed once more as a prompt, and rows of both kinds are not one run. */
+const struct backend *forward_backend(const struct hparams *h, const struct weights *w);
+
 /* Cuts the scratch out of a block; called twice (carve.h), the second time followed by
  * forward_init. The pool and the cache are the caller's; kv NULL: the model needs none. */
 void forward_carve(struct forward *f, const struct hparams *h, const struct weights *w,

@@ -139,7 +139,8 @@ static void cut(llmos_context *c, uint32_t kv_pages, const struct arch *arch, st
     kv_carve(&c->kv, h, c->kv_type, kv_pages, carve);
     c->kv_bytes = (uint64_t)kv_pages * kv_page_bytes(h, c->kv_type);
     prefix_carve(&c->prefix, kv_pages, carve);
-    forward_carve(&c->forward, h, &c->model->weights, arch, backend_best(), &limits, carve);
+    forward_carve(&c->forward, h, &c->model->weights, arch, forward_backend(h, &c->model->weights),
+                  &limits, carve);
     c->rows = carve_array(carve, struct forward_row, c->rows_max);
     c->turns = carve_array(carve, struct turn, c->sessions_max);
     c->scratch = carve_array(carve, struct sampler_scratch, c->threads);

@@ -9,7 +9,7 @@ static enum work_unit unit_of(enum dtype type)
 {
     if (backend_has_tiles(backend_best(), type))
         return WORK_BF16;
-    if (dtype_is_integer(type) || backend_is_fixed(backend_best(), type))
+    if (dtype_is_integer(type) || backend_best()->prepared_form(type) == FORM_FIXED)
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
 }
@@ -20,7 +20,7 @@ static uint64_t cost_of(enum dtype type)
 {
     if (backend_has_tiles(backend_best(), type))
         return type == DTYPE_F16 ? 3 : 1;
-    return backend_is_fixed(backend_best(), type) ? 2 : 1;
+    return backend_best()->prepared_form(type) == FORM_FIXED ? 2 : 1;
 }
 
 static void add(struct work *work, uint64_t *products, const struct tensor *t)

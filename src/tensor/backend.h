@@ -141,6 +141,11 @@ static inline size_t text_end_key(const struct text_attention *a, size_t row)
     return a->reach < behind ? a->first + row + a->reach + 1 : a->count;
 }
 
+/* How activations are prepared: as they are; rounded to bf16; blocks of 32 int8 with an f32 scale;
+ * of 16 bits (fixed.h); 128 int8 with a scale, for weights that are rounded so too
+ * (kernel_spans.h); bf16 in tiles, or the sum of two (kernel_tiles.h). */
+enum form { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED, FORM_SPANS, FORM_TILES, FORM_SPLIT };
+
 struct backend {
     const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512winograd", ... */
     bool (*usable)(
@@ -150,14 +155,13 @@ struct backend {
     /* What multiplies the tokens that a model generates, a few at a time, where this one is for the
      * many of prompts: other sums, of the same weights.  NULL: this one does all. */
     const struct backend *generates;
+    /* The other way round: what is faster for the prompts of models that have weights of another
+     * prepared form there, and generates by this one.  NULL: nothing is. */
+    const struct backend *prompts;
 
-    /* Activations are prepared once per vector for the type of the weights that will multiply it:
-     * f32 stays f32, but is rounded to bf16 for weights of that type; for all quantised weights x
-     * is quantised to blocks of 32 int8 with an f32 scale.  With AVX-512 weights of f16 and
-     * bf16 and x become integers of 16 bits (fixed.h); with AMX x is rounded to bf16, or for f16 to
-     * the sum of two.  Weight types of equal prepared form share it: prepared_form(q8_0) ==
-     * prepared_form(q4_0). */
-    unsigned (*prepared_form)(enum dtype weights);
+    /* Activations are prepared once per vector for the type of the weights that will multiply it,
+     * and types of equal form share them. */
+    enum form (*prepared_form)(enum dtype weights);
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
 
@@ -223,22 +227,13 @@ static inline const struct backend *backend_for(const struct backend *b, bool ge
     return generated && b->generates ? b->generates : b;
 }
 
-/* Do weights of two bytes become integers of 16 bits (fixed.h)?  Their form is then that of f16,
- * which is not that of f32. */
-static inline bool backend_is_fixed(const struct backend *b, enum dtype weights)
-{
-    unsigned form = b->prepared_form(weights);
-
-    return !b->generates && form == b->prepared_form(DTYPE_F16) &&
-           form != b->prepared_form(DTYPE_F32);
-}
-
 /* Are weights and activations rounded to bf16, as what generates tokens does not; of f16, to the
  * sum of two? */
 static inline bool backend_has_tiles(const struct backend *b, enum dtype weights)
 {
-    return b->generates &&
-           (dtype_is_integer(weights) || weights == DTYPE_F16 || weights == DTYPE_BF16);
+    enum form form = b->prepared_form(weights);
+
+    return form == FORM_TILES || form == FORM_SPLIT;
 }
 
 /* The best one for this processor, found once by feature bits, and by is_slow between two that
@@ -251,7 +246,7 @@ const struct backend *backend_at(unsigned i); /* i-th compiled in, best first; N
 extern const struct backend backend_ref; /* plain C: the specification */
 #if defined(__x86_64__)
 extern const struct backend backend_avx2, backend_avx2vnni, backend_avx512vnni,
-    backend_avx512winograd, backend_avx512amx;
+    backend_avx512winograd, backend_avx512spans, backend_avx512winospans, backend_avx512amx;
 #elif defined(__aarch64__)
 extern const struct backend backend_neon, backend_neon_i8mm;
 #endif

@@ -194,11 +194,12 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 #include "tensor/kernel_lanes.h"
 
 #include "tensor/kernel_attention.h"
+#include "tensor/kernel_spans.h"
 #include "tensor/kernel_tiles.h"
 
 /* ---- the back ends ---- */
 
-static unsigned form_of(enum dtype weights)
+static enum form form_of(enum dtype weights)
 {
     return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
 }
@@ -231,7 +232,25 @@ static void prepare_512(enum dtype weights, const float *x, size_t inner, void *
     }
 }
 
-static unsigned form_for_tiles(enum dtype weights)
+static enum form form_with_spans(enum dtype weights)
+{
+    return has_spans(weights) ? FORM_SPANS : form_of(weights);
+}
+
+static size_t bytes_with_spans(enum dtype weights, size_t inner)
+{
+    return has_spans(weights) ? span_x_bytes(inner) : bytes_of(weights, inner);
+}
+
+static void prepare_with_spans(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (has_spans(weights))
+        prepare_spans(x, inner, out);
+    else
+        prepare_512(weights, x, inner, out);
+}
+
+static enum form form_for_tiles(enum dtype weights)
 {
     if (!is_tiled(weights))
         return form_of(weights);
@@ -266,6 +285,8 @@ INLINE void multiply(const struct quant_job *j, size_t n)
 
     if (j->uses_tiles && is_tiled(type))
         tile_matmul(&tile_kinds[type], j, n);
+    else if (j->makes_spans && has_spans(type))
+        span_matmul(type, j, n);
     else if (quantised[type])
         quantised[type](j, n);
     else if (type == DTYPE_F16 || type == DTYPE_BF16)
@@ -285,14 +306,15 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
            gate->shape[1] >= GROUP;
 }
 
-#define MATMUL_512(name, bytes, asks_ahead, saves_products, uses_tiles)                            \
+#define MATMUL_512(name, bytes, asks_ahead, saves_products, makes_spans, uses_tiles)               \
     static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,      \
                      size_t n, float *out, size_t out_stride)                                      \
     {                                                                                              \
         size_t x_bytes = bytes(w->type, w->shape[0]);                                              \
                                                                                                    \
         multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,           \
-                                     asks_ahead ? lines_ahead(w) : 0, saves_products, uses_tiles}, \
+                                     asks_ahead ? lines_ahead(w) : 0, saves_products, makes_spans, \
+                                     uses_tiles},                                                  \
                  n);                                                                               \
     }                                                                                              \
     static bool name##_swiglu(const struct tensor *gate, const struct tensor *up,                  \
@@ -304,13 +326,15 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
         if (n < SWIGLU_LEAST || !makes_pairs(gate, up))                                            \
             return false;                                                                          \
         multiply(&(struct quant_job){gate, x, out, x_bytes, out_stride, row_begin, row_end, 0,     \
-                                     saves_products, uses_tiles, up},                              \
+                                     saves_products, makes_spans, uses_tiles, up},                 \
                  n);                                                                               \
         return true;                                                                               \
     }
-MATMUL_512(matmul, bytes_of, true, false, false)
-MATMUL_512(matmul_winograd, bytes_of, false, true, false)
-MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, true)
+MATMUL_512(matmul, bytes_of, true, false, false, false)
+MATMUL_512(matmul_winograd, bytes_of, false, true, false, false)
+MATMUL_512(matmul_spans, bytes_with_spans, true, false, true, false)
+MATMUL_512(matmul_winograd_spans, bytes_with_spans, false, true, true, false)
+MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, false, true)
 
 /* Prepared is half as large, and nobody reads the floats. */
 static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct tensor *up,
@@ -339,18 +363,37 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
 }
 
 const struct backend backend_avx512vnni = {.name = "avx512vnni",
+                                           .prompts = &backend_avx512spans,
                                            .usable = cpu_has_avx512vnni,
                                            .reads_packed = true,
                                            BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul),
                                            .matmul_swiglu = matmul_swiglu};
 
+const struct backend backend_avx512spans = {
+    .name = "avx512spans",
+    .generates = &backend_avx512vnni,
+    .usable = cpu_has_avx512vnni,
+    .reads_packed = true,
+    BACKEND_LANES_OF(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_spans),
+    .matmul_swiglu = matmul_spans_swiglu};
+
 const struct backend backend_avx512winograd = {
     .name = "avx512winograd",
+    .prompts = &backend_avx512winospans,
     .usable = cpu_has_avx512vnni,
     .is_slow = cpu_adds_where_it_multiplies,
     .reads_packed = true,
     BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd),
     .matmul_swiglu = matmul_winograd_swiglu};
+
+const struct backend backend_avx512winospans = {
+    .name = "avx512winospans",
+    .generates = &backend_avx512winograd,
+    .usable = cpu_has_avx512vnni,
+    .is_slow = cpu_adds_where_it_multiplies,
+    .reads_packed = true,
+    BACKEND_LANES_OF(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_winograd_spans),
+    .matmul_swiglu = matmul_winograd_spans_swiglu};
 
 const struct backend backend_avx512amx = {.name = "avx512amx",
                                           .generates = &backend_avx512vnni,

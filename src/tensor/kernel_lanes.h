@@ -319,8 +319,6 @@ static void matmul_floats(const struct tensor *w, size_t row_begin, size_t row_e
 
 /* ---- activations for quantised weights ---- */
 
-enum { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED, FORM_TILES, FORM_SPLIT };
-
 struct x_q8 {
     int8_t q[Q_BLOCK];
     float d;
@@ -405,7 +403,7 @@ INLINE size_t block_bytes(enum dtype type)
     }
 }
 
-static unsigned prepared_form(enum dtype weights)
+static enum form prepared_form(enum dtype weights)
 {
     return dtype_is_integer(weights) ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }

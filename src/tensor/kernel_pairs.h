@@ -43,11 +43,6 @@ struct x_fixed {
     int32_t minus_products; /* of partners */
 };
 
-INLINE size_t blocks_of(size_t inner)
-{
-    return (inner + Q_BLOCK - 1) / Q_BLOCK;
-}
-
 /* ---- weights ---- */
 
 /* Bytes [64 block, 64 block + 64) of sixteen rows: w[i] = the pairs i.  Behind the end of a row
@@ -297,15 +292,6 @@ INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
     return (const struct x_fixed *)(const void *)x + b;
 }
 
-/* Two values at p, in all lanes. */
-INLINE __m512i two_values(const void *p)
-{
-    int32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return _mm512_set1_epi32(v);
-}
-
 /* acc += a block's sums times both steps. */
 INLINE vec add_fixed(__m512i sum, vec step, const struct x_fixed *x, vec acc)
 {
@@ -322,7 +308,7 @@ INLINE void fixed_dots(const unsigned T, const struct pair_block *p, const char 
         __m512i w0 = p->w[i][0], w1 = p->w[i][1];
 
         for (unsigned t = 0; t < T; t++) {
-            __m512i xt = two_values(fixed_at(x + t * x_bytes, 0)->q + 2 * i);
+            __m512i xt = word_at(fixed_at(x + t * x_bytes, 0)->q + 2 * i);
 
             sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], w0, xt);
             sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], w1, xt);
@@ -347,7 +333,7 @@ INLINE void fixed_dots_winograd(const unsigned T, const struct pair_block *p, co
 
         for (unsigned t = 0; t < T; t++) {
             const int16_t *q = fixed_at(x + t * x_bytes, 0)->q + 2 * i;
-            __m512i low = two_values(q), high = two_values(q + Q_BLOCK / 2);
+            __m512i low = word_at(q), high = word_at(q + Q_BLOCK / 2);
 
             sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], _mm512_add_epi16(low, high0),
                                             _mm512_add_epi16(high, low0));
@@ -409,7 +395,7 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
             __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
 
             for (unsigned i = 0; i < PAIRS; i++)
-                sum[i % 2] = _mm512_dpwssd_epi32(sum[i % 2], w[i], two_values(x->q + 2 * i));
+                sum[i % 2] = _mm512_dpwssd_epi32(sum[i % 2], w[i], word_at(x->q + 2 * i));
             acc[t] = add_fixed(_mm512_add_epi32(sum[0], sum[1]), step, x, acc[t]);
         }
     }
@@ -420,26 +406,23 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
 
 /* ---- all of a product ---- */
 
-typedef void (*pair_tile)(const struct pair_panel *p, size_t count, const struct panel_x *v,
-                          sums2 *sums, bool is_first);
 typedef void (*pair_streamer)(const struct pair_stream *s);
 
 /* How a type is multiplied: functions for fewer and fewer vectors. */
 struct pair_kind {
-    void (*fill)(const struct quant_job *j, const struct tensor *w, const struct rows16 *rows,
-                 unsigned g, size_t b, size_t count, struct pair_panel *p);
-    size_t passes; /* as STREAM_PASSES */
+    struct panel_kind panels[2]; /* all products; half of them */
+    size_t passes;               /* as STREAM_PASSES */
     struct pair_streams {
         pair_streamer of;
         size_t vectors;
     } plain[3], packed[4];
 };
 
-#define FIXED_TILE(name, T, saves_products)                                             \
-    static void name(const struct pair_panel *p, size_t count, const struct panel_x *v, \
-                     sums2 *sums, bool is_first)                                        \
-    {                                                                                   \
-        fixed_tile(T, saves_products, p, count, v, sums, is_first);                     \
+#define FIXED_TILE(name, T, saves_products)                                                 \
+    static void name(const void *panel, size_t count, const struct panel_x *v, sums2 *sums, \
+                     bool is_first)                                                         \
+    {                                                                                       \
+        fixed_tile(T, saves_products, panel, count, v, sums, is_first);                     \
     }
 FIXED_TILE(fixed_tile6, 6, false)
 FIXED_TILE(fixed_tile6_winograd, 6, true)
@@ -451,12 +434,22 @@ FIXED_TILE(fixed_tile1, 1, false)
     {                                             \
         fixed_stream(T, TYPE, is_packed, s);      \
     }
+#define PAIR_PANELS(type, tile6)                         \
+    {                                                    \
+        PAIR_PANEL, sizeof(struct x_fixed), type##_fill, \
+        {                                                \
+            {tile6, PAIR_TILE}, {fixed_tile2, 2},        \
+            {                                            \
+                fixed_tile1, 1                           \
+            }                                            \
+        }                                                \
+    }
 #define PAIR_KIND(type, TYPE, passes)                                                      \
     static void type##_fill(const struct quant_job *j, const struct tensor *w,             \
                             const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-                            struct pair_panel *p)                                          \
+                            void *panel)                                                   \
     {                                                                                      \
-        pair_panel_fill(TYPE, j, w, rows, g, b, count, p);                                 \
+        pair_panel_fill(TYPE, j, w, rows, g, b, count, panel);                             \
     }                                                                                      \
     FIXED_STREAM(type##_plain4, 4, TYPE, false)                                            \
     FIXED_STREAM(type##_plain2, 2, TYPE, false)                                            \
@@ -466,72 +459,12 @@ FIXED_TILE(fixed_tile1, 1, false)
     FIXED_STREAM(type##_packed2, 2, TYPE, true)                                            \
     FIXED_STREAM(type##_packed1, 1, TYPE, true)                                            \
     static const struct pair_kind pairs_##type = {                                         \
-        type##_fill,                                                                       \
+        {PAIR_PANELS(type, fixed_tile6), PAIR_PANELS(type, fixed_tile6_winograd)},         \
         passes,                                                                            \
         {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                      \
         {{type##_packed8, 8}, {type##_packed4, 4}, {type##_packed2, 2}, {type##_packed1, 1}}};
-
 PAIR_KIND(f16, DTYPE_F16, 5)
 PAIR_KIND(bf16, DTYPE_BF16, 3)
-
-/* All n vectors: tiles of as many as the registers hold, then twos and one. */
-INLINE void pair_multiply(const struct quant_job *j, const struct pair_panel *p, size_t count,
-                          size_t b, size_t n, sums2 *sums)
-{
-    const struct {
-        pair_tile of;
-        size_t vectors;
-    } tiles[3] = {{j->saves_products ? fixed_tile6_winograd : fixed_tile6, PAIR_TILE},
-                  {fixed_tile2, 2},
-                  {fixed_tile1, 1}};
-    struct panel_x v = {.x_bytes = j->x_bytes};
-
-    for (size_t t = 0, k = 0; t < n; t += tiles[k].vectors) {
-        while (tiles[k].vectors > n - t)
-            k++;
-        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_fixed);
-        v.ahead = n - t >= 2 * tiles[k].vectors ? tiles[k].vectors : 0;
-        tiles[k].of(p, count, &v, sums + t, b == 0);
-    }
-}
-
-/* Two groups of rows from r on, times at most SUMS_MAX vectors. */
-static void pair_rows(const struct pair_kind *kind, const struct quant_job *j, size_t r, size_t n)
-{
-    size_t blocks = blocks_of(j->w->shape[0]), b = 0;
-    size_t block_bytes = j->w->is_packed ? packed_unit(j->w->type).bytes : 64 * PAIRS;
-    struct panel_rows two = two_groups(j, r, 0);
-    sums2 sums[SUMS_MAX];
-    struct pair_panel p;
-
-    do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < PAIR_PANEL ? blocks - b : PAIR_PANEL;
-
-        for (unsigned g = 0; g < 2; g++) {
-            fetch_level2(two.next[g], block_bytes * count);
-            two.next[g] += block_bytes * count;
-            kind->fill(j, two.w[g], &two.rows[g], g, b, count, &p);
-        }
-        pair_multiply(j, &p, count, b, n, sums);
-        b += count;
-    } while (b < blocks);
-    put_sums(sums, two.rows, j, n, false);
-}
-
-static void pair_panels(const struct pair_kind *kind, const struct quant_job *job, size_t r,
-                        size_t n)
-{
-    for (; r < job->row_end; r += rows_of_pair(job)) {
-        struct quant_job j = *job;
-
-        for (size_t t = 0, some; t < n; t += some) {
-            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
-            pair_rows(kind, &j, r, some);
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-}
 
 static struct pair_stream pair_stream_of(const struct quant_job *j, size_t r)
 {
@@ -566,13 +499,12 @@ static void pair_streams(const struct pair_kind *kind, const struct quant_job *j
 
 static void pair_matmul(const struct pair_kind *kind, const struct quant_job *j, size_t n)
 {
-    size_t step = !j->w->is_packed && j->w->shape[1] < GROUP ? 1 : GROUP; /* see sixteen_rows */
-    size_t r = j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
+    size_t step = rows_of_group(j->w), r = first_row(j);
 
     if (n <= (j->w->is_packed ? kind->passes * STREAM_T : STREAM_T) || step == 1)
         pair_streams(kind, j, r, step, n);
     else
-        pair_panels(kind, j, r, n);
+        all_panels(&kind->panels[j->saves_products], j, r, n);
 }
 
 /* ---- activations ---- */

@@ -172,6 +172,32 @@ INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_
     m->d = v_sub(v_zero(), sixteen_halves(unit + 32));
 }
 
+/* A block's weights: bytes as unpack leaves them, less what zero is there, times d, plus another
+ * number; each half of it has its own. */
+struct affine {
+    vec d[2], plus[2];
+};
+
+/* Of a block with scales and minima as get_scales and get_minima say them, and minima of the
+ * super-block, in which it is number k. */
+INLINE struct affine affine_of(enum dtype type, struct two s, struct two m,
+                               const struct block_minima *minima, unsigned k)
+{
+    struct affine a = {{s.d, has_halves(type) ? s.second : s.d}, {v_zero(), v_zero()}};
+
+    if (has_block_minima(type)) {
+        __m512i pair = minima->pair[k / 2];
+
+        pair =
+            k % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
+        a.plus[0] = a.plus[1] = v_mul(minima->d, _mm512_cvtepi32_ps(pair));
+    } else if (has_offset(type)) {
+        a.plus[0] = has_halves(type) ? m.d : s.second;
+        a.plus[1] = has_halves(type) ? m.second : s.second;
+    }
+    return a;
+}
+
 /* The lanes of the group at r that are asked for. */
 INLINE __mmask16 lanes_of(const struct quant_job *j, size_t r)
 {

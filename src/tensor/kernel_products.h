@@ -8,25 +8,6 @@
 
 #include "tensor/kernel_panels.h"
 
-/* All n vectors: tiles of as many as the registers hold, then twos and one. */
-INLINE void panel_multiply(enum dtype type, const struct panel *p, size_t count,
-                           const struct quant_job *j, size_t b, size_t n, sums2 *sums)
-{
-    struct panel_x v = {.x_bytes = j->x_bytes};
-
-    for (size_t t = 0, size; t < n; t += size) {
-        v.x = j->x + t * j->x_bytes + b * sizeof(struct x_biased);
-        size = n - t >= Q_TILE_T ? Q_TILE_T : n - t >= 2 ? 2 : 1;
-        v.ahead = n - t >= 2 * size ? size : 0;
-        if (size == Q_TILE_T)
-            panel_tile(Q_TILE_T, type, p, count, &v, sums + t, b == 0);
-        else if (size == 2)
-            panel_tile(2, type, p, count, &v, sums + t, b == 0);
-        else
-            panel_tile(1, type, p, count, &v, sums + t, b == 0);
-    }
-}
-
 /* Two groups of rows, of one matrix or one of each of two: where their results go, and what comes
  * after each in memory. */
 struct panel_rows {
@@ -35,10 +16,22 @@ struct panel_rows {
     const char *next[2];
 };
 
+/* Rows of a group: of tiny matrices one, see sixteen_rows. */
+INLINE size_t rows_of_group(const struct tensor *w)
+{
+    return w->is_packed || w->shape[1] >= GROUP ? GROUP : 1;
+}
+
 /* Rows of results that two groups make. */
 INLINE size_t rows_of_pair(const struct quant_job *j)
 {
-    return j->up ? GROUP : 2 * GROUP;
+    return j->up ? GROUP : 2 * rows_of_group(j->w);
+}
+
+/* Where the first group begins. */
+INLINE size_t first_row(const struct quant_job *j)
+{
+    return j->w->is_packed ? j->row_begin / GROUP * GROUP : j->row_begin;
 }
 
 /* Pair `pair` from row r on. */
@@ -48,7 +41,7 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t 
 
     r += rows_of_pair(j) * pair;
     for (unsigned g = 0; g < 2; g++) {
-        const size_t at = j->up ? r : r + GROUP * g, next = at + rows_of_pair(j);
+        const size_t at = j->up ? r : r + rows_of_group(j->w) * g, next = at + rows_of_pair(j);
 
         p.w[g] = g && j->up ? j->up : j->w;
         p.next[g] = tensor_row(p.w[g], next < j->row_end ? next : r);
@@ -90,40 +83,82 @@ INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struc
     }
 }
 
-/* Fills a panel with `count` blocks from b on, and fetches as many of the rows that come next. */
-INLINE void fill_pair(enum dtype type, const struct quant_job *j, const struct panel_rows *two,
-                      size_t b, size_t count, struct panel *p)
-{
-    size_t blocks = j->w->shape[0] / Q_BLOCK, bytes = GROUP * j->w->row_bytes;
-    size_t skipped = blocks ? bytes * b / blocks : 0, fetched = blocks ? bytes * count / blocks : 0;
+/* How a type meets many vectors: two groups of rows become a panel, so many blocks at a time, and
+ * all vectors pass it. */
+struct panel_kind {
+    size_t blocks;  /* of 32 values, of a panel */
+    size_t x_bytes; /* of one of a vector */
+    /* Fills `count` of them from b on, those of group g, which is w's rows of either layout. */
+    void (*fill)(const struct quant_job *j, const struct tensor *w, const struct rows16 *rows,
+                 unsigned g, size_t b, size_t count, void *panel);
+    /* sums (+)= these times some vectors: tiles of as many as the registers hold, twos and one. */
+    struct panel_tiles {
+        void (*of)(const void *panel, size_t count, const struct panel_x *v, sums2 *sums,
+                   bool is_first);
+        size_t vectors;
+    } tiles[3];
+};
 
-    for (unsigned g = 0; g < 2; g++) {
-        if (j->w->is_packed) {
-            fetch_level2(two->next[g] + skipped, fetched);
-            panel_unpack(type, two->w[g], two->rows[g].out, g, b, count, p);
-        } else {
-            fetch(two->next[g] + skipped, fetched);
-            panel_fill(type, &two->rows[g], g, b, count, p);
-        }
+/* `count` blocks from b on, times all n vectors. */
+static void panel_multiply(const struct panel_kind *kind, const struct quant_job *j,
+                           const void *panel, size_t count, size_t b, size_t n, sums2 *sums)
+{
+    const struct panel_tiles *tile = kind->tiles;
+    struct panel_x v = {.x_bytes = j->x_bytes};
+
+    for (size_t t = 0; t < n; t += tile->vectors) {
+        while (tile->vectors > n - t)
+            tile++;
+        v.x = j->x + t * j->x_bytes + b * kind->x_bytes;
+        v.ahead = n - t >= 2 * tile->vectors ? tile->vectors : 0;
+        tile->of(panel, count, &v, sums + t, b == 0);
     }
 }
 
+#define PANEL_BYTES sizeof(struct panel) /* no kind has more */
+
 /* At most SUMS_MAX vectors times two groups of rows from r on. */
-INLINE void panel_rows(enum dtype type, const struct quant_job *j, size_t r, size_t n)
+static void panel_rows(const struct panel_kind *kind, const struct quant_job *j, size_t r, size_t n)
 {
-    size_t blocks = j->w->shape[0] / Q_BLOCK, b = 0;
+    size_t blocks = blocks_of(j->w->shape[0]), bytes = GROUP * j->w->row_bytes, b = 0;
     struct panel_rows two = two_groups(j, r, 0);
     sums2 sums[SUMS_MAX];
-    struct panel p;
+    char panel[PANEL_BYTES] __attribute__((aligned(64)));
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
-        size_t count = blocks - b < PANEL ? blocks - b : PANEL;
+        size_t count = blocks - b < kind->blocks ? blocks - b : kind->blocks;
 
-        fill_pair(type, j, &two, b, count, &p);
-        panel_multiply(type, &p, count, j, b, n, sums);
+        for (unsigned g = 0; g < 2 && blocks > 0; g++) { /* as many of the rows that come next */
+            const char *next = two.next[g] + bytes * b / blocks;
+
+            if (j->w->is_packed)
+                fetch_level2(next, bytes * count / blocks);
+            else
+                fetch(next, bytes * count / blocks);
+            kind->fill(j, two.w[g], &two.rows[g], g, b, count, panel);
+        }
+        panel_multiply(kind, j, panel, count, b, n, sums);
         b += count;
     } while (b < blocks);
     put_sums(sums, two.rows, j, n, false);
+}
+
+/* All rows from r on. */
+static void all_panels(const struct panel_kind *kind, const struct quant_job *job, size_t r,
+                       size_t n)
+{
+    struct quant_job j = *job;
+
+    for (; r < j.row_end; r += rows_of_pair(&j)) {
+        j.x = job->x;
+        j.out = job->out;
+        for (size_t t = 0, some; t < n; t += some) {
+            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
+            panel_rows(kind, &j, r, some);
+            j.x += some * j.x_bytes;
+            j.out += some * j.out_stride;
+        }
+    }
 }
 
 /* At most n vectors; how many. */
@@ -177,31 +212,10 @@ INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant
     }
 }
 
-/* Pairs of groups from r on, of a type, times more vectors than are streamed. */
-typedef void (*panel_function)(const struct quant_job *j, size_t r, size_t n);
-
-/* All rows from r on. */
-INLINE void all_panels(panel_function panels, const struct quant_job *job, size_t r, size_t n)
+INLINE void quant_matmul(enum dtype type, const struct panel_kind *panels,
+                         const struct quant_job *j, size_t n)
 {
-    struct quant_job j = *job;
-
-    for (; r < j.row_end; r += rows_of_pair(&j)) {
-        j.x = job->x;
-        j.out = job->out;
-        for (size_t t = 0, some; t < n; t += some) {
-            some = n - t < SUMS_MAX ? n - t : SUMS_MAX;
-            panels(&j, r, some);
-            j.x += some * j.x_bytes;
-            j.out += some * j.out_stride;
-        }
-    }
-}
-
-INLINE void quant_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
-                         size_t n)
-{
-    size_t rows = j->w->shape[1] < GROUP ? 1 : GROUP; /* in a group; see sixteen_rows */
-    size_t r = j->row_begin;
+    size_t rows = rows_of_group(j->w), r = first_row(j);
 
     if (n == 1 && type == DTYPE_Q8_0 && j->w->row_bytes >= LONG_ROW) {
         for (; r < j->row_end; r += 4)
@@ -219,10 +233,10 @@ INLINE void quant_matmul(enum dtype type, panel_function panels, const struct qu
  * is written before it is read. */
 #define STREAM_PASSES 4
 
-INLINE void packed_matmul(enum dtype type, panel_function panels, const struct quant_job *j,
-                          size_t n)
+INLINE void packed_matmul(enum dtype type, const struct panel_kind *panels,
+                          const struct quant_job *j, size_t n)
 {
-    size_t r = j->row_begin / GROUP * GROUP;
+    size_t r = first_row(j);
 
     if (n <= STREAM_PASSES * STREAM_T)
         stream_all(type, true, j, r, GROUP, n);
@@ -230,18 +244,37 @@ INLINE void packed_matmul(enum dtype type, panel_function panels, const struct q
         all_panels(panels, j, r, n);
 }
 
-#define MATMUL(type, TYPE)                                                                   \
-    static __attribute__((noinline)) void panels_##type(const struct quant_job *j, size_t r, \
-                                                        size_t n)                            \
-    {                                                                                        \
-        panel_rows(TYPE, j, r, n);                                                           \
-    }                                                                                        \
-    static void matmul_##type(const struct quant_job *j, size_t n)                           \
-    {                                                                                        \
-        if (j->w->is_packed)                                                                 \
-            packed_matmul(TYPE, panels_##type, j, n);                                        \
-        else                                                                                 \
-            quant_matmul(TYPE, panels_##type, j, n);                                         \
+#define PANEL_TILE(name, T, TYPE)                                                           \
+    static void name(const void *panel, size_t count, const struct panel_x *v, sums2 *sums, \
+                     bool is_first)                                                         \
+    {                                                                                       \
+        panel_tile(T, TYPE, panel, count, v, sums, is_first);                               \
+    }
+#define MATMUL(type, TYPE)                                                                        \
+    static __attribute__((noinline)) void type##_fill(                                            \
+        const struct quant_job *j, const struct tensor *w, const struct rows16 *rows, unsigned g, \
+        size_t b, size_t count, void *panel)                                                      \
+    {                                                                                             \
+        (void)j;                                                                                  \
+        if (w->is_packed)                                                                         \
+            panel_unpack(TYPE, w, rows->out, g, b, count, panel);                                 \
+        else                                                                                      \
+            panel_fill(TYPE, rows, g, b, count, panel);                                           \
+    }                                                                                             \
+    PANEL_TILE(type##_tile, Q_TILE_T, TYPE)                                                       \
+    PANEL_TILE(type##_tile2, 2, TYPE)                                                             \
+    PANEL_TILE(type##_tile1, 1, TYPE)                                                             \
+    static const struct panel_kind panels_##type = {                                              \
+        PANEL,                                                                                    \
+        sizeof(struct x_biased),                                                                  \
+        type##_fill,                                                                              \
+        {{type##_tile, Q_TILE_T}, {type##_tile2, 2}, {type##_tile1, 1}}};                         \
+    static void matmul_##type(const struct quant_job *j, size_t n)                                \
+    {                                                                                             \
+        if (j->w->is_packed)                                                                      \
+            packed_matmul(TYPE, &panels_##type, j, n);                                            \
+        else                                                                                      \
+            quant_matmul(TYPE, &panels_##type, j, n);                                             \
     }
 MATMUL(q8_0, DTYPE_Q8_0)
 MATMUL(q4_0, DTYPE_Q4_0)

@@ -60,6 +60,11 @@ INLINE float sums_bias(const struct x_biased *x)
     return bias;
 }
 
+INLINE size_t blocks_of(size_t inner)
+{
+    return (inner + Q_BLOCK - 1) / Q_BLOCK;
+}
+
 /* Have the blocks of a super-block minima of their own? */
 INLINE bool has_block_minima(enum dtype type)
 {
@@ -561,12 +566,18 @@ INLINE vec add_minima(enum dtype type, struct two m, const struct x_biased *x, v
     return v_fma(m.second, v_set1(x->d_sum - low_sum(x)), v_fma(m.d, v_set1(low_sum(x)), acc));
 }
 
-INLINE __m512i four_values(const struct x_biased *x, unsigned i)
+/* Four bytes at p, in all lanes. */
+INLINE __m512i word_at(const void *p)
 {
     int32_t v;
 
-    memcpy(&v, x->q + 4 * i, sizeof(v));
+    memcpy(&v, p, sizeof(v));
     return _mm512_set1_epi32(v);
+}
+
+INLINE __m512i four_values(const struct x_biased *x, unsigned i)
+{
+    return word_at(x->q + 4 * i);
 }
 
 struct quant_job {
@@ -576,6 +587,7 @@ struct quant_job {
     size_t x_bytes, out_stride, row_begin, row_end;
     size_t lines_ahead;      /* kernel_panels.h */
     bool saves_products;     /* kernel_pairs.h */
+    bool makes_spans;        /* kernel_spans.h */
     bool uses_tiles;         /* kernel_tiles.h */
     const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
     bool makes_bf16;         /* of that, and out_stride counts pairs */

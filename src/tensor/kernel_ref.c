@@ -12,8 +12,6 @@
 /* Sums are kept in double, in index order: what is compared with this has errors of its own only.
  */
 
-enum { FORM_F32, FORM_BF16, FORM_Q8 };
-
 struct x_q8 {
     float d;
     int8_t q[Q_BLOCK];
@@ -24,7 +22,7 @@ static bool always(void)
     return true;
 }
 
-static unsigned prepared_form(enum dtype weights)
+static enum form prepared_form(enum dtype weights)
 {
     return dtype_is_integer(weights) ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }

@@ -115,11 +115,6 @@ INLINE vec byte_of(__m512i v, const int i)
     return _mm512_castsi512_ps(v);
 }
 
-/* What makes weights of quants: times d, plus another number; for each half of a block. */
-struct tile_scales {
-    vec d[2], plus[2];
-};
-
 /* What byte_of says of a quant that counts as zero. */
 INLINE float zero_of(enum dtype type)
 {
@@ -140,32 +135,18 @@ INLINE vec weight_of(enum dtype type, vec byte, vec d, vec plus)
     return has_offset(type) ? v_fma(byte, d, plus) : v_mul(byte, d);
 }
 
-/* Of a block with scales and minima as get_scales and get_minima say them, and minima of the
- * super-block, in which it is number k. */
-INLINE struct tile_scales tile_scales(enum dtype type, struct two s, struct two m,
-                                      const struct block_minima *minima, unsigned k)
+/* NaN as usual; with folds_zero, zero too is in what is added. */
+INLINE void ready_affine(enum dtype type, struct affine *a)
 {
-    struct tile_scales t = {{s.d, has_halves(type) ? s.second : s.d}, {s.second, s.second}};
-
-    if (has_block_minima(type)) {
-        __m512i pair = minima->pair[k / 2];
-
-        pair =
-            k % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
-        t.plus[0] = t.plus[1] = v_mul(minima->d, _mm512_cvtepi32_ps(pair));
-    } else if (has_halves(type) && has_offset(type)) {
-        t.plus[0] = m.d;
-        t.plus[1] = m.second;
-    }
     for (unsigned i = 0; i < 2; i++) {
-        t.d[i] = usual_nan(t.d[i]);
-        t.plus[i] = folds_zero(type) ? v_mul(t.d[i], v_set1(-zero_of(type))) : usual_nan(t.plus[i]);
+        a->d[i] = usual_nan(a->d[i]);
+        a->plus[i] =
+            folds_zero(type) ? v_mul(a->d[i], v_set1(-zero_of(type))) : usual_nan(a->plus[i]);
     }
-    return t;
 }
 
 /* A block of quants as unpack leaves them. */
-INLINE void put_quants(enum dtype type, const __m512i w[8], const struct tile_scales *s,
+INLINE void put_quants(enum dtype type, const __m512i w[8], const struct affine *s,
                        __m512i tile[TILE_ROWS])
 {
 #pragma GCC unroll 16
@@ -192,10 +173,11 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
             unpack_block_minima(type, unit, &minima);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
-            struct tile_scales s = tile_scales(type, unpack_scales(type, unit, k),
-                                               unpack_minima(type, unit, k), &minima, k);
+            struct affine s = affine_of(type, unpack_scales(type, unit, k),
+                                        unpack_minima(type, unit, k), &minima, k);
             __m512i v[8];
 
+            ready_affine(type, &s);
             ask_beside(next, i + k);
             unpack(type, unit + u.first + k * u.block, 0, v);
             put_quants(type, v, &s, tiles[i + k][g]);
@@ -221,9 +203,10 @@ INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned
             get_quants(type, rows, offset, part, &h, w);
 #pragma GCC unroll 4
             for (unsigned k = part; k < part + together(type); k++) {
-                struct tile_scales s =
-                    tile_scales(type, get_scales(type, &h, k), get_minima(type, &h, k), &minima, k);
+                struct affine s =
+                    affine_of(type, get_scales(type, &h, k), get_minima(type, &h, k), &minima, k);
 
+                ready_affine(type, &s);
                 ask_beside(next, i + k);
                 put_quants(type, w[k - part], &s, tiles[i + k][g]);
             }
@@ -517,21 +500,6 @@ struct tile_kind {
 TILE_MULTIPLY(tile_multiply_whole, false)
 TILE_MULTIPLY(tile_multiply_split, true)
 
-/* Two groups of rows: those of tiny matrices have one row. */
-INLINE struct panel_rows tile_groups(const struct quant_job *j, size_t r, size_t pair)
-{
-    struct panel_rows p;
-
-    if (j->w->is_packed || j->w->shape[1] >= GROUP)
-        return two_groups(j, r, pair);
-    for (unsigned g = 0; g < 2; g++) {
-        p.w[g] = j->w;
-        p.rows[g] = sixteen_rows(j->w, r + 2 * pair + g, j->row_end);
-        p.next[g] = j->w->data;
-    }
-    return p;
-}
-
 /* Equal parts of a row, of whole numbers of blocks that lie together. */
 INLINE size_t blocks_of_span(size_t blocks, size_t together, size_t most)
 {
@@ -565,7 +533,7 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
     const bool split = splits(j->w->type);
     size_t blocks = blocks_of(j->w->shape[0]), b = 0;
     size_t span = blocks_of_span(blocks, kind->together, TILE_PANEL / parts_of(split));
-    const struct panel_rows first = tile_groups(j, r, 0);
+    const struct panel_rows first = two_groups(j, r, 0);
     sums2 sums[TILE_PAIRS][SUMS_MAX];
     struct tile_panel p;
 
@@ -578,7 +546,7 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
         s.is_last = b + s.count == blocks;
         s.bytes = blocks ? GROUP * j->w->row_bytes * s.count / blocks : 0;
         for (size_t pair = 0; pair < pairs; pair++) {
-            struct panel_rows two = tile_groups(j, r, pair);
+            struct panel_rows two = two_groups(j, r, pair);
 
             find_next(j, &two, &first, pair + 1 == pairs, &s);
             for (unsigned g = 0; g < 2; g++) {
@@ -605,9 +573,7 @@ static size_t tile_some(size_t left)
 
 static void tile_matmul(const struct tile_kind *kind, const struct quant_job *job, size_t n)
 {
-    size_t r = job->w->is_packed ? job->row_begin / GROUP * GROUP : job->row_begin;
-    bool is_tiny = !job->w->is_packed && job->w->shape[1] < GROUP;
-    size_t rows = is_tiny ? 2 : rows_of_pair(job), pairs;
+    size_t r = first_row(job), rows = rows_of_pair(job), pairs;
 
     tiles_begin(n < TILE_ROWS ? n : TILE_ROWS);
     for (; r < job->row_end; r += rows * pairs) {

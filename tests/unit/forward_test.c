@@ -54,6 +54,26 @@ TEST(a_layer_of_llama_has_five_stages_and_one_glu)
     tiny_llama_fini(&model);
 }
 
+/* What is faster for prompts in some types is used where layers are of these. */
+TEST(layers_of_super_blocks_have_kernels_for_prompts_where_there_are_some)
+{
+    static struct tiny_llama other;
+    const struct backend *best = backend_best(), *prompts = best->prompts ? best->prompts : best;
+    struct hparams wide = tiny_hparams;
+
+    wide.n_embd = wide.n_ff = 256;
+    wide.head_dim = wide.rope_dims = 64;
+    tiny_llama_init(&model, &wide, DTYPE_Q4_K, NULL, 1);
+    tiny_llama_init(&other, &wide, DTYPE_Q8_0, NULL, 1);
+    CHECK(forward_backend(&wide, &model.model.weights) == prompts);
+    CHECK(backend_for(prompts, true) == backend_for(best, true));
+    CHECK(forward_backend(&wide, &other.model.weights) == best);
+    other.model.weights.model[WEIGHT_OUTPUT] = model.model.weights.model[WEIGHT_OUTPUT];
+    CHECK(forward_backend(&wide, &other.model.weights) == best);
+    tiny_llama_fini(&other);
+    tiny_llama_fini(&model);
+}
+
 #define ROWS_MAX   80
 #define THREADS    3
 #define VOCABULARY 101

@@ -35,7 +35,8 @@ static void naive_linear(const struct tensor *tensor, const double *x, double *o
 
     /* Weights of bf16 are multiplied by activations of bf16, unless both are made fixed (fixed.h),
      * as of f16. */
-    bool is_rounded = tensor->type == DTYPE_BF16 && !backend_is_fixed(backend_best(), DTYPE_BF16);
+    bool is_rounded =
+        tensor->type == DTYPE_BF16 && backend_best()->prepared_form(DTYPE_BF16) != FORM_FIXED;
 
     for (size_t i = 0; i < inner; i++)
         rounded[i] = is_rounded ? (double)bf16_to_f32(f32_to_bf16((float)x[i])) : x[i];

@@ -58,13 +58,13 @@ TEST(work_knows_who_multiplies_which_type)
 {
     const struct backend *b = backend_best();
 
-    if (backend_is_fixed(b, DTYPE_BF16))
+    if (b->prepared_form(DTYPE_BF16) == FORM_FIXED)
         CHECK_INT(work_for(DTYPE_BF16, true).layers[WORK_INT8], 2 * LAYERS);
     else
         CHECK_INT(work_for(DTYPE_BF16, true).layers[WORK_BF16], LAYERS);
     if (backend_has_tiles(b, DTYPE_F16))
         CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_BF16], 3 * LAYERS);
-    else if (backend_is_fixed(b, DTYPE_F16))
+    else if (b->prepared_form(DTYPE_F16) == FORM_FIXED)
         CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_INT8], 2 * LAYERS);
     else
         CHECK_INT(work_for(DTYPE_F16, true).layers[WORK_F32], LAYERS);
