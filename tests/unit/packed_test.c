@@ -192,6 +192,43 @@ static void drop_small(uint16_t *row, size_t n)
     }
 }
 
+/* Each of them beside its neighbours, and beside those of other exponents. */
+TEST(every_half_is_packed_as_the_integer_that_it_becomes)
+{
+    enum { HALVES = 1 << 16, ROWS = HALVES / Q_BLOCK };
+    uint16_t *h = malloc(HALVES * sizeof(*h));
+    struct tensor w = {.type = DTYPE_F16,
+                       .n_dims = 2,
+                       .shape = {Q_BLOCK, ROWS, 1, 1},
+                       .row_bytes = Q_BLOCK * sizeof(*h),
+                       .data = h};
+
+    CHECK(h);
+    for (size_t stride = 1; stride <= ROWS; stride += ROWS - 1) {
+        struct tensor p;
+
+        for (size_t i = 0; i < HALVES; i++) {
+            h[i] = (uint16_t)(stride == 1 ? i : i % Q_BLOCK * ROWS + i / Q_BLOCK);
+            if ((h[i] & 0x7c00) == 0x7c00) /* not finite: a block without numbers */
+                h[i] = 0;
+        }
+        p = pack(&w);
+        for (size_t r = 0; r < ROWS; r++) {
+            float most = 0;
+            int power;
+
+            for (size_t v = 0; v < Q_BLOCK; v++)
+                most = fmaxf(most, fabsf(f16_to_f32(h[r * Q_BLOCK + v])));
+            power = fixed_power(most);
+            for (size_t v = 0; v < Q_BLOCK; v++)
+                CHECK(value_of(&p, r, v) ==
+                      ldexpf(rintf(ldexpf(f16_to_f32(h[r * Q_BLOCK + v]), -power)), power));
+        }
+        mem_free((void *)(uintptr_t)p.data);
+    }
+    free(h);
+}
+
 TEST(packed_weights_hold_the_values_of_plain_ones)
 {
     for (size_t k = 0; k < COUNT(types); k++) {
