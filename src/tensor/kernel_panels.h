@@ -452,18 +452,32 @@ struct panel_x {
     size_t x_bytes, ahead;
 };
 
+/* The sums of a tile so far; those of the next one are asked for. */
+INLINE void take_sums(const unsigned T, const sums2 *sums, size_t ahead, bool is_first,
+                      vec acc[2][Q_TILE_T])
+{
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < 2; g++) {
+            acc[g][t] = is_first ? v_zero() : sums[t][g];
+            _mm_prefetch((const char *)&sums[t + ahead][g], _MM_HINT_T0);
+        }
+    }
+}
+
+INLINE void leave_sums(const unsigned T, sums2 *sums, vec acc[2][Q_TILE_T])
+{
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < 2; g++)
+            sums[t][g] = acc[g][t];
+}
+
 /* sums (+)= panel * x for T vectors. */
 INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
                        const struct panel_x *v, sums2 *sums, bool is_first)
 {
     vec acc[2][Q_TILE_T];
 
-    for (unsigned t = 0; t < T; t++) {
-        for (unsigned g = 0; g < 2; g++) {
-            acc[g][t] = is_first ? v_zero() : sums[t][g];
-            _mm_prefetch((const char *)&sums[t + v->ahead][g], _MM_HINT_T0);
-        }
-    }
+    take_sums(T, sums, v->ahead, is_first, acc);
     for (size_t b = 0; b < count; b++) {
         const char *x = v->x + b * sizeof(struct x_biased);
 
@@ -476,9 +490,7 @@ INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p,
         if (has_block_minima(type) && b % 8 == 7)
             panel_sums(T, p, b, x, v->x_bytes, acc);
     }
-    for (unsigned t = 0; t < T; t++)
-        for (unsigned g = 0; g < 2; g++)
-            sums[t][g] = acc[g][t];
+    leave_sums(T, sums, acc);
 }
 
 #endif

@@ -263,12 +263,7 @@ INLINE void span_tile(const unsigned T, const struct span_panel *p, size_t spans
 {
     vec acc[2][Q_TILE_T];
 
-    for (unsigned t = 0; t < T; t++) {
-        for (unsigned g = 0; g < 2; g++) {
-            acc[g][t] = is_first ? v_zero() : sums[t][g];
-            _mm_prefetch((const char *)&sums[t + v->ahead][g], _MM_HINT_T0);
-        }
-    }
+    take_sums(T, sums, v->ahead, is_first, acc);
     for (size_t span = 0; span < spans; span++) {
         const char *x = v->x + span * sizeof(struct x_span);
 
@@ -277,9 +272,7 @@ INLINE void span_tile(const unsigned T, const struct span_panel *p, size_t spans
                 _mm_prefetch(x + (v->ahead + t) * v->x_bytes + at, _MM_HINT_T0);
         span_products(T, p, span, x, v->x_bytes, acc);
     }
-    for (unsigned t = 0; t < T; t++)
-        for (unsigned g = 0; g < 2; g++)
-            sums[t][g] = acc[g][t];
+    leave_sums(T, sums, acc);
 }
 
 #define SPAN_TILE(name, T)                                                                  \
