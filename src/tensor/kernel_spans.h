@@ -347,7 +347,9 @@ static void prepare_spans(const float *x, size_t inner, struct x_span *out)
             step.power = NAN;
         }
         for (unsigned i = 0; i < SPAN; i += LANES) {
-            __m512i q = _mm512_cvtps_epi32(v_mul(v_load(x + i), v_set1(scale)));
+            vec scaled =
+                v_mul(v_load(x + i), v_set1(scale)); /* zeros, where scale is, for NaN too */
+            __m512i q = _mm512_maskz_cvtps_epi32(scale > 0 ? 0xffff : 0, scaled);
 
             sum = _mm512_add_epi32(sum, q);
             _mm_storeu_si128((void *)(out->q + i), _mm512_cvtepi32_epi8(q));
