@@ -270,7 +270,7 @@ static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, 
         prepare_512(weights, x, inner, out);
 }
 
-INLINE void multiply(const struct quant_job *j, size_t n)
+static void multiply(const struct quant_job *j, size_t n)
 {
     static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
         [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
@@ -283,16 +283,23 @@ INLINE void multiply(const struct quant_job *j, size_t n)
     };
     enum dtype type = j->w->type;
 
-    if (j->uses_tiles && is_tiled(type))
+    switch (j->form) {
+    case FORM_TILES:
+    case FORM_SPLIT:
         tile_matmul(&tile_kinds[type], j, n);
-    else if (j->makes_spans && has_spans(type))
+        break;
+    case FORM_SPANS:
         span_matmul(type, j, n);
-    else if (quantised[type])
+        break;
+    case FORM_Q8:
         quantised[type](j, n);
-    else if (type == DTYPE_F16 || type == DTYPE_BF16)
+        break;
+    case FORM_FIXED:
         pair_matmul(type == DTYPE_F16 ? &pairs_f16 : &pairs_bf16, j, n);
-    else
+        break;
+    default:
         matmul_floats(j->w, j->row_begin, j->row_end, j->x, j->x_bytes, n, j->out, j->out_stride);
+    }
 }
 
 /* More vectors than any type streams. */
@@ -306,35 +313,34 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
            gate->shape[1] >= GROUP;
 }
 
-#define MATMUL_512(name, bytes, asks_ahead, saves_products, makes_spans, uses_tiles)               \
-    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,      \
-                     size_t n, float *out, size_t out_stride)                                      \
-    {                                                                                              \
-        size_t x_bytes = bytes(w->type, w->shape[0]);                                              \
-                                                                                                   \
-        multiply(&(struct quant_job){w, x, out, x_bytes, out_stride, row_begin, row_end,           \
-                                     asks_ahead ? lines_ahead(w) : 0, saves_products, makes_spans, \
-                                     uses_tiles},                                                  \
-                 n);                                                                               \
-    }                                                                                              \
-    static bool name##_swiglu(const struct tensor *gate, const struct tensor *up,                  \
-                              size_t row_begin, size_t row_end, const void *x, size_t n,           \
-                              float *out, size_t out_stride)                                       \
-    {                                                                                              \
-        size_t x_bytes = bytes(gate->type, gate->shape[0]);                                        \
-                                                                                                   \
-        if (n < SWIGLU_LEAST || !makes_pairs(gate, up))                                            \
-            return false;                                                                          \
-        multiply(&(struct quant_job){gate, x, out, x_bytes, out_stride, row_begin, row_end, 0,     \
-                                     saves_products, makes_spans, uses_tiles, up},                 \
-                 n);                                                                               \
-        return true;                                                                               \
+#define MATMUL_512(name, form, bytes, asks_ahead, saves_products)                               \
+    static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,   \
+                     size_t n, float *out, size_t out_stride)                                   \
+    {                                                                                           \
+        size_t x_bytes = bytes(w->type, w->shape[0]);                                           \
+                                                                                                \
+        multiply(&(struct quant_job){w, form(w->type), x, out, x_bytes, out_stride, row_begin,  \
+                                     row_end, asks_ahead ? lines_ahead(w) : 0, saves_products}, \
+                 n);                                                                            \
+    }                                                                                           \
+    static bool name##_swiglu(const struct tensor *gate, const struct tensor *up,               \
+                              size_t row_begin, size_t row_end, const void *x, size_t n,        \
+                              float *out, size_t out_stride)                                    \
+    {                                                                                           \
+        size_t x_bytes = bytes(gate->type, gate->shape[0]);                                     \
+                                                                                                \
+        if (n < SWIGLU_LEAST || !makes_pairs(gate, up))                                         \
+            return false;                                                                       \
+        multiply(&(struct quant_job){gate, form(gate->type), x, out, x_bytes, out_stride,       \
+                                     row_begin, row_end, 0, saves_products, up},                \
+                 n);                                                                            \
+        return true;                                                                            \
     }
-MATMUL_512(matmul, bytes_of, true, false, false, false)
-MATMUL_512(matmul_winograd, bytes_of, false, true, false, false)
-MATMUL_512(matmul_spans, bytes_with_spans, true, false, true, false)
-MATMUL_512(matmul_winograd_spans, bytes_with_spans, false, true, true, false)
-MATMUL_512(matmul_tiles, bytes_for_tiles, true, false, false, true)
+MATMUL_512(matmul, form_of, bytes_of, true, false)
+MATMUL_512(matmul_winograd, form_of, bytes_of, false, true)
+MATMUL_512(matmul_spans, form_with_spans, bytes_with_spans, true, false)
+MATMUL_512(matmul_winograd_spans, form_with_spans, bytes_with_spans, false, true)
+MATMUL_512(matmul_tiles, form_for_tiles, bytes_for_tiles, true, false)
 
 /* Prepared is half as large, and nobody reads the floats. */
 static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct tensor *up,
@@ -343,13 +349,13 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
 {
     const struct quant_job j = {
         .w = gate,
+        .form = form_for_tiles(gate->type),
         .x = x,
         .out = out,
         .x_bytes = bytes_for_tiles(gate->type, gate->shape[0]),
         .out_stride = bytes_for_tiles(weights, gate->shape[1]) / sizeof(float),
         .row_begin = row_begin,
         .row_end = row_end,
-        .uses_tiles = true,
         .up = up,
         .makes_bf16 = true,
     };

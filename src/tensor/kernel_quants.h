@@ -582,13 +582,12 @@ INLINE __m512i four_values(const struct x_biased *x, unsigned i)
 
 struct quant_job {
     const struct tensor *w;
+    enum form form; /* of x */
     const char *x;
     float *out;
     size_t x_bytes, out_stride, row_begin, row_end;
     size_t lines_ahead;      /* kernel_panels.h */
     bool saves_products;     /* kernel_pairs.h */
-    bool makes_spans;        /* kernel_spans.h */
-    bool uses_tiles;         /* kernel_tiles.h */
     const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
     bool makes_bf16;         /* of that, and out_stride counts pairs */
 };
