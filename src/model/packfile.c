@@ -55,8 +55,8 @@ static bool is_packable(const struct tensor *t)
 {
     bool is_experts = t && t->n_dims == 3 && t->shape[1] % PACKED_GROUP == 0;
 
-    return t && (t->n_dims == 2 || is_experts) && packed_has(t->type) && t->shape[0] > 0 &&
-           rows_of(t) > 0;
+    return t && (t->n_dims == 2 || is_experts) && backend_reads_packed(backend_best(), t->type) &&
+           t->shape[0] > 0 && rows_of(t) > 0;
 }
 
 /* The tensor of the file that a matrix is, or is a view of. */

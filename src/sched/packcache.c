@@ -45,6 +45,15 @@ const struct cachefolder *packcache_folder(const struct packcache *c)
     return &c->folder;
 }
 
+#define LAYOUT       STRING_OF(PACKED_VERSION) "-" STRING_OF(PACKED_GROUP)
+#define STRING_OF(x) STRING(x)
+#define STRING(x)    #x
+
+const char *packcache_layout(void)
+{
+    return backend_reads_packed(backend_best(), DTYPE_BF16) ? LAYOUT : LAYOUT "-integers";
+}
+
 static void name_of(const struct packcache *c, const struct modelhash *model, const char *ending,
                     char out[CACHEFOLDER_NAME_SIZE])
 {
@@ -54,7 +63,7 @@ static void name_of(const struct packcache *c, const struct modelhash *model, co
         snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%d%s", model->hex, CONVERTED_VERSION, ending);
         return;
     }
-    snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%d-%d%s%s%s", model->hex, PACKED_VERSION, PACKED_GROUP,
+    snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%s%s%s%s", model->hex, packcache_layout(),
              is_mark ? "-" : "", is_mark ? backend_best()->name : "", ending);
 }
 

@@ -33,6 +33,10 @@ void packcache_close(struct packcache *c); /* NULL is fine */
 
 const struct cachefolder *packcache_folder(const struct packcache *c);
 
+/* What the names of packed weights call the layout, behind the model's hash and a hyphen:
+ * processors that read floats as they lie in the file have weights of their own. */
+const char *packcache_layout(void);
+
 /* The packed weights of that model, opened for reading, and noted as used.  LLMOS_ENOTFOUND: there
  * are none; LLMOS_EUNSUPPORTED: they would be of no use on this processor. */
 int packcache_get(const struct packcache *c, const struct modelhash *model,

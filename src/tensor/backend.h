@@ -165,7 +165,9 @@ struct backend {
     size_t (*prepared_bytes)(enum dtype weights, size_t inner); /* a multiple of 64 */
     void (*prepare)(enum dtype weights, const float *x, size_t inner, void *out);
 
-    bool reads_packed; /* matmul takes packed weights (packed.h), and gives the same bits */
+    /* Does matmul take packed weights of the type (packed.h)?  It gives the same bits.  NULL: of
+     * none. */
+    bool (*reads_packed)(enum dtype weights);
 
     /* out[t * out_stride + r] = sum_i w[r][i] * x[t][i], r in [row_begin, row_end), t in [0, n).
      * x: n prepared vectors, prepared_bytes apart, 64-byte aligned. */
@@ -225,6 +227,11 @@ struct backend {
 static inline const struct backend *backend_for(const struct backend *b, bool generated)
 {
     return generated && b->generates ? b->generates : b;
+}
+
+static inline bool backend_reads_packed(const struct backend *b, enum dtype weights)
+{
+    return b->reads_packed && b->reads_packed(weights);
 }
 
 /* Are weights and activations rounded to bf16, as what generates tokens does not; of f16, to the

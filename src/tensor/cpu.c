@@ -2,6 +2,8 @@
 /* cpu.c - see cpu.h */
 #include "tensor/cpu.h"
 
+#include <stdatomic.h>
+
 #include <unistd.h>
 
 #define BIT(n) (1u << (n))
@@ -115,12 +117,30 @@ bool cpu_has_avx512bf16(void)
     return cpu_has_avx512vnni() && all(ask().eax7_1, BIT(5));
 }
 
-bool cpu_adds_where_it_multiplies(void)
+static bool is_intel(void)
 {
     unsigned eax, ebx, ecx, edx;
 
     return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_INTEL_ebx &&
            edx == signature_INTEL_edx && ecx == signature_INTEL_ecx;
+}
+
+bool cpu_adds_where_it_multiplies(void)
+{
+    return is_intel();
+}
+
+/* Kept, since virtual machines are left for each CPUID. */
+bool cpu_wants_lines_asked(void)
+{
+    static atomic_int known; /* 0: no; 1: not Intel's; 2: Intel's */
+    int now = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (now == 0) {
+        now = is_intel() ? 2 : 1;
+        atomic_store_explicit(&known, now, memory_order_relaxed);
+    }
+    return now == 2;
 }
 
 #else
@@ -146,6 +166,11 @@ bool cpu_has_amx(void)
 }
 
 bool cpu_has_avx512bf16(void)
+{
+    return false;
+}
+
+bool cpu_wants_lines_asked(void)
 {
     return false;
 }

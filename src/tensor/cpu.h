@@ -33,6 +33,9 @@ bool cpu_has_amx(void);
 /* Do additions in registers of 512 bits wait for the units that multiply?  Intel's do, by ports 0
  * and 5; AMD's since Zen 4 have as many units again that add. */
 bool cpu_adds_where_it_multiplies(void);
+/* Are streams from memory faster where each line is asked for?  Intel's are (bench/NOTES.md). Cheap
+ * enough to be asked by each product. */
+bool cpu_wants_lines_asked(void);
 /* The last level of cache, which others may share, those outside a virtual machine too; 0: unknown.
  */
 size_t cpu_cache_bytes(void);

@@ -170,6 +170,38 @@ V vec v_of_ints(ints i)
     return _mm512_cvtepi32_ps(i);
 }
 
+V ints i_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+V ints i_or(ints a, ints b)
+{
+    return _mm512_or_si512(a, b);
+}
+
+/* Bits [at, at + count) of every lane, moved to `to`. */
+V ints bits(ints v, unsigned at, unsigned count, unsigned to)
+{
+    v = at >= to ? _mm512_srli_epi32(v, at - to) : _mm512_slli_epi32(v, to - at);
+    return _mm512_and_si512(v, _mm512_set1_epi32((int)(((1u << count) - 1) << to)));
+}
+
+/* Bits [at, at + count) of every byte, moved to `to`. */
+V ints byte_bits(ints v, unsigned at, unsigned count, unsigned to)
+{
+    v = at > to ? _mm512_srli_epi16(v, at - to) : at < to ? _mm512_slli_epi16(v, to - at) : v;
+    return _mm512_and_si512(v, _mm512_set1_epi8((char)(((1u << count) - 1) << to)));
+}
+
+/* A byte a lane. */
+V ints lane_bytes(const void *p, bool is_signed)
+{
+    __m128i v = _mm_loadu_si128(p);
+
+    return is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
+}
+
 V float v_most(vec v)
 {
     __m256 m = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
@@ -302,17 +334,6 @@ static void multiply(const struct quant_job *j, size_t n)
     }
 }
 
-/* More vectors than any type streams. */
-#define SWIGLU_LEAST 65
-
-/* Are products of both computed by pairs of groups, one of each? */
-INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
-{
-    return gate->type == up->type && gate->is_packed == up->is_packed &&
-           (dtype_is_integer(gate->type) || gate->type == DTYPE_F16 || gate->type == DTYPE_BF16) &&
-           gate->shape[1] >= GROUP;
-}
-
 #define MATMUL_512(name, form, bytes, asks_ahead, saves_products)                               \
     static void name(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,   \
                      size_t n, float *out, size_t out_stride)                                   \
@@ -329,7 +350,7 @@ INLINE bool makes_pairs(const struct tensor *gate, const struct tensor *up)
     {                                                                                           \
         size_t x_bytes = bytes(gate->type, gate->shape[0]);                                     \
                                                                                                 \
-        if (n < SWIGLU_LEAST || !makes_pairs(gate, up))                                         \
+        if (n < SWIGLU_LEAST || !makes_pairs(form(gate->type), gate, up))                       \
             return false;                                                                       \
         multiply(&(struct quant_job){gate, form(gate->type), x, out, x_bytes, out_stride,       \
                                      row_begin, row_end, 0, saves_products, up},                \
@@ -360,7 +381,7 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
         .makes_bf16 = true,
     };
 
-    if (!is_tiled(gate->type) || !makes_pairs(gate, up) || gate->shape[1] % Q_BLOCK ||
+    if (!is_tiled(gate->type) || !makes_pairs(FORM_TILES, gate, up) || gate->shape[1] % Q_BLOCK ||
         form_for_tiles(weights) != FORM_TILES)
         return false;
     if (n > 0)
@@ -371,7 +392,7 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
 const struct backend backend_avx512vnni = {.name = "avx512vnni",
                                            .prompts = &backend_avx512spans,
                                            .usable = cpu_has_avx512vnni,
-                                           .reads_packed = true,
+                                           .reads_packed = packed_has,
                                            BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul),
                                            .matmul_swiglu = matmul_swiglu};
 
@@ -379,7 +400,7 @@ const struct backend backend_avx512spans = {
     .name = "avx512spans",
     .generates = &backend_avx512vnni,
     .usable = cpu_has_avx512vnni,
-    .reads_packed = true,
+    .reads_packed = packed_has,
     BACKEND_LANES_OF(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_spans),
     .matmul_swiglu = matmul_spans_swiglu};
 
@@ -388,7 +409,7 @@ const struct backend backend_avx512winograd = {
     .prompts = &backend_avx512winospans,
     .usable = cpu_has_avx512vnni,
     .is_slow = cpu_adds_where_it_multiplies,
-    .reads_packed = true,
+    .reads_packed = packed_has,
     BACKEND_LANES_OF(form_of, bytes_of, prepare_512, matmul_winograd),
     .matmul_swiglu = matmul_winograd_swiglu};
 
@@ -397,14 +418,14 @@ const struct backend backend_avx512winospans = {
     .generates = &backend_avx512winograd,
     .usable = cpu_has_avx512vnni,
     .is_slow = cpu_adds_where_it_multiplies,
-    .reads_packed = true,
+    .reads_packed = packed_has,
     BACKEND_LANES_OF(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_winograd_spans),
     .matmul_swiglu = matmul_winograd_spans_swiglu};
 
 const struct backend backend_avx512amx = {.name = "avx512amx",
                                           .generates = &backend_avx512vnni,
                                           .usable = cpu_has_amx,
-                                          .reads_packed = true,
+                                          .reads_packed = packed_has,
                                           BACKEND_LANES_AND(form_for_tiles, bytes_for_tiles,
                                                             prepare_for_tiles, matmul_tiles,
                                                             attend_tiled, attend_block_tiled),

@@ -19,6 +19,7 @@
 #define TENSOR_KERNEL_PAIRS_H
 
 #include "tensor/fixed.h"
+#include "tensor/kernel_panels.h"
 #include "tensor/kernel_products.h"
 
 #define PAIRS      (Q_BLOCK / 2) /* in a block */
@@ -47,10 +48,10 @@ struct x_fixed {
 
 /* Bytes [64 block, 64 block + 64) of sixteen rows: w[i] = the pairs i.  Behind the end of a row
  * there are zeros. */
-INLINE void get_pairs(const struct rows16 *rows, size_t inner, size_t block, __m512i w[PAIRS])
+INLINE void get_pairs(const struct rows *rows, size_t inner, size_t block, __m512i w[PAIRS])
 {
     uint16_t end[GROUP][Q_BLOCK];
-    struct rows16 last = {.stride = sizeof(end[0])};
+    struct rows last = {.stride = sizeof(end[0])};
     size_t at = block * Q_BLOCK;
 
     if (at + Q_BLOCK > inner) {
@@ -177,7 +178,7 @@ INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
     __m512i first, second, third;
 
     for (unsigned i = 0; i < 7; i++)
-        w[i] = next64(p + 64 * i, ahead);
+        w[i] = next_line(p + 64 * i, ahead);
     first = selected(0x3, w[0], _mm512_slli_epi16(w[1], 2));
     second = selected(0x3, w[2], _mm512_slli_epi16(w[3], 2));
     third = selected(0x3, w[4], _mm512_slli_epi16(w[5], 2));
@@ -190,7 +191,7 @@ INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
 INLINE void unpack_12(const char *p, size_t ahead, __m512i w[4])
 {
     for (unsigned i = 0; i < 3; i++)
-        w[i] = next64(p + 64 * i, ahead);
+        w[i] = next_line(p + 64 * i, ahead);
     w[3] = selected(0xf, _mm512_srli_epi16(w[0], 12), _mm512_srli_epi16(w[1], 8));
     w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
@@ -230,7 +231,7 @@ INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t
 
 /* A block of either layout; returns the steps of integers. */
 INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor *w,
-                      const struct rows16 *rows, size_t block, size_t ahead, __m512i pairs[PAIRS])
+                      const struct rows *rows, size_t block, size_t ahead, __m512i pairs[PAIRS])
 {
     if (is_packed)
         return take_packed(type, w, rows->out, block, ahead, pairs);
@@ -249,7 +250,7 @@ INLINE __m512i minus_products_of(const __m512i w[PAIRS])
 
 /* Fills `count` blocks from b on of group g of a panel. */
 INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const struct tensor *w,
-                            const struct rows16 *rows, unsigned g, size_t b, size_t count,
+                            const struct rows *rows, unsigned g, size_t b, size_t count,
                             struct pair_panel *p)
 {
     for (size_t i = 0; i < count; i++) {
@@ -267,7 +268,7 @@ INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const st
 /* Sixteen rows times few vectors. */
 struct pair_stream {
     const struct quant_job *j;
-    struct rows16 rows;
+    struct rows rows;
     const char *next; /* plain: the sixteen rows behind them */
 };
 
@@ -444,24 +445,24 @@ FIXED_TILE(fixed_tile1, 1, false)
             }                                            \
         }                                                \
     }
-#define PAIR_KIND(type, TYPE, passes)                                                      \
-    static void type##_fill(const struct quant_job *j, const struct tensor *w,             \
-                            const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-                            void *panel)                                                   \
-    {                                                                                      \
-        pair_panel_fill(TYPE, j, w, rows, g, b, count, panel);                             \
-    }                                                                                      \
-    FIXED_STREAM(type##_plain4, 4, TYPE, false)                                            \
-    FIXED_STREAM(type##_plain2, 2, TYPE, false)                                            \
-    FIXED_STREAM(type##_plain1, 1, TYPE, false)                                            \
-    FIXED_STREAM(type##_packed8, 8, TYPE, true)                                            \
-    FIXED_STREAM(type##_packed4, 4, TYPE, true)                                            \
-    FIXED_STREAM(type##_packed2, 2, TYPE, true)                                            \
-    FIXED_STREAM(type##_packed1, 1, TYPE, true)                                            \
-    static const struct pair_kind pairs_##type = {                                         \
-        {PAIR_PANELS(type, fixed_tile6), PAIR_PANELS(type, fixed_tile6_winograd)},         \
-        passes,                                                                            \
-        {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                      \
+#define PAIR_KIND(type, TYPE, passes)                                                    \
+    static void type##_fill(const struct quant_job *j, const struct tensor *w,           \
+                            const struct rows *rows, unsigned g, size_t b, size_t count, \
+                            void *panel)                                                 \
+    {                                                                                    \
+        pair_panel_fill(TYPE, j, w, rows, g, b, count, panel);                           \
+    }                                                                                    \
+    FIXED_STREAM(type##_plain4, 4, TYPE, false)                                          \
+    FIXED_STREAM(type##_plain2, 2, TYPE, false)                                          \
+    FIXED_STREAM(type##_plain1, 1, TYPE, false)                                          \
+    FIXED_STREAM(type##_packed8, 8, TYPE, true)                                          \
+    FIXED_STREAM(type##_packed4, 4, TYPE, true)                                          \
+    FIXED_STREAM(type##_packed2, 2, TYPE, true)                                          \
+    FIXED_STREAM(type##_packed1, 1, TYPE, true)                                          \
+    static const struct pair_kind pairs_##type = {                                       \
+        {PAIR_PANELS(type, fixed_tile6), PAIR_PANELS(type, fixed_tile6_winograd)},       \
+        passes,                                                                          \
+        {{type##_plain4, 4}, {type##_plain2, 2}, {type##_plain1, 1}},                    \
         {{type##_packed8, 8}, {type##_packed4, 4}, {type##_packed2, 2}, {type##_packed1, 1}}};
 PAIR_KIND(f16, DTYPE_F16, 5)
 PAIR_KIND(bf16, DTYPE_BF16, 3)
@@ -471,9 +472,9 @@ static struct pair_stream pair_stream_of(const struct quant_job *j, size_t r)
     struct pair_stream s = {.j = j};
 
     if (j->w->is_packed)
-        s.rows = (struct rows16){.out = r, .lanes = lanes_of(j, r)};
+        s.rows = (struct rows){.out = r, .lanes = lanes_of(j, r)};
     else
-        s.rows = sixteen_rows(j->w, r, j->row_end);
+        s.rows = plain_rows(j->w, r, j->row_end);
     s.next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
     return s;
 }

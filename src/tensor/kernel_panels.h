@@ -9,111 +9,6 @@
 
 #include "tensor/kernel_quants.h"
 
-/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
- * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
-#define AHEAD 16384
-
-/* The processor follows a stream by itself, but stops at the end of each page and has to find it
- * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
- * leave that (bench/NOTES.md). */
-INLINE void fetch_page(const char *at, size_t bytes)
-{
-    const uintptr_t page = 4096;
-
-    if (((uintptr_t)at ^ ((uintptr_t)at + bytes)) / page)
-        __builtin_prefetch((const char *)(((uintptr_t)at / page + 2) * page), 0, 2);
-}
-
-/* Intel's processors follow the stream less well than they can be told to: there each line is asked
- * for into level 2 so many bytes before it is loaded, and into level 1 NEAR bytes before, with any
- * number of vectors.  They look ahead by themselves as well, as many instructions as they hold, and
- * the more lines that spans, the more they ask for at once and then wait: so some instructions that
- * do nothing lie between (bench/NOTES.md). */
-#define LINES_AHEAD  6144
-#define CACHED_AHEAD 8192 /* where weights stay in level 3 */
-#define NEAR         3072
-#define REST         ".rept 10\n\tnop\n\t.endr"
-
-INLINE size_t lines_ahead(const struct tensor *w)
-{
-    return w->stays_cached ? CACHED_AHEAD : LINES_AHEAD;
-}
-
-/* ahead: what lines_ahead says, or 0 to ask for nothing. */
-INLINE void ask_ahead(const char *p, size_t ahead)
-{
-    if (!ahead)
-        return;
-    __builtin_prefetch(p + ahead, 0, 2);
-    __builtin_prefetch(p + NEAR);
-    __asm__ volatile(REST ::: "memory"); /* nor does the compiler gather what asks */
-}
-
-INLINE __m512i load64(const char *p, size_t ahead)
-{
-    ask_ahead(p, ahead);
-    return _mm512_loadu_si512(p);
-}
-
-/* The same of packed weights, which are aligned, never before what the source loads first: one load
- * ahead of others makes the processor lose the stream (bench/NOTES.md). */
-INLINE __m512i next64(const char *p, size_t ahead)
-{
-    ask_ahead(p, ahead);
-    return *(const volatile __m512i *)(const void *)p;
-}
-
-INLINE vec sixteen_halves(const char *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
-}
-
-/* A block: w[i] = values 4 i .. 4 i + 3 of sixteen rows, unsigned, at the place in the byte that
- * get_quants gives them.  Lines are asked for so far ahead. */
-INLINE void unpack(enum dtype type, const char *block, size_t ahead, __m512i w[8])
-{
-    const unsigned bits = packed_bits(type);
-    const unsigned to = place_bits(type);
-    const unsigned planes = bits & 7, fours = planes & 4 ? 4 : 0, twos = planes & 2 ? 2 : 0;
-    __m512i four[4], two[2], one;
-
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++)
-        if (bits == 8)
-            w[i] = load64(block + 64 * i, ahead);
-    for (unsigned i = 0; i < fours; i++)
-        four[i] = planes == 4 ? load64(block + 64 * i, ahead) : next64(block + 64 * i, ahead);
-    for (unsigned i = 0; i < twos; i++)
-        two[i] = next64(block + 64 * (fours + i), ahead);
-    if (planes & 1)
-        one = next64(block + 64 * (fours + twos), ahead);
-    for (unsigned i = 0; i < fours; i++) {
-        w[i] = byte_bits(four[i], 0, 4, to);
-        w[i + 4] = byte_bits(four[i], 4, 4, to);
-    }
-    for (unsigned i = 0; i < 4 * twos; i++) {
-        __m512i v = byte_bits(two[i / 4], i % 4 * 2, 2, to + fours);
-
-        w[i] = fours ? _mm512_or_si512(w[i], v) : v;
-    }
-    for (unsigned i = 0; i < 8 && (planes & 1); i++)
-        w[i] = _mm512_or_si512(w[i], byte_bits(one, i, 1, to + bits - 1));
-    if (levels_of(type))
-        look_up(type, w);
-}
-
-INLINE __m512i sixteen_bytes(const char *p, bool is_signed)
-{
-    __m128i v = _mm_loadu_si128((const void *)p);
-
-    return is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
-}
-
-INLINE __m512i sixteen_nibbles(const char *p, unsigned at)
-{
-    return bits(sixteen_bytes(p, false), at, 4, 0);
-}
-
 /* What get_minima gives of block k of a unit. */
 INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
 {
@@ -122,25 +17,9 @@ INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
 
     if (type != DTYPE_Q2_K)
         return (struct two){v_zero(), v_zero()};
-    m = v_sub(v_zero(), sixteen_halves(unit + 32));
-    return (struct two){v_mul(m, _mm512_cvtepi32_ps(sixteen_nibbles(small + 32 * k, 4))),
-                        v_mul(m, _mm512_cvtepi32_ps(sixteen_nibbles(small + 32 * k + 16, 4)))};
-}
-
-/* What get_small_scales gives of block k of a unit. */
-INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit, unsigned k)
-{
-    const char *small = unit + packed_unit(type).scales;
-    __m512i one;
-
-    if (type == DTYPE_Q2_K)
-        return (struct small_scales){sixteen_nibbles(small + 32 * k, 0),
-                                     sixteen_nibbles(small + 32 * k + 16, 0)};
-    if (has_halves(type))
-        return (struct small_scales){sixteen_bytes(small + 32 * k, true),
-                                     sixteen_bytes(small + 32 * k + 16, true)};
-    one = sixteen_bytes(small + 16 * k, type == DTYPE_IQ4_XS);
-    return (struct small_scales){one, one};
+    m = v_sub(v_zero(), v_f16(unit + 32));
+    return (struct two){v_mul(m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k, 4))),
+                        v_mul(m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k + 16, 4)))};
 }
 
 /* What get_scales gives of block k of a unit. */
@@ -150,12 +29,12 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
     vec d;
 
     if (type == DTYPE_MXFP4)
-        return (struct two){exponents(sixteen_bytes(unit + 16 * k, false)), v_zero()};
+        return (struct two){exponents(lane_bytes(unit + 16 * k, false)), v_zero()};
     if (parts(type) == 1) {
-        d = placed(type, sixteen_halves(unit + 32 * k));
-        return (struct two){d, has_offset(type) ? sixteen_halves(unit + 64 + 32 * k) : v_zero()};
+        d = placed(type, v_f16(unit + 32 * k));
+        return (struct two){d, has_offset(type) ? v_f16(unit + 64 + 32 * k) : v_zero()};
     }
-    d = placed(type, sixteen_halves(unit));
+    d = placed(type, v_f16(unit));
     s = unpack_small_scales(type, unit, k);
     return (struct two){v_mul(d, _mm512_cvtepi32_ps(s.low)),
                         has_halves(type) ? v_mul(d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
@@ -169,7 +48,7 @@ INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_
     for (unsigned i = 0; i < 4; i++, small += 32)
         m->pair[i] = two_words(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)small)),
                                _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(small + 16))));
-    m->d = v_sub(v_zero(), sixteen_halves(unit + 32));
+    m->d = v_sub(v_zero(), v_f16(unit + 32));
 }
 
 /* A block's weights: bytes as unpack leaves them, less what zero is there, times d, plus another
@@ -206,6 +85,25 @@ INLINE __mmask16 lanes_of(const struct quant_job *j, size_t r)
     return j->row_begin > r ? (__mmask16)(lanes & ~first(j->row_begin - r)) : lanes;
 }
 
+/* The group at r; behind the end the one before once more, not stored. */
+INLINE struct rows packed_rows(const struct quant_job *j, size_t r)
+{
+    if (r < j->row_end)
+        return (struct rows){.out = r, .lanes = lanes_of(j, r)};
+    return (struct rows){.out = r - GROUP};
+}
+
+/* A line of results.  Past the caches: nothing is read before it is written, and nothing that is
+ * needed sooner has to leave; whoever writes so ends by sfence. */
+INLINE void put_line(float *out, const struct rows *rows, vec v, const bool past_caches)
+{
+    out += rows->out;
+    if (past_caches && rows->lanes == 0xffff && (uintptr_t)out % 64 == 0)
+        _mm512_stream_ps(out, v);
+    else
+        _mm512_mask_storeu_ps(out, rows->lanes, v);
+}
+
 /* Few vectors, sixteen rows from r on, which begin a group. */
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
@@ -218,13 +116,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        if (j->lines_ahead) {
-            fetch_level2(unit + j->lines_ahead, u.first);
-            fetch(unit + NEAR, u.first);
-        } else if (T > 1)
-            fetch_level2(unit + AHEAD, u.bytes);
-        else
-            fetch_page(unit, u.bytes);
+        fetch_unit(T, &u, unit, j->lines_ahead);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
             struct two s = unpack_scales(type, unit, k), m = unpack_minima(type, unit, k);
@@ -282,8 +174,8 @@ INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const stru
 }
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
-INLINE void panel_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
-                       size_t count, struct panel *p)
+INLINE void panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b, size_t count,
+                       struct panel *p)
 {
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
@@ -437,38 +329,6 @@ INLINE void panel_halves(const unsigned T, enum dtype type, const struct panel *
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < 2; g++)
             acc[g][t] = add_minima(type, p->minima[b][g], x_at(x + t * x_bytes, 0), acc[g][t]);
-}
-
-/* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to
- * panel, since results lie a row of them apart: where that is a power of two they would push each
- * other out of the caches. */
-#define SUMS_MAX 528 /* of whole tiles, which are of 6 or of 16 */
-
-typedef vec sums2[2];
-
-/* Vectors of a tile, and how far on the next tile is, which is fetched. */
-struct panel_x {
-    const char *x;
-    size_t x_bytes, ahead;
-};
-
-/* The sums of a tile so far; those of the next one are asked for. */
-INLINE void take_sums(const unsigned T, const sums2 *sums, size_t ahead, bool is_first,
-                      vec acc[2][Q_TILE_T])
-{
-    for (unsigned t = 0; t < T; t++) {
-        for (unsigned g = 0; g < 2; g++) {
-            acc[g][t] = is_first ? v_zero() : sums[t][g];
-            _mm_prefetch((const char *)&sums[t + ahead][g], _MM_HINT_T0);
-        }
-    }
-}
-
-INLINE void leave_sums(const unsigned T, sums2 *sums, vec acc[2][Q_TILE_T])
-{
-    for (unsigned t = 0; t < T; t++)
-        for (unsigned g = 0; g < 2; g++)
-            sums[t][g] = acc[g][t];
 }
 
 /* sums (+)= panel * x for T vectors. */

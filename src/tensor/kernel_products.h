@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_products.h - AVX-512: all of a product of quantised weights.
+/* kernel_products.h - all of a product of quantised weights.
  *
- * Included by kernel_avx512.c only.  Rows in groups of sixteen, in streams or two by two in panels,
- * times all vectors. */
+ * Included by the kernels for AVX-512 and for AVX2.  Rows in groups of as many as a register has
+ * lanes, in streams or two by two in panels, times all vectors.  What differs is theirs:
+ *
+ *   GROUP                    rows of a group
+ *   STREAM_T stream_passes   vectors in one pass over streamed weights; so many passes over packed
+ *                            ones, which stay in the caches, are faster than a panel, which is
+ *                            written before it is read
+ *   struct rows              a group: `out`, the first of its rows, and which of them are stored
+ *   plain_rows packed_rows   that of a layout     put_line  stores it
+ *   stream_rows stream_packed stream_alone        few vectors
+ *   struct panel panel_fill panel_unpack panel_tile, PANEL blocks, X_BYTES of a block of x */
 #ifndef TENSOR_KERNEL_PRODUCTS_H
 #define TENSOR_KERNEL_PRODUCTS_H
 
-#include "tensor/kernel_panels.h"
+#include "tensor/kernel_job.h"
 
 /* Two groups of rows, of one matrix or one of each of two: where their results go, and what comes
  * after each in memory. */
 struct panel_rows {
     const struct tensor *w[2];
-    struct rows16 rows[2];
+    struct rows rows[2];
     const char *next[2];
 };
 
-/* Rows of a group: of tiny matrices one, see sixteen_rows. */
+/* Rows of a group: of tiny matrices one, see plain_rows. */
 INLINE size_t rows_of_group(const struct tensor *w)
 {
     return w->is_packed || w->shape[1] >= GROUP ? GROUP : 1;
@@ -45,59 +54,25 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t 
 
         p.w[g] = g && j->up ? j->up : j->w;
         p.next[g] = tensor_row(p.w[g], next < j->row_end ? next : r);
-        if (!j->w->is_packed) {
-            p.rows[g] = sixteen_rows(p.w[g], at, j->row_end);
-        } else if (at < j->row_end) {
-            p.rows[g] = (struct rows16){.out = at, .lanes = lanes_of(j, at)};
-        } else { /* the same once more: not stored */
-            p.rows[g] = p.rows[0];
-            p.rows[g].lanes = 0;
-        }
+        p.rows[g] = j->w->is_packed ? packed_rows(j, at) : plain_rows(p.w[g], at, j->row_end);
     }
     return p;
 }
 
-/* A line of results.  Past the caches: nothing is read before it is written, and nothing that is
- * needed sooner has to leave; whoever writes so ends by sfence. */
-INLINE void put_line(float *out, __mmask16 lanes, vec v, const bool past_caches)
-{
-    if (past_caches && lanes == 0xffff && (uintptr_t)out % 64 == 0)
-        _mm512_stream_ps(out, v);
-    else
-        _mm512_mask_storeu_ps(out, lanes, v);
-}
-
-INLINE void put_sums(const sums2 *sums, const struct rows16 rows[2], const struct quant_job *j,
+INLINE void put_sums(const sums2 *sums, const struct rows rows[2], const struct quant_job *j,
                      size_t n, const bool past_caches)
 {
     for (size_t t = 0; t < n; t++) {
         float *out = j->out + t * j->out_stride;
 
         if (j->up) {
-            put_line(out + rows[0].out, rows[0].lanes, v_swiglu(sums[t][0], sums[t][1]),
-                     past_caches);
+            put_line(out, &rows[0], v_swiglu(sums[t][0], sums[t][1]), past_caches);
             continue;
         }
         for (unsigned g = 0; g < 2; g++)
-            put_line(out + rows[g].out, rows[g].lanes, sums[t][g], past_caches);
+            put_line(out, &rows[g], sums[t][g], past_caches);
     }
 }
-
-/* How a type meets many vectors: two groups of rows become a panel, so many blocks at a time, and
- * all vectors pass it. */
-struct panel_kind {
-    size_t blocks;  /* of 32 values, of a panel */
-    size_t x_bytes; /* of one of a vector */
-    /* Fills `count` of them from b on, those of group g, which is w's rows of either layout. */
-    void (*fill)(const struct quant_job *j, const struct tensor *w, const struct rows16 *rows,
-                 unsigned g, size_t b, size_t count, void *panel);
-    /* sums (+)= these times some vectors: tiles of as many as the registers hold, twos and one. */
-    struct panel_tiles {
-        void (*of)(const void *panel, size_t count, const struct panel_x *v, sums2 *sums,
-                   bool is_first);
-        size_t vectors;
-    } tiles[3];
-};
 
 /* `count` blocks from b on, times all n vectors. */
 static void panel_multiply(const struct panel_kind *kind, const struct quant_job *j,
@@ -170,13 +145,13 @@ INLINE size_t stream_some_packed(enum dtype type, const struct quant_job *j, siz
         stream_packed(2, type, j, r);
     else if (n == 3)
         stream_packed(3, type, j, r);
-    else if (n == 4)
+    else if (STREAM_T > 4 && n == 4)
         stream_packed(4, type, j, r);
-    else if (n == 5)
+    else if (STREAM_T > 4 && n == 5)
         stream_packed(5, type, j, r);
-    else if (n == 6)
+    else if (STREAM_T > 4 && n == 6)
         stream_packed(6, type, j, r);
-    else if (n == 7)
+    else if (STREAM_T > 4 && n == 7)
         stream_packed(7, type, j, r);
     else
         stream_packed(STREAM_T, type, j, r);
@@ -217,31 +192,31 @@ INLINE void quant_matmul(enum dtype type, const struct panel_kind *panels,
 {
     size_t rows = rows_of_group(j->w), r = first_row(j);
 
-    if (n == 1 && type == DTYPE_Q8_0 && j->w->row_bytes >= LONG_ROW) {
-        for (; r < j->row_end; r += 4)
-            stream_four(j, r);
+    if (n == 1 && stream_alone(type, j))
         return;
-    }
-    if (n > STREAM_T && rows == GROUP) {
+    if (n > STREAM_T && rows == GROUP)
         all_panels(panels, j, r, n);
-        return;
-    }
-    stream_all(type, false, j, r, rows, n);
+    else
+        stream_all(type, false, j, r, rows, n);
 }
-
-/* So many passes over sixteen packed rows, which stay in the caches, are faster than a panel, which
- * is written before it is read. */
-#define STREAM_PASSES 4
 
 INLINE void packed_matmul(enum dtype type, const struct panel_kind *panels,
                           const struct quant_job *j, size_t n)
 {
-    size_t r = first_row(j);
-
-    if (n <= STREAM_PASSES * STREAM_T)
-        stream_all(type, true, j, r, GROUP, n);
+    if (n <= stream_passes(type) * STREAM_T)
+        stream_all(type, true, j, j->row_begin / PACKED_GROUP * PACKED_GROUP, PACKED_GROUP, n);
     else
-        all_panels(panels, j, r, n);
+        all_panels(panels, j, first_row(j), n);
+}
+
+/* More vectors than any type streams. */
+#define SWIGLU_LEAST 65
+
+/* Are products of both, which meet x of this form, computed by pairs of groups, one of each? */
+INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct tensor *up)
+{
+    return gate->type == up->type && gate->is_packed == up->is_packed && form != FORM_F32 &&
+           form != FORM_BF16 && gate->shape[1] >= GROUP;
 }
 
 #define PANEL_TILE(name, T, TYPE)                                                           \
@@ -250,31 +225,31 @@ INLINE void packed_matmul(enum dtype type, const struct panel_kind *panels,
     {                                                                                       \
         panel_tile(T, TYPE, panel, count, v, sums, is_first);                               \
     }
-#define MATMUL(type, TYPE)                                                                        \
-    static __attribute__((noinline)) void type##_fill(                                            \
-        const struct quant_job *j, const struct tensor *w, const struct rows16 *rows, unsigned g, \
-        size_t b, size_t count, void *panel)                                                      \
-    {                                                                                             \
-        (void)j;                                                                                  \
-        if (w->is_packed)                                                                         \
-            panel_unpack(TYPE, w, rows->out, g, b, count, panel);                                 \
-        else                                                                                      \
-            panel_fill(TYPE, rows, g, b, count, panel);                                           \
-    }                                                                                             \
-    PANEL_TILE(type##_tile, Q_TILE_T, TYPE)                                                       \
-    PANEL_TILE(type##_tile2, 2, TYPE)                                                             \
-    PANEL_TILE(type##_tile1, 1, TYPE)                                                             \
-    static const struct panel_kind panels_##type = {                                              \
-        PANEL,                                                                                    \
-        sizeof(struct x_biased),                                                                  \
-        type##_fill,                                                                              \
-        {{type##_tile, Q_TILE_T}, {type##_tile2, 2}, {type##_tile1, 1}}};                         \
-    static void matmul_##type(const struct quant_job *j, size_t n)                                \
-    {                                                                                             \
-        if (j->w->is_packed)                                                                      \
-            packed_matmul(TYPE, &panels_##type, j, n);                                            \
-        else                                                                                      \
-            quant_matmul(TYPE, &panels_##type, j, n);                                             \
+#define MATMUL(type, TYPE)                                                                      \
+    static __attribute__((noinline)) void type##_fill(                                          \
+        const struct quant_job *j, const struct tensor *w, const struct rows *rows, unsigned g, \
+        size_t b, size_t count, void *panel)                                                    \
+    {                                                                                           \
+        (void)j;                                                                                \
+        if (w->is_packed)                                                                       \
+            panel_unpack(TYPE, w, rows->out, g, b, count, panel);                               \
+        else                                                                                    \
+            panel_fill(TYPE, rows, g, b, count, panel);                                         \
+    }                                                                                           \
+    PANEL_TILE(type##_tile, Q_TILE_T, TYPE)                                                     \
+    PANEL_TILE(type##_tile2, 2, TYPE)                                                           \
+    PANEL_TILE(type##_tile1, 1, TYPE)                                                           \
+    static const struct panel_kind panels_##type = {                                            \
+        PANEL,                                                                                  \
+        X_BYTES,                                                                                \
+        type##_fill,                                                                            \
+        {{type##_tile, Q_TILE_T}, {type##_tile2, 2}, {type##_tile1, 1}}};                       \
+    static void matmul_##type(const struct quant_job *j, size_t n)                              \
+    {                                                                                           \
+        if (j->w->is_packed)                                                                    \
+            packed_matmul(TYPE, &panels_##type, j, n);                                          \
+        else                                                                                    \
+            quant_matmul(TYPE, &panels_##type, j, n);                                           \
     }
 MATMUL(q8_0, DTYPE_Q8_0)
 MATMUL(q4_0, DTYPE_Q4_0)

@@ -24,8 +24,13 @@
 
 #define GROUP    16 /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define STREAM_T 8  /* vectors in one pass over streamed weights */
 #define PANEL    16 /* blocks transposed at a time for many vectors */
+#define X_BYTES  sizeof(struct x_biased)
+
+#define STREAM_T 8
+
+#include "tensor/kernel_job.h"
+#include "tensor/kernel_unpack.h"
 
 /* A block of activations, of one line of the cache. */
 struct x_biased {
@@ -60,11 +65,6 @@ INLINE float sums_bias(const struct x_biased *x)
     return bias;
 }
 
-INLINE size_t blocks_of(size_t inner)
-{
-    return (inner + Q_BLOCK - 1) / Q_BLOCK;
-}
-
 /* Have the blocks of a super-block minima of their own? */
 INLINE bool has_block_minima(enum dtype type)
 {
@@ -80,7 +80,7 @@ struct block_minima {
 /* Sixteen rows, an equal stride apart: four pointers and two distances fit the registers, sixteen
  * pointers do not.  Where fewer than sixteen rows follow, earlier ones are computed once more and
  * not stored. */
-struct rows16 {
+struct rows {
     const char *quarter[4]; /* rows 0, 4, 8, 12 */
     size_t stride;
     size_t out;      /* row of lane 0 */
@@ -88,10 +88,10 @@ struct rows16 {
 };
 
 /* The rows [r, min(r + 16, end)) in lanes of a group. */
-INLINE struct rows16 sixteen_rows(const struct tensor *w, size_t r, size_t end)
+INLINE struct rows plain_rows(const struct tensor *w, size_t r, size_t end)
 {
     size_t rows = w->shape[1], count = r < end ? end - r : 0, from = r;
-    struct rows16 g = {.stride = w->row_bytes};
+    struct rows g = {.stride = w->row_bytes};
 
     if (from + GROUP > rows)
         from = rows < GROUP ? 0 : rows - GROUP;
@@ -107,7 +107,7 @@ INLINE struct rows16 sixteen_rows(const struct tensor *w, size_t r, size_t end)
     return g;
 }
 
-INLINE const char *row_at(const struct rows16 *rows, unsigned i, size_t offset)
+INLINE const char *row_at(const struct rows *rows, unsigned i, size_t offset)
 {
     return rows->quarter[i / 4] + offset + i % 4 * rows->stride;
 }
@@ -118,7 +118,7 @@ INLINE __m512i load16(const char *p)
 }
 
 /* Sixteen bytes at `offset` of the rows i, i + 4, i + 8, i + 12, a quarter of the register each. */
-INLINE __m512i quarter_rows(const struct rows16 *rows, unsigned i, size_t offset)
+INLINE __m512i quarter_rows(const struct rows *rows, unsigned i, size_t offset)
 {
     __m512i v = load16(row_at(rows, i, offset));
 
@@ -128,7 +128,7 @@ INLINE __m512i quarter_rows(const struct rows16 *rows, unsigned i, size_t offset
 }
 
 /* out[i] = bytes 4 i .. 4 i + 3, from offset on, of sixteen rows. */
-INLINE void transpose16(const struct rows16 *rows, size_t offset, __m512i out[4])
+INLINE void transpose16(const struct rows *rows, size_t offset, __m512i out[4])
 {
     __m512i a = quarter_rows(rows, 0, offset), b = quarter_rows(rows, 1, offset);
     __m512i c = quarter_rows(rows, 2, offset), d = quarter_rows(rows, 3, offset);
@@ -196,8 +196,7 @@ INLINE __m512i two_bytes_on(__m512i a, __m512i b)
 }
 
 /* Where d does not come first: the sixteen bytes that end with it. */
-INLINE void get_super_head(enum dtype type, const struct rows16 *rows, size_t offset,
-                           struct head *h)
+INLINE void get_super_head(enum dtype type, const struct rows *rows, size_t offset, struct head *h)
 {
     __m512i v[4];
 
@@ -213,7 +212,7 @@ INLINE void get_super_head(enum dtype type, const struct rows16 *rows, size_t of
         h->scales[i] = two_bytes_on(v[i], v[i + 1]);
 }
 
-INLINE void get_head(enum dtype type, const struct rows16 *rows, size_t offset, struct head *h)
+INLINE void get_head(enum dtype type, const struct rows *rows, size_t offset, struct head *h)
 {
     __m512i v[4];
 
@@ -234,13 +233,6 @@ INLINE void get_head(enum dtype type, const struct rows16 *rows, size_t offset, 
         memcpy(h->scales, v, sizeof(v));
 }
 
-/* Bits [at, at + count) of every lane, moved to `to`. */
-INLINE __m512i bits(__m512i v, unsigned at, unsigned count, unsigned to)
-{
-    v = at >= to ? _mm512_srli_epi32(v, at - to) : _mm512_slli_epi32(v, to - at);
-    return _mm512_and_si512(v, _mm512_set1_epi32((int)(((1u << count) - 1) << to)));
-}
-
 INLINE __m512i signed_byte(__m512i v, unsigned byte)
 {
     return _mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * byte), 24);
@@ -250,12 +242,6 @@ INLINE __m512i signed_byte(__m512i v, unsigned byte)
  * upper sixteen values. */
 struct two {
     vec d, second;
-};
-
-/* Of super-blocks: the small scales of a block, of which the second is that of its upper half where
- * halves have their own. */
-struct small_scales {
-    __m512i low, high;
 };
 
 INLINE __m512i sixteenth_scale(enum dtype type, const struct head *h, unsigned k)
@@ -346,13 +332,6 @@ INLINE unsigned together(enum dtype type)
 
 #define TOGETHER_MAX 4
 
-/* Bits [at, at + count) of every byte, moved to `to`. */
-INLINE __m512i byte_bits(__m512i v, unsigned at, unsigned count, unsigned to)
-{
-    v = at > to ? _mm512_srli_epi16(v, at - to) : at < to ? _mm512_slli_epi16(v, to - at) : v;
-    return _mm512_and_si512(v, _mm512_set1_epi8((char)(((1u << count) - 1) << to)));
-}
-
 /* Adds `what` to byte k of w[i] where bit 4 i + k of a row's dword is set. */
 INLINE void add_fifth_bits(__m512i high, int what, __m512i w[8])
 {
@@ -368,7 +347,7 @@ INLINE void add_fifth_bits(__m512i high, int what, __m512i w[8])
 }
 
 /* Nibbles of sixteen bytes at offset, moved to bit `to`. */
-INLINE void get_nibbles(const struct rows16 *rows, size_t offset, unsigned to, __m512i w[8])
+INLINE void get_nibbles(const struct rows *rows, size_t offset, unsigned to, __m512i w[8])
 {
     __m512i v[4];
 
@@ -379,7 +358,7 @@ INLINE void get_nibbles(const struct rows16 *rows, size_t offset, unsigned to, _
     }
 }
 
-INLINE void get_q4_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
+INLINE void get_q4_k(const struct rows *rows, size_t offset, __m512i w[][8])
 {
     __m512i v[8];
 
@@ -391,7 +370,7 @@ INLINE void get_q4_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
     }
 }
 
-INLINE void get_q6_k(const struct rows16 *rows, size_t low, size_t high, __m512i w[][8])
+INLINE void get_q6_k(const struct rows *rows, size_t low, size_t high, __m512i w[][8])
 {
     for (unsigned at = 0; at < 2; at++) { /* sixteen of 32 values */
         __m512i even[4], odd[4], top[4];
@@ -411,7 +390,7 @@ INLINE void get_q6_k(const struct rows16 *rows, size_t low, size_t high, __m512i
 }
 
 /* The fifth bits of two blocks of q5_K. */
-INLINE void add_high_bits(const struct rows16 *rows, size_t offset, unsigned part, __m512i w[][8])
+INLINE void add_high_bits(const struct rows *rows, size_t offset, unsigned part, __m512i w[][8])
 {
     __m512i v[8];
 
@@ -422,7 +401,7 @@ INLINE void add_high_bits(const struct rows16 *rows, size_t offset, unsigned par
             w[k][i] = _mm512_or_si512(w[k][i], byte_bits(v[i], part + k, 1, 4));
 }
 
-INLINE void get_q2_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
+INLINE void get_q2_k(const struct rows *rows, size_t offset, __m512i w[][8])
 {
     __m512i v[8];
 
@@ -433,7 +412,7 @@ INLINE void get_q2_k(const struct rows16 *rows, size_t offset, __m512i w[][8])
             w[k][i] = byte_bits(v[i], 2 * k, 2, 0);
 }
 
-INLINE void get_q3_k(const struct rows16 *rows, size_t low, size_t high, unsigned part,
+INLINE void get_q3_k(const struct rows *rows, size_t low, size_t high, unsigned part,
                      __m512i w[][8])
 {
     for (unsigned at = 0; at < 2; at++) {
@@ -449,18 +428,17 @@ INLINE void get_q3_k(const struct rows16 *rows, size_t low, size_t high, unsigne
 }
 
 /* Places in the list of levels become these, with 128 added. */
-INLINE void look_up(enum dtype type, __m512i w[8])
+INLINE __m512i look_up(enum dtype type, __m512i w)
 {
     const __m512i list =
         _mm512_xor_si512(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels_of(type))),
                          _mm512_set1_epi8(-128));
 
-    for (unsigned i = 0; i < 8; i++)
-        w[i] = _mm512_shuffle_epi8(list, w[i]);
+    return _mm512_shuffle_epi8(list, w);
 }
 
 /* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of sixteen rows, unsigned. */
-INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset, unsigned part,
+INLINE void get_quants(enum dtype type, const struct rows *rows, size_t offset, unsigned part,
                        const struct head *h, __m512i w[][8])
 {
     switch (type) {
@@ -509,8 +487,8 @@ INLINE void get_quants(enum dtype type, const struct rows16 *rows, size_t offset
     default:
         get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
     }
-    if (levels_of(type))
-        look_up(type, w[0]);
+    for (unsigned i = 0; i < 8 && levels_of(type); i++)
+        w[0][i] = look_up(type, w[0][i]);
 }
 
 INLINE const struct x_biased *x_at(const char *x, size_t b)
@@ -580,18 +558,6 @@ INLINE __m512i four_values(const struct x_biased *x, unsigned i)
     return word_at(x->q + 4 * i);
 }
 
-struct quant_job {
-    const struct tensor *w;
-    enum form form; /* of x */
-    const char *x;
-    float *out;
-    size_t x_bytes, out_stride, row_begin, row_end;
-    size_t lines_ahead;      /* kernel_panels.h */
-    bool saves_products;     /* kernel_pairs.h */
-    const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
-    bool makes_bf16;         /* of that, and out_stride counts pairs */
-};
-
 INLINE __m512i dot16(__m512i sum, const __m512i *w, const struct x_biased *x, unsigned first_group)
 {
     for (unsigned i = 0; i < 4; i++)
@@ -622,7 +588,7 @@ INLINE vec stream_block(enum dtype type, const __m512i w[8], struct two s, struc
 INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const size_t fetched = GROUP * block_bytes(type) / parts(type);
-    struct rows16 rows = sixteen_rows(j->w, r, j->row_end);
+    struct rows rows = plain_rows(j->w, r, j->row_end);
     const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     vec acc[STREAM_T];
@@ -773,6 +739,22 @@ INLINE void stream_four(const struct quant_job *j, size_t r)
     if (b < blocks)
         acc = four_by_four(w.row, x, b, blocks - b, acc);
     put_rows(acc, j->out + r, j->row_end - r);
+}
+
+INLINE size_t stream_passes(enum dtype type)
+{
+    (void)type;
+    return 4;
+}
+
+/* One vector times long rows of q8_0, in their own order: were there any? */
+INLINE bool stream_alone(enum dtype type, const struct quant_job *j)
+{
+    if (type != DTYPE_Q8_0 || j->w->row_bytes < LONG_ROW)
+        return false;
+    for (size_t r = j->row_begin; r < j->row_end; r += 4)
+        stream_four(j, r);
+    return true;
 }
 
 /* ---- activations ---- */

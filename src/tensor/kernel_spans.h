@@ -14,6 +14,7 @@
 #ifndef TENSOR_KERNEL_SPANS_H
 #define TENSOR_KERNEL_SPANS_H
 
+#include "tensor/kernel_panels.h"
 #include "tensor/kernel_products.h"
 
 #define SPAN        128
@@ -184,8 +185,8 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
     }
 }
 
-INLINE void span_fill(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
-                      size_t count, struct span_panel *p)
+INLINE void span_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b, size_t count,
+                      struct span_panel *p)
 {
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
@@ -286,21 +287,21 @@ SPAN_TILE(span_tile6, Q_TILE_T)
 SPAN_TILE(span_tile2, 2)
 SPAN_TILE(span_tile1, 1)
 
-#define SPANS(type, TYPE)                                                                         \
-    static __attribute__((noinline)) void type##_span_fill(                                       \
-        const struct quant_job *j, const struct tensor *w, const struct rows16 *rows, unsigned g, \
-        size_t b, size_t count, void *panel)                                                      \
-    {                                                                                             \
-        (void)j;                                                                                  \
-        if (w->is_packed)                                                                         \
-            span_unpack(TYPE, w, rows->out, g, b, count, panel);                                  \
-        else                                                                                      \
-            span_fill(TYPE, rows, g, b, count, panel);                                            \
-    }                                                                                             \
-    static const struct panel_kind spans_##type = {                                               \
-        PANEL,                                                                                    \
-        sizeof(struct x_span) / SPAN_BLOCKS,                                                      \
-        type##_span_fill,                                                                         \
+#define SPANS(type, TYPE)                                                                       \
+    static __attribute__((noinline)) void type##_span_fill(                                     \
+        const struct quant_job *j, const struct tensor *w, const struct rows *rows, unsigned g, \
+        size_t b, size_t count, void *panel)                                                    \
+    {                                                                                           \
+        (void)j;                                                                                \
+        if (w->is_packed)                                                                       \
+            span_unpack(TYPE, w, rows->out, g, b, count, panel);                                \
+        else                                                                                    \
+            span_fill(TYPE, rows, g, b, count, panel);                                          \
+    }                                                                                           \
+    static const struct panel_kind spans_##type = {                                             \
+        PANEL,                                                                                  \
+        sizeof(struct x_span) / SPAN_BLOCKS,                                                    \
+        type##_span_fill,                                                                       \
         {{span_tile6, Q_TILE_T}, {span_tile2, 2}, {span_tile1, 1}}};
 SPANS(q4_k, DTYPE_Q4_K)
 SPANS(q6_k, DTYPE_Q6_K)

@@ -185,7 +185,7 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
     }
 }
 
-INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned g, size_t b,
+INLINE void tile_fill_plain(enum dtype type, const struct rows *rows, unsigned g, size_t b,
                             size_t count, const struct tile_lines *next, tile_pair *tiles)
 {
     for (size_t i = 0; i < count; i += parts(type)) {
@@ -215,7 +215,7 @@ INLINE void tile_fill_plain(enum dtype type, const struct rows16 *rows, unsigned
 }
 
 /* A block of f16: integers of 16 bits times a step, as sums of two bf16. */
-INLINE void put_f16(const struct tensor *w, const struct rows16 *rows, size_t block,
+INLINE void put_f16(const struct tensor *w, const struct rows *rows, size_t block,
                     __m512i high[TILE_ROWS], __m512i low[TILE_ROWS])
 {
     __m512i pairs[PAIRS];
@@ -258,7 +258,7 @@ INLINE __m512i kept_bf16(__m512i w, __m512i largest)
 }
 
 /* A block of bf16, of which nothing becomes integers. */
-INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t block,
+INLINE void put_bf16(const struct tensor *w, const struct rows *rows, size_t block,
                      __m512i tile[TILE_ROWS])
 {
     const __m512i nan = _mm512_set1_epi32(FIXED_NAN), bias = _mm512_set1_epi32(FIXED_BITS);
@@ -286,7 +286,7 @@ INLINE void put_bf16(const struct tensor *w, const struct rows16 *rows, size_t b
 }
 
 /* As tile_fill_packed, of floats. */
-INLINE void tile_fill_floats(enum dtype type, const struct tensor *w, const struct rows16 *rows,
+INLINE void tile_fill_floats(enum dtype type, const struct tensor *w, const struct rows *rows,
                              unsigned g, size_t b, size_t count, const struct tile_lines *next,
                              tile_pair *tiles)
 {
@@ -407,7 +407,7 @@ INLINE size_t tile_at(size_t n, size_t tile)
  * of each of the groups that come next. */
 struct tile_span {
     const struct tile_panel *panel;
-    const struct rows16 *rows; /* two */
+    const struct rows *rows; /* two */
     size_t b, count, bytes;
     bool is_last, asks_in_fill; /* asks: for what comes next, else beside products */
     const char *next[2];
@@ -426,8 +426,7 @@ INLINE struct tile_lines share_of_next(const struct tile_span *s, size_t part, s
 }
 
 /* What swiglu makes of a vector's sums, as prepare_tiles would. */
-INLINE void put_glu(const sums2 *sums, const struct rows16 *rows, const struct quant_job *j,
-                    size_t n)
+INLINE void put_glu(const sums2 *sums, const struct rows *rows, const struct quant_job *j, size_t n)
 {
     for (size_t t = 0; t < n; t++) {
         vec v = v_swiglu(sums[t][0], sums[t][1]);
@@ -438,7 +437,7 @@ INLINE void put_glu(const sums2 *sums, const struct rows16 *rows, const struct q
 }
 
 /* Results of up to sixteen of n vectors, from vector `first` on. */
-INLINE void put_tile(const struct quant_job *job, const struct rows16 *rows, size_t first, size_t n,
+INLINE void put_tile(const struct quant_job *job, const struct rows *rows, size_t first, size_t n,
                      const sums2 *sums)
 {
     struct quant_job j = *job;
@@ -486,7 +485,7 @@ INLINE void tile_multiply(const bool split, const struct quant_job *j, const str
 
 struct tile_kind {
     /* Makes tiles of `count` blocks from b on, of a group of rows. */
-    void (*fill)(const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b,
+    void (*fill)(const struct tensor *w, const struct rows *rows, unsigned g, size_t b,
                  size_t count, const struct tile_lines *next, tile_pair *tiles);
     void (*multiply)(const struct quant_job *j, const struct tile_span *s, size_t n, sums2 *sums);
     size_t together; /* blocks */
@@ -592,15 +591,15 @@ static void tile_matmul(const struct tile_kind *kind, const struct quant_job *jo
     _mm_sfence(); /* behind results that went past the caches */
 }
 
-#define TILE_KIND(type, TYPE)                                                                  \
-    static __attribute__((noinline)) void tile_fill_##type(                                    \
-        const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-        const struct tile_lines *next, tile_pair *tiles)                                       \
-    {                                                                                          \
-        if (w->is_packed)                                                                      \
-            tile_fill_packed(TYPE, w, rows->out, g, b, count, next, tiles);                    \
-        else                                                                                   \
-            tile_fill_plain(TYPE, rows, g, b, count, next, tiles);                             \
+#define TILE_KIND(type, TYPE)                                                                \
+    static __attribute__((noinline)) void tile_fill_##type(                                  \
+        const struct tensor *w, const struct rows *rows, unsigned g, size_t b, size_t count, \
+        const struct tile_lines *next, tile_pair *tiles)                                     \
+    {                                                                                        \
+        if (w->is_packed)                                                                    \
+            tile_fill_packed(TYPE, w, rows->out, g, b, count, next, tiles);                  \
+        else                                                                                 \
+            tile_fill_plain(TYPE, rows, g, b, count, next, tiles);                           \
     }
 TILE_KIND(q8_0, DTYPE_Q8_0)
 TILE_KIND(q4_0, DTYPE_Q4_0)
@@ -616,12 +615,12 @@ TILE_KIND(iq4_nl, DTYPE_IQ4_NL)
 TILE_KIND(iq4_xs, DTYPE_IQ4_XS)
 TILE_KIND(mxfp4, DTYPE_MXFP4)
 
-#define TILE_FLOATS(type, TYPE)                                                                \
-    static __attribute__((noinline)) void tile_fill_##type(                                    \
-        const struct tensor *w, const struct rows16 *rows, unsigned g, size_t b, size_t count, \
-        const struct tile_lines *next, tile_pair *tiles)                                       \
-    {                                                                                          \
-        tile_fill_floats(TYPE, w, rows, g, b, count, next, tiles);                             \
+#define TILE_FLOATS(type, TYPE)                                                              \
+    static __attribute__((noinline)) void tile_fill_##type(                                  \
+        const struct tensor *w, const struct rows *rows, unsigned g, size_t b, size_t count, \
+        const struct tile_lines *next, tile_pair *tiles)                                     \
+    {                                                                                        \
+        tile_fill_floats(TYPE, w, rows, g, b, count, next, tiles);                           \
     }
 TILE_FLOATS(f16, DTYPE_F16)
 TILE_FLOATS(bf16, DTYPE_BF16)

@@ -556,8 +556,8 @@ static bool entry(char path[600])
     CHECK_INT(packcache_list(c, &items, &count, NULL), 0);
     CHECK(count <= 1);
     if (count)
-        snprintf(path, 600, "%s/packed/%s-%d-%d.pack", work_path("cache"), items[0].model.hex,
-                 PACKED_VERSION, PACKED_GROUP);
+        snprintf(path, 600, "%s/packed/%s-%s.pack", work_path("cache"), items[0].model.hex,
+                 packcache_layout());
     mem_free(items);
     packcache_close(c);
     return count == 1;

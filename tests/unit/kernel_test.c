@@ -2,6 +2,7 @@
 /* Every backend that this processor can run, against the reference. */
 #include "test.h"
 
+#include "backends.h"
 #include "blocks.h"
 
 #include "base/mem.h"
@@ -23,26 +24,6 @@ static void fill(float *x, size_t n, float scale)
     for (size_t i = 0; i < n; i++)
         x[i] = uniform() * scale;
 }
-
-#if defined(__x86_64__)
-/* backend_avx2vnni in an encoding that more processors have, so that its arithmetic is tested. */
-extern const struct backend backend_avx2vnni_evex;
-#define BACKEND_MORE (&backend_avx2vnni_evex)
-#else
-#define BACKEND_MORE NULL
-#endif
-
-/* Those that may be chosen, and the one more. */
-static const struct backend *tested_at(unsigned i)
-{
-    if (backend_at(i))
-        return backend_at(i);
-    return i == 0 || backend_at(i - 1) ? BACKEND_MORE : NULL;
-}
-
-#define FOR_EACH_BACKEND(b)                             \
-    for (unsigned i_##b = 0; tested_at(i_##b); i_##b++) \
-        for (const struct backend *b = tested_at(i_##b); b && b->usable(); b = NULL)
 
 /* A weight matrix that begins at an odd multiple of its element and ends where its memory ends, so
  * that reads outside are caught by a sanitizer; the activations behind it. */
@@ -304,8 +285,9 @@ static float *rounding_by_spans(const struct backend *b, const struct problem *p
  * half a unit is 2^-14 of a sum of up to 10, times a minimum of up to 2, and eight times in 256. */
 static float rounding_of_sums(const struct backend *b, enum dtype type, size_t inner)
 {
-    bool is_rounded = b->reads_packed && b->prepared_form(type) == FORM_Q8 &&
-                      (type == DTYPE_Q4_K || type == DTYPE_Q5_K);
+    bool has_512 = backend_reads_packed(b, DTYPE_BF16);
+    bool is_rounded =
+        has_512 && b->prepared_form(type) == FORM_Q8 && (type == DTYPE_Q4_K || type == DTYPE_Q5_K);
 
     return is_rounded ? 0x1p-11f * sqrtf((float)inner) : 0;
 }

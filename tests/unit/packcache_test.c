@@ -103,8 +103,8 @@ static const char *entry(const char *cache, int n, const char *ending)
 {
     char name[200];
 
-    snprintf(name, sizeof(name), "%s/packed/%s-%d-%d%s", cache, hash_of(n).hex, PACKED_VERSION,
-             PACKED_GROUP, ending);
+    snprintf(name, sizeof(name), "%s/packed/%s-%s%s", cache, hash_of(n).hex, packcache_layout(),
+             ending);
     return path(name);
 }
 

@@ -2,6 +2,7 @@
 /* Packed weights hold what plain ones hold, and are multiplied to the same bits. */
 #include "test.h"
 
+#include "backends.h"
 #include "blocks.h"
 
 #include "base/mem.h"
@@ -289,12 +290,12 @@ TEST(products_of_packed_weights_are_those_of_plain_ones_to_the_bit)
     float *plain = malloc(N * ROWS * sizeof(float)), *packed = malloc(N * ROWS * sizeof(float));
 
     CHECK(plain && packed);
-    for (unsigned at = 0; backend_at(at); at++) {
-        const struct backend *b = backend_at(at);
+    FOR_EACH_BACKEND(b)
+    {
 
-        if (!b->reads_packed || !b->usable())
-            continue;
         for (size_t k = 0; k < COUNT(types); k++) {
+            if (!backend_reads_packed(b, types[k]))
+                continue;
             for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
                 size_t rows = rows_of[i % COUNT(rows_of)];
                 struct tensor w = plain_make(types[k], inner, rows), p = pack(&w);
@@ -352,10 +353,12 @@ TEST(products_of_gate_and_up_at_once_give_swiglu_of_both_to_the_bit)
 {
     enum { ROWS = 75, N = 100 };
 
-    for (unsigned at = 0; backend_at(at); at++) {
-        const struct backend *b = backend_at(at);
+    FOR_EACH_BACKEND(b)
+    {
 
-        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu && b->usable(); k++) {
+        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu; k++) {
+            if (!backend_reads_packed(b, types[k]))
+                continue;
             for (size_t i = 0, inner; (inner = inner_of(types[k], i)) != 0; i++) {
                 struct tensor w[2] = {plain_make(types[k], inner, ROWS),
                                       plain_make(types[k], inner, ROWS)};
@@ -415,10 +418,10 @@ TEST(swiglu_of_both_is_left_as_prepare_would_to_the_bit)
     enum { ROWS = 128, N = 70 };
     static const size_t ns[] = {1, 5, 16, 17, N};
 
-    for (unsigned at = 0; backend_at(at); at++) {
-        const struct backend *b = backend_at(at);
+    FOR_EACH_BACKEND(b)
+    {
 
-        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu_prepared && b->usable(); k++) {
+        for (size_t k = 0; k < COUNT(types) && b->matmul_swiglu_prepared; k++) {
             size_t inner = inner_of(types[k], k % 2 ? 7 : 2);
             struct tensor w[2] = {plain_make(types[k], inner, ROWS),
                                   plain_make(types[k], inner, ROWS)};
@@ -454,11 +457,11 @@ TEST(many_results_are_those_of_few_to_the_bit)
     struct tensor w = plain_make(DTYPE_Q8_0, INNER, ROWS), p = pack(&w);
 
     CHECK(all && few);
-    for (unsigned at = 0; backend_at(at); at++) {
-        const struct backend *b = backend_at(at);
+    FOR_EACH_BACKEND(b)
+    {
         char *x;
 
-        if (!b->usable() || !b->reads_packed)
+        if (!backend_reads_packed(b, DTYPE_Q8_0))
             continue;
         x = vectors_make(b, DTYPE_Q8_0, INNER, N);
         memset(all, 0x55, N * ROWS * sizeof(float));
@@ -483,10 +486,10 @@ TEST(weights_of_two_bytes_with_nan_or_infinity_spoil_their_own_row_only)
     static const uint16_t bad[2][3] = {{0x7e00, 0x7c00, 0xfc00}, {0x7fc0, 0x7f80, 0xff80}};
     float v[INNER], out[N * ROWS];
 
-    for (unsigned at = 0; backend_at(at); at++) {
-        const struct backend *b = backend_at(at);
+    FOR_EACH_BACKEND(b)
+    {
 
-        for (size_t k = 0; k < 6 && b->reads_packed && b->usable(); k++) {
+        for (size_t k = 0; k < 6 && backend_reads_packed(b, DTYPE_F16); k++) {
             enum dtype type = k < 3 ? DTYPE_F16 : DTYPE_BF16;
             struct tensor w = plain_make(type, INNER, ROWS), p;
             size_t bytes = b->prepared_bytes(type, INNER);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_eights_panels.h - AVX2: packed quantised weights, and many vectors for either layout.
+ *
+ * Included by kernel_avx2.c only.  Few vectors meet weights as these stream by; for many, blocks of
+ * two groups of eight rows become a panel, in a level-1 cache, which tiles of vectors pass. */
+#ifndef TENSOR_KERNEL_EIGHTS_PANELS_H
+#define TENSOR_KERNEL_EIGHTS_PANELS_H
+
+#include "tensor/kernel_eights.h"
+
+/* Eight rows at r, half of a packed group; behind the end those before once more, not stored. */
+INLINE struct rows packed_rows(const struct quant_job *j, size_t r)
+{
+    size_t begin = j->row_begin > r ? j->row_begin - r : 0;
+    struct rows rows = {.out = r};
+
+    if (r >= j->row_end) {
+        rows.out -= GROUP;
+        return rows;
+    }
+    rows.whole = begin == 0 && r + GROUP <= j->row_end;
+    rows.lanes = _mm256_andnot_si256(first(begin), first(j->row_end - r));
+    return rows;
+}
+
+INLINE void put_line(float *out, const struct rows *rows, vec v, const bool past_caches)
+{
+    (void)past_caches; /* never */
+    put_lanes(out, rows, v);
+}
+
+/* Half g of the sixteen rows of a unit: where its bytes, halves and dwords begin, relative to those
+ * of all. */
+INLINE const char *half_of(const char *all, unsigned g, unsigned bytes)
+{
+    return all + bytes * GROUP * g;
+}
+
+/* What get_scales gives of block k of a unit, for half g of its rows, where halves of blocks have
+ * scales of their own. */
+INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsigned g, unsigned k)
+{
+    struct small_scales by = unpack_small_scales(type, half_of(unit, g, 1), k);
+    const char *small = half_of(unit + packed_unit(type).scales + 32 * k, g, 1);
+    struct scales s = {.d = v_f16(half_of(unit, g, 2)),
+                       .m = v_zero(),
+                       .by = {factor(by.low), factor(by.high)},
+                       .minima = {_mm256_setzero_si256(), _mm256_setzero_si256()}};
+
+    if (type == DTYPE_Q2_K) {
+        s.m = minima_unit(v_f16(half_of(unit + 32, g, 2)));
+        s.minima[0] = factor(lane_nibbles(small, 4));
+        s.minima[1] = factor(lane_nibbles(small + 16, 4));
+    }
+    return s;
+}
+
+INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g, unsigned k)
+{
+    const bool is_five = type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
+    const char *small = unit + packed_unit(type).scales + 128 + 16 * k; /* minima */
+    struct scales s = {.m = v_zero()};
+
+    if (has_halves(type))
+        return unpack_half_scales(type, unit, g, k);
+    if (type == DTYPE_MXFP4) {
+        s.d = exponents(lane_bytes(half_of(unit + 16 * k, g, 1), false));
+    } else if (parts(type) == 1) {
+        s.d = v_f16(half_of(unit + 32 * k, g, 2));
+        if (has_offset(type))
+            s.m = v_f16(half_of(unit + 64 + 32 * k, g, 2));
+    } else {
+        s.d = v_mul(v_f16(half_of(unit, g, 2)),
+                    v_of_ints(unpack_small_scales(type, half_of(unit, g, 1), k).low));
+        if (has_offset(type))
+            s.m = block_minimum(v_f16(half_of(unit + 32, g, 2)),
+                                lane_bytes(half_of(small, g, 1), false));
+    }
+    if (is_five) /* for the bias */
+        s.m = v_fma(v_set1(16), s.d, s.m);
+    return s;
+}
+
+/* Its quants, as they lie. */
+INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, unsigned k,
+                                 size_t ahead)
+{
+    const struct packed_unit u = packed_unit(type);
+
+    /* A line is asked for once. */
+    return load_planes(type, half_of(unit + u.first + k * u.block, g, 4), g == 0 ? ahead : 0);
+}
+
+/* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
+ * a register or two. */
+INLINE void stream_block(const unsigned T, enum dtype type, const struct planes *p,
+                         const struct scales *s, const char *x, size_t x_bytes, vec acc[Q_TILE_T])
+{
+    const unsigned count = sums(type);
+    const bool splits = has_bytes(type) && !VNNI;
+    __m256i sum[2][Q_TILE_T];
+
+    for (unsigned k = 0; k < count; k++)
+        for (unsigned t = 0; t < T; t++)
+            sum[k][t] = sum_start(type, x_block(x + t * x_bytes, 0), k);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < 8; i++) {
+        const unsigned k = has_halves(type) ? i / 4 : 0;
+        __m256i w = quants_at(type, p, i), low = splits ? byte_bits(w, 0, 4, 0) : w;
+
+        for (unsigned t = 0; t < T; t++) {
+            __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
+
+            sum[k][t] = add_products(sum[k][t], low, xt);
+            HOLD(sum[k][t]);
+            if (splits) {
+                sum[1][t] = add_products(sum[1][t], byte_bits(w, 4, 4, 0), xt);
+                HOLD(sum[1][t]);
+            }
+        }
+    }
+    for (unsigned t = 0; t < T; t++) {
+        __m256i all = part_of_whole(type, sum[0][t], s, 0);
+
+        if (count > 1)
+            all = _mm256_add_epi32(all, part_of_whole(type, sum[1][t], s, 1));
+        acc[t] = add_block(type, s, x_block(x + t * x_bytes, 0), all, acc[t]);
+    }
+}
+
+/* Few vectors, sixteen rows from r on, which begin a group. */
+INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
+{
+    const struct packed_unit u = packed_unit(type);
+    size_t blocks = j->w->shape[0] / Q_BLOCK;
+    const char *unit = tensor_row(j->w, r);
+    vec acc[2][Q_TILE_T];
+
+    for (unsigned t = 0; t < T; t++)
+        acc[0][t] = acc[1][t] = v_zero();
+    for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
+        fetch_unit(T, &u, unit, j->lines_ahead);
+        for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
+#pragma GCC unroll 2
+            for (unsigned g = 0; g < 2; g++) {
+                struct scales s = unpack_scales(type, unit, g, k);
+                struct planes p = half_planes(type, unit, g, k, j->lines_ahead);
+
+                stream_block(T, type, &p, &s, j->x + (b + k) * sizeof(struct x_q8), j->x_bytes,
+                             acc[g]);
+            }
+        }
+    }
+    for (unsigned g = 0; g < 2; g++) {
+        struct rows rows = packed_rows(j, r + GROUP * g);
+
+        for (unsigned t = 0; t < T; t++)
+            put_lanes(j->out + t * j->out_stride, &rows, acc[g][t]);
+    }
+}
+
+/* Blocks of 2 groups of rows, transposed. */
+struct panel {
+    __m256i w[PANEL * W_MAX * 2]; /* block after block, of as many pairs as it has registers */
+    struct scales scales[PANEL][2];
+};
+
+/* `count` blocks from b on; both are multiples of a super-block's. */
+INLINE void panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b, size_t count,
+                       struct panel *p)
+{
+    const unsigned per_block = registers(type);
+
+    for (size_t i = 0; i < count; i += parts(type)) {
+        size_t offset = (b + i) / parts(type) * block_bytes(type);
+        struct head h;
+
+        get_head(type, rows, offset, &h);
+#pragma GCC unroll 4
+        for (unsigned part = 0; part < parts(type); part += together(type)) {
+            __m256i w[TOGETHER_MAX][W_MAX];
+
+            get_quants(type, rows, offset, part, &h, w);
+#pragma GCC unroll 4
+            for (unsigned k = 0; k < together(type); k++) {
+                for (unsigned v = 0; v < per_block; v++)
+                    p->w[((i + part + k) * per_block + v) * 2 + g] = w[k][v];
+                p->scales[i + part + k][g] = get_scales(type, &h, part + k);
+            }
+        }
+    }
+}
+
+/* The same from packed weights, of the eight rows at r; a unit at a time. */
+INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
+                         size_t count, struct panel *p)
+{
+    const struct packed_unit u = packed_unit(type);
+    const unsigned half = r / GROUP % 2;
+    const char *unit =
+        (const char *)tensor_row(w, r / PACKED_GROUP * PACKED_GROUP) + b / u.blocks * u.bytes;
+
+    for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        for (size_t k = 0; k < u.blocks; k++) {
+            struct planes planes = half_planes(type, unit, half, k, 0);
+            __m256i v[W_MAX];
+
+            for (unsigned c = 0; c < 8; c++)
+                v[c] = quants_at(type, &planes, c);
+            if (has_bytes(type))
+                split_bytes(v);
+            for (unsigned c = 0; c < registers(type); c++)
+                p->w[((i + k) * registers(type) + c) * 2 + g] = v[c];
+            p->scales[i + k][g] = unpack_scales(type, unit, half, k);
+        }
+    }
+}
+
+/* sums (+)= panel * x for T vectors. */
+INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
+                       const struct panel_x *v, sums2 *sums, bool is_first)
+{
+    const unsigned per_block = registers(type);
+    vec acc[2][Q_TILE_T];
+
+    take_sums(T, sums, v->ahead, is_first, acc);
+    for (size_t b = 0; b < count; b++) {
+        const char *x = v->x + b * sizeof(struct x_q8);
+
+        for (unsigned t = 0; t < T; t++)
+            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
+        multiply_block(2, T, type, p->w + b * per_block * 2, p->scales[b], x, v->x_bytes, acc);
+    }
+    leave_sums(T, sums, acc);
+}
+
+#endif

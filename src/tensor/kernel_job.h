@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_job.h - a product of weights that are integers, and how many vectors pass a panel of them.
+ *
+ * Included by the kernels for AVX-512 and for AVX2, after they have defined `vec`, Q_TILE_T and
+ * what they include themselves. */
+#ifndef TENSOR_KERNEL_JOB_H
+#define TENSOR_KERNEL_JOB_H
+
+#include "tensor/backend.h"
+
+struct rows; /* as many rows of a matrix as a register has lanes; each instruction set has its own
+              */
+
+struct quant_job {
+    const struct tensor *w;
+    enum form form; /* of x */
+    const char *x;
+    float *out;
+    size_t x_bytes, out_stride, row_begin, row_end;
+    size_t lines_ahead;      /* kernel_unpack.h */
+    bool saves_products;     /* kernel_pairs.h */
+    const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
+    bool makes_bf16;         /* of that, and out_stride counts pairs */
+};
+
+INLINE size_t blocks_of(size_t inner)
+{
+    return (inner + Q_BLOCK - 1) / Q_BLOCK;
+}
+
+/* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to
+ * panel, since results lie a row of them apart: where that is a power of two they would push each
+ * other out of the caches. */
+#define SUMS_MAX 528 /* of whole tiles, which are of 6 or of 16 */
+
+typedef vec sums2[2];
+
+/* Vectors of a tile, and how far on the next tile is, which is fetched. */
+struct panel_x {
+    const char *x;
+    size_t x_bytes, ahead;
+};
+
+/* The sums of a tile so far; those of the next one are asked for. */
+INLINE void take_sums(const unsigned T, const sums2 *sums, size_t ahead, bool is_first,
+                      vec acc[2][Q_TILE_T])
+{
+    for (unsigned t = 0; t < T; t++) {
+        for (unsigned g = 0; g < 2; g++) {
+            acc[g][t] = is_first ? v_zero() : sums[t][g];
+            __builtin_prefetch(&sums[t + ahead][g]);
+        }
+    }
+}
+
+INLINE void leave_sums(const unsigned T, sums2 *sums, vec acc[2][Q_TILE_T])
+{
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < 2; g++)
+            sums[t][g] = acc[g][t];
+}
+
+/* How a type meets many vectors: two groups of rows become a panel, so many blocks at a time, and
+ * all vectors pass it. */
+struct panel_kind {
+    size_t blocks;  /* of 32 values, of a panel */
+    size_t x_bytes; /* of one of a vector */
+    /* Fills `count` of them from b on, those of group g, which is w's rows of either layout. */
+    void (*fill)(const struct quant_job *j, const struct tensor *w, const struct rows *rows,
+                 unsigned g, size_t b, size_t count, void *panel);
+    /* sums (+)= these times some vectors: tiles of as many as the registers hold, twos and one. */
+    struct panel_tiles {
+        void (*of)(const void *panel, size_t count, const struct panel_x *v, sums2 *sums,
+                   bool is_first);
+        size_t vectors;
+    } tiles[3];
+};
+
+#endif
