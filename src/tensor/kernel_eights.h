@@ -712,10 +712,12 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
         put_lanes(j->out + t * j->out_stride, &rows, acc[0][t]);
 }
 
-/* Weights of two sums are long on their way through a panel. */
+/* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
 INLINE size_t stream_passes(enum dtype type)
 {
-    return has_bytes(type) && !VNNI ? 2 : 1;
+    if (VNNI)
+        return parts(type) == 1 ? 4 : 2;
+    return has_bytes(type) ? 2 : 1;
 }
 
 /* Nobody has a way of its own. */
