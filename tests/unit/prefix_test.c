@@ -220,7 +220,7 @@ static uint32_t last_page(const struct sequence *s)
     return s->tree_pages ? s->pages[s->tree_pages - 1] : KV_NO_PAGE;
 }
 
-/* Adopts, copies, computes, puts: what session.c does with a prompt. */
+/* Adopts, copies, computes, puts: what pages.c and a step do with a prompt. */
 static bool sequence_begin(struct pool_of_pages *p, struct sequence *s, uint32_t wanted)
 {
     while (s->count < wanted) {
