@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward.c - see forward.h */
-#include "infer/forward.h"
+#include "infer/attend.h"
 
 #include "base/clock.h"
 #include "tensor/plain.h"
@@ -9,221 +9,14 @@
 #include <math.h>
 #include <string.h>
 
-#define LINEARS_MAX 4  /* products of one source in a stage: q, k, v */
-#define COLUMNS     64 /* elementwise work is split at multiples: four vectors of 16 floats */
-#define FEW_COLUMNS 32 /* SHARE_FEW_COLUMNS: two groups of packed rows */
 /* So few rows are normalised and prepared by every thread for itself: cheaper than to meet. */
 #define PRIVATE_ROWS 4
-/* Attention over k keys costs about as much as k + this, in the unit of one key. */
-#define ATTEND_OVERHEAD 8
-/* Heads times positions: enough to read the keys seldom, and to make tiles of them where a back end
- * does. */
-#define TILE_ROWS 192
-/* Parts that a thread's share of attention has at least, so that shares are nearly equal; tiles
- * larger than such a part are shared between threads if there is room for what joins them: for this
- * many rows, each with all of the context. */
-#define SHARE_PARTS 4
-#define SHARED_ROWS 4
 /* Products of so few rows wait for memory, those of more for arithmetic. */
 #define FEW_ROWS 64
 
 struct span {
     size_t begin, end;
 };
-
-/* --- the plan: operations into stages --- */
-
-/* How an operation may be shared between threads: by columns, each with its own; by fewer of them,
- * where an element is one addition or multiplication, with the same bits in a vector and alone; by
- * heads; only by rows; or in a way of its own. */
-enum share { SHARE_COLUMNS, SHARE_FEW_COLUMNS, SHARE_HEADS, SHARE_ROWS, SHARE_OWN };
-
-static const enum share share_of[OP_KINDS] = {
-    [OP_SEGMENT] = SHARE_ROWS,    [OP_ATTEND_TEXT] = SHARE_OWN,  [OP_EMBED] = SHARE_ROWS,
-    [OP_POSITION] = SHARE_ROWS,   [OP_NORM] = SHARE_ROWS,        [OP_LAYERNORM] = SHARE_ROWS,
-    [OP_LINEAR] = SHARE_OWN,      [OP_BIAS] = SHARE_FEW_COLUMNS, [OP_HEAD_NORM] = SHARE_HEADS,
-    [OP_ROPE] = SHARE_HEADS,      [OP_STORE] = SHARE_OWN,        [OP_ATTEND] = SHARE_OWN,
-    [OP_GLU] = SHARE_COLUMNS,     [OP_ACTIVATE] = SHARE_COLUMNS, [OP_TANH] = SHARE_COLUMNS,
-    [OP_RELU] = SHARE_COLUMNS,    [OP_ADD] = SHARE_FEW_COLUMNS,  [OP_SCALE] = SHARE_FEW_COLUMNS,
-    [OP_SOFTCAP] = SHARE_COLUMNS, [OP_ROUTE] = SHARE_ROWS,       [OP_EXPERTS] = SHARE_OWN,
-    [OP_GATE] = SHARE_ROWS,
-};
-
-static float factor_of(const struct hparams *h, const struct arch_op *op)
-{
-    const float factors[] = {
-        [FACTOR_NONE] = 0,
-        [FACTOR_EMBEDDING] = h->embedding_scale,
-        [FACTOR_RESIDUAL] = h->residual_scale,
-        [FACTOR_LOGITS] = h->logit_scale,
-        [FACTOR_LOGIT_CAP] = h->logit_softcap,
-    };
-
-    return factors[op->factor];
-}
-
-static bool has_weight(const struct arch_op *op)
-{
-    return op->kind == OP_EMBED || op->weight != 0;
-}
-
-/* Does the model have what the operation is about?  made: a bit for each slot. */
-static bool is_wanted(const struct forward *f, const struct arch_op *op, uint64_t made)
-{
-    if (op->kind == OP_ROPE)
-        return f->h->rope_dims > 0;
-    if (op->kind == OP_TANH || op->kind == OP_RELU)
-        return f->h->label_relu == (op->kind == OP_RELU);
-    if (op->factor != FACTOR_NONE)
-        return factor_of(f->h, op) != 0 && (op->kind != OP_SCALE || factor_of(f->h, op) != 1);
-    if (op->kind == OP_GLU && (made >> op->a & 1) == 0)
-        return false;
-    if (op->kind == OP_GLU || op->kind == OP_ACTIVATE)
-        return (made >> op->out & 1) != 0;
-    return !has_weight(op) || op->copies || weights_get(f->w, 0, op->weight);
-}
-
-static bool made_here(const struct stage *s, enum arch_slot slot)
-{
-    for (size_t i = 0; i < s->linear_count; i++)
-        if (s->linear[i].out == slot)
-            return true;
-    return false;
-}
-
-/* May op be done by each thread on its own columns of the stage's products? */
-static bool is_local(const struct stage *s, const struct arch_op *op)
-{
-    if (op->kind == OP_STORE)
-        return made_here(s, op->a) && made_here(s, op->b);
-    if (op->kind == OP_ADD) /* out is shared, and others may still be reading the stage's source */
-        return made_here(s, op->a) && op->out != s->source;
-    if (op->kind == OP_GLU)
-        return made_here(s, op->out) && made_here(s, op->a);
-    return share_of[op->kind] < SHARE_ROWS && made_here(s, op->out);
-}
-
-static bool is_norm(const struct arch_op *op)
-{
-    return op->kind == OP_NORM || op->kind == OP_LAYERNORM;
-}
-
-/* Does something from op on want what is in the slot now? */
-static bool is_read(const struct arch_op *op, const struct arch_op *end, enum arch_slot slot)
-{
-    for (; op < end; op++) {
-        if (op->a == slot || op->b == slot)
-            return true;
-        if (op->out == slot) /* changed, or made anew? */
-            return !is_norm(op) && op->kind != OP_LINEAR;
-    }
-    return false;
-}
-
-/* A norm that only products want is not stored: they make it on the way in. */
-static bool norms_products(const struct arch_op *op, const struct arch_op *end)
-{
-    enum arch_slot slot = op->out;
-
-    if (!is_norm(op) || op + 1 == end || op[1].kind != OP_LINEAR || op[1].a != slot)
-        return false;
-    for (op++; op < end && op->kind == OP_LINEAR && op->a == slot; op++)
-        ;
-    return !is_read(op, end, slot);
-}
-
-static const struct arch_op *plan_linear(struct stage *s, const struct arch_op *op,
-                                         const struct arch_op *end, size_t head_dim)
-{
-    enum arch_slot source;
-
-    s->kind = STAGE_LINEAR;
-    s->source = op->a;
-    s->grain = FEW_COLUMNS;
-    if (op->kind != OP_LINEAR)
-        s->norm = op++;
-    s->linear = op;
-    source = s->norm ? s->norm->out : s->source;
-    while (op < end && op->kind == OP_LINEAR && op->a == source && s->linear_count < LINEARS_MAX) {
-        s->linear_count++;
-        op++;
-    }
-    assert(s->linear_count > 0);
-    s->local = op;
-    while (op < end && is_local(s, op)) {
-        s->alike |= op->kind == OP_GLU;
-        if (share_of[op->kind] == SHARE_HEADS || op->kind == OP_STORE)
-            s->grain = head_dim;
-        else if (share_of[op->kind] == SHARE_COLUMNS && s->grain == FEW_COLUMNS)
-            s->grain = COLUMNS;
-        s->stores |= op->kind == OP_STORE;
-        s->local_count++;
-        op++;
-    }
-    s->is_glu = s->linear_count == 2 && s->local_count == 1 && s->local->kind == OP_GLU &&
-                s->local->out == s->linear[0].out && !is_read(op, end, s->local->a);
-    return op;
-}
-
-/* Does one product read what a GLU made in the stage before, and nothing else does? */
-static bool feeds(const struct stage *glu, const struct stage *s, const struct arch_op *end)
-{
-    enum arch_slot slot = glu->local->out;
-
-    return s->kind == STAGE_LINEAR && !s->norm && s->linear_count == 1 && s->source == slot &&
-           !is_read(s->linear + 1, end, slot);
-}
-
-static const struct arch_op *plan_rows(struct stage *s, const struct arch_op *op,
-                                       const struct arch_op *end)
-{
-    s->kind = STAGE_ROWS;
-    s->local = op;
-    while (op < end && share_of[op->kind] != SHARE_OWN && !norms_products(op, end)) {
-        s->local_count++;
-        op++;
-    }
-    return op;
-}
-
-static void plan(const struct forward *f, struct stages *stages, const struct arch_ops *ops)
-{
-    const struct arch_op *op = stages->ops, *end;
-    const struct arch_ops *skipped = f->limits.head ? &f->arch->after : NULL;
-    uint64_t made = 0;
-    size_t count = 0;
-
-    *stages = (struct stages){.count = 0};
-    assert(ops->count <= ARCH_OPS_MAX);
-    for (size_t i = 0; i < ops->count; i++) {
-        if (!is_wanted(f, &ops->ops[i], made) || (ops == skipped && ops->ops[i].out == SLOT_LOGITS))
-            continue;
-        made |= UINT64_C(1) << ops->ops[i].out;
-        if (ops->ops[i].kind == OP_GLU) /* once */
-            made &= ~(UINT64_C(1) << ops->ops[i].a);
-        stages->ops[count++] = ops->ops[i];
-    }
-    for (end = op + count; op < end;) {
-        struct stage *s = &stages->at[stages->count++];
-
-        /* Our own tables: whoever writes one that cannot be grouped sees it in the first test. */
-        assert(stages->count <= FORWARD_STAGES_MAX);
-        if (op->kind == OP_LINEAR || norms_products(op, end)) {
-            op = plan_linear(s, op, end, f->h->head_dim);
-        } else if (share_of[op->kind] != SHARE_OWN) {
-            op = plan_rows(s, op, end);
-        } else {
-            s->kind = op->kind == OP_STORE         ? STAGE_STORE
-                      : op->kind == OP_EXPERTS     ? STAGE_EXPERTS
-                      : op->kind == OP_ATTEND_TEXT ? STAGE_TEXT
-                                                   : STAGE_ATTEND;
-            s->stores = op->kind == OP_STORE;
-            s->linear = op++;
-        }
-        if (s > stages->at && s[-1].is_glu)
-            s[-1].feeds_next = feeds(&s[-1], s, end);
-    }
-}
 
 /* --- sizes --- */
 
@@ -240,7 +33,7 @@ static const struct tensor *weight(const struct forward *f, uint32_t layer,
 
 /* The distinct prepared forms that a stage's products want; form[i] is that of product i. */
 static size_t stage_forms(const struct forward *f, const struct stage *s, uint32_t layer,
-                          size_t form[LINEARS_MAX], enum dtype type[LINEARS_MAX])
+                          size_t form[STAGE_LINEARS_MAX], enum dtype type[STAGE_LINEARS_MAX])
 {
     size_t count = 0;
 
@@ -258,8 +51,8 @@ static size_t stage_forms(const struct forward *f, const struct stage *s, uint32
 
 static void measure_linear(struct forward *f, const struct stage *s, uint32_t layer)
 {
-    size_t form[LINEARS_MAX];
-    enum dtype type[LINEARS_MAX];
+    size_t form[STAGE_LINEARS_MAX];
+    enum dtype type[STAGE_LINEARS_MAX];
     size_t forms = stage_forms(f, s, layer, form, type);
     size_t inner = weight(f, layer, &s->linear[0])->shape[0];
 
@@ -279,7 +72,7 @@ static void measure_rows(struct forward *f, const struct stage *s)
 
         if (op->kind == OP_EMBED)
             f->slot_width[op->out] = f->h->n_embd;
-        if (is_norm(op))
+        if (op_is_norm(op))
             f->slot_width[op->out] = f->slot_width[op->a];
     }
 }
@@ -303,23 +96,6 @@ static void measure(struct forward *f, const struct stages *stages, uint32_t lay
 static unsigned ropes_of(const struct hparams *h)
 {
     return h->rope_dims == 0 ? 0 : h->window && h->window_rope_base != 0 ? 2 : 1;
-}
-
-/* Scratch of attention over what is stored. */
-static void carve_attention(struct forward *f, struct carve *c)
-{
-    size_t threads = f->limits.threads, rows = f->limits.rows_max;
-
-    f->page_at_stride = 2 * kv_pages_for(f->limits.context_tokens);
-    f->page_at = carve_bytes(c, threads, f->page_at_stride * sizeof(*f->page_at));
-    f->tiles = carve_array(c, struct attend_tile, rows);
-    f->work = carve_array(c, uint64_t, rows + 1);
-    if (threads > 1) {
-        size_t blocks = (f->limits.context_tokens + ATTEND_BLOCK - 1) / ATTEND_BLOCK;
-
-        f->partials_max = SHARED_ROWS * blocks * f->h->n_head * ((size_t)f->h->head_dim + 2);
-        f->partials = carve_bytes(c, f->partials_max, sizeof(float));
-    }
 }
 
 static void carve_speeds(struct forward *f, struct carve *c)
@@ -385,16 +161,16 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
                           .backend = backend,
                           .limits = *limits,
                           .sees_text = h->is_encoder};
-    plan(f, &f->before, &arch->before);
-    plan(f, &f->layer, &arch->layer);
-    plan(f, &f->after, &arch->after);
+    stages_plan(&f->before, &arch->before, h, w, true);
+    stages_plan(&f->layer, &arch->layer, h, w, true);
+    stages_plan(&f->after, &arch->after, h, w, !limits->head);
     if (backend->generates)
         measure_all(f, backend->generates);
     measure_all(f, backend);
     if (limits->head) {
         f->end = end_of(f);
         f->slot_width[SLOT_P] = h->n_embd;
-        plan(f, &f->head, limits->head);
+        stages_plan(&f->head, limits->head, h, w, true);
         measure(f, &f->head, 0);
     }
 
@@ -422,7 +198,7 @@ void forward_carve(struct forward *f, const struct hparams *h, const struct weig
     if (f->sees_text)
         textattend_carve(&f->textattend, h, backend, limits->threads, rows, c);
     else
-        carve_attention(f, c);
+        attend_carve(f, c);
 }
 
 static void init_ropes(struct forward *f)
@@ -451,11 +227,6 @@ void forward_init(struct forward *f, struct pool *pool, const struct kv *kv)
 }
 
 /* --- stages --- */
-
-static float *row_of(const struct forward *f, enum arch_slot slot, size_t t)
-{
-    return f->slots[slot] + t * f->slot_stride[slot];
-}
 
 static void normalise(const struct forward *f, const struct arch_op *op, const float *x, float *out)
 {
@@ -495,9 +266,9 @@ static void glu(const struct forward *f, float *gate, const float *up, size_t n)
 /* Elementwise, or head by head: the columns c of row t. */
 static void do_columns(struct forward *f, const struct arch_op *op, size_t t, struct span c)
 {
-    float *out = row_of(f, op->out, t) + c.begin;
-    const float *a = op->a ? row_of(f, op->a, t) + c.begin : NULL;
-    const float *w = has_weight(op) ? weight(f, f->layer_now, op)->data : NULL;
+    float *out = forward_slot(f, op->out, t) + c.begin;
+    const float *a = op->a ? forward_slot(f, op->a, t) + c.begin : NULL;
+    const float *w = op_has_weight(op) ? weight(f, f->layer_now, op)->data : NULL;
     size_t n = c.end - c.begin, head_dim = f->h->head_dim;
     const struct rope *rope = &f->ropes[f->rope_now];
 
@@ -522,10 +293,10 @@ static void do_columns(struct forward *f, const struct arch_op *op, size_t t, st
         f->backend->add(out, w + c.begin, n);
         break;
     case OP_SCALE:
-        plain_scale(out, factor_of(f->h, op), n);
+        plain_scale(out, op_factor(f->h, op), n);
         break;
     case OP_SOFTCAP:
-        plain_softcap(out, factor_of(f->h, op), n);
+        plain_softcap(out, op_factor(f->h, op), n);
         break;
     case OP_HEAD_NORM:
         for (size_t i = 0; i < n; i += head_dim)
@@ -545,8 +316,8 @@ static void embed(struct forward *f, const struct arch_op *op, size_t t)
 {
     const struct tensor *w = weight(f, 0, op);
 
-    f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token), row_of(f, op->out, t),
-                           w->shape[0]);
+    f->backend->row_to_f32(w->type, tensor_row(w, (size_t)f->rows[t].token),
+                           forward_slot(f, op->out, t), w->shape[0]);
     for (unsigned i = 0; i < ropes_of(f->h); i++) {
         const struct rope *r = i == 0 && f->rows[t].is_long ? &f->rope_long : &f->ropes[i];
 
@@ -561,7 +332,7 @@ static void add_row(struct forward *f, const struct arch_op *op, size_t t, float
     size_t row = op->kind == OP_POSITION ? f->rows[t].position : f->rows[t].segment;
 
     f->backend->row_to_f32(w->type, tensor_row(w, row), scratch, w->shape[0]);
-    f->backend->add(row_of(f, op->out, t), scratch, w->shape[0]);
+    f->backend->add(forward_slot(f, op->out, t), scratch, w->shape[0]);
 }
 
 static float *normed_of(const struct forward *f, unsigned part)
@@ -585,12 +356,12 @@ static void rows_part(void *arg, unsigned part, unsigned parts)
             else if (op->kind == OP_POSITION || op->kind == OP_SEGMENT)
                 add_row(f, op, t, normed_of(f, part));
             else if (op->kind == OP_ROUTE)
-                experts_route(&f->experts, t, row_of(f, op->a, t));
+                experts_route(&f->experts, t, forward_slot(f, op->a, t));
             else if (op->kind == OP_GATE)
-                plain_sigmoid_scale(row_of(f, op->out, t), *row_of(f, op->a, t),
+                plain_sigmoid_scale(forward_slot(f, op->out, t), *forward_slot(f, op->a, t),
                                     f->slot_width[op->out]);
-            else if (is_norm(op))
-                normalise(f, op, row_of(f, op->a, t), row_of(f, op->out, t));
+            else if (op_is_norm(op))
+                normalise(f, op, forward_slot(f, op->a, t), forward_slot(f, op->out, t));
             else
                 do_columns(f, op, t, (struct span){0, f->slot_width[op->out]});
         }
@@ -603,13 +374,13 @@ static void prepare_rows(struct forward *f, size_t begin, size_t end, char *to, 
                          float *normed)
 {
     const struct stage *s = f->stage_now;
-    size_t form[LINEARS_MAX];
-    enum dtype type[LINEARS_MAX];
+    size_t form[STAGE_LINEARS_MAX];
+    enum dtype type[STAGE_LINEARS_MAX];
     size_t forms = stage_forms(f, s, f->layer_now, form, type);
     size_t inner = weight(f, f->layer_now, &s->linear[0])->shape[0];
 
     for (size_t t = begin; t < end; t++) {
-        const float *x = row_of(f, s->source, t);
+        const float *x = forward_slot(f, s->source, t);
 
         if (s->norm) {
             normalise(f, s->norm, x, normed);
@@ -645,7 +416,7 @@ static size_t grains_of(const struct stage *s, size_t rows)
  * are combined element by element are split alike; others lie end to end and are split as one,
  * which balances few heads better. */
 static size_t share_columns(const struct forward *f, const struct stage *s, unsigned part,
-                            unsigned parts, struct span own[LINEARS_MAX])
+                            unsigned parts, struct span own[STAGE_LINEARS_MAX])
 {
     size_t products = s->alike ? 1 : s->linear_count, total = 0, before = 0, begin, end;
 
@@ -671,17 +442,12 @@ static struct span columns_of(const struct stage *s, const struct span *own, enu
     return (struct span){0, 0};
 }
 
-static bool follows(const struct forward_row *row, const struct forward_row *before)
-{
-    return row->pages == before->pages && row->position == before->position + 1;
-}
-
 /* How many rows from t on follow each other in one page. */
 static size_t rows_of_page(const struct forward *f, size_t t)
 {
     size_t n = 1, room = KV_PAGE_TOKENS - f->rows[t].position % KV_PAGE_TOKENS;
 
-    while (n < room && t + n < f->n && follows(&f->rows[t + n], &f->rows[t + n - 1]))
+    while (n < room && t + n < f->n && forward_row_follows(&f->rows[t + n], &f->rows[t + n - 1]))
         n++;
     return n;
 }
@@ -698,7 +464,7 @@ static void store_head(struct forward *f, enum arch_slot slot, uint32_t head, bo
 
         n = rows_of_page(f, t);
         (is_value ? f->backend->store_values
-                  : f->backend->store_keys)(f->kv->type, row_of(f, slot, t) + head * head_dim,
+                  : f->backend->store_keys)(f->kv->type, forward_slot(f, slot, t) + head * head_dim,
                                             f->slot_stride[slot], n, head_dim, run, at);
     }
 }
@@ -776,12 +542,12 @@ static bool multiply_glu(const struct forward *f, struct span own, const char *p
 }
 
 /* Products of own columns, and what is made of them. */
-static void multiply_own(struct forward *f, const struct span own[LINEARS_MAX],
+static void multiply_own(struct forward *f, const struct span own[STAGE_LINEARS_MAX],
                          const char *prepared, size_t room)
 {
     const struct stage *s = f->stage_now;
-    size_t form[LINEARS_MAX];
-    enum dtype type[LINEARS_MAX];
+    size_t form[STAGE_LINEARS_MAX];
+    enum dtype type[STAGE_LINEARS_MAX];
 
     if (multiply_glu(f, own[0], prepared))
         return;
@@ -801,7 +567,7 @@ static void linear_part(void *arg, unsigned part, unsigned parts)
     bool is_private = f->n <= f->private_rows && !f->is_prepared;
     size_t room = is_private ? f->private_rows : f->limits.rows_max;
     char *prepared = f->is_prepared ? (char *)f->slots[f->stage_now->source] : f->prepared;
-    struct span own[LINEARS_MAX];
+    struct span own[STAGE_LINEARS_MAX];
 
     if (is_private) {
         prepared = f->prepared_private + part * room * f->forms_max * f->prepared_bytes;
@@ -824,201 +590,6 @@ static void multiply_in_parts(struct forward *f)
     pool_run(f->pool, linear_part, f);
     if (f->limits.threads > 1)
         shares_learn(f->speeds_now, f->done, f->limits.threads, start);
-}
-
-/* --- attention --- */
-
-/* Tiles of one KV head follow each other, so that a thread stays with its keys.  Threads get equal
- * work, not equal numbers of tiles: later positions look back further. */
-struct attend_thread {
-    struct forward *f;
-    const void **k_pages, **v_pages;
-    const uint32_t *pages; /* the sequence and the head that the page lists are of */
-    size_t kv_head, listed;
-};
-
-static void list_pages(struct attend_thread *a, const struct forward_row *last, size_t kv_head)
-{
-    size_t wanted = kv_pages_for((size_t)last->position + 1);
-
-    if (last->pages != a->pages || kv_head != a->kv_head)
-        a->listed = 0;
-    a->pages = last->pages;
-    a->kv_head = kv_head;
-    for (; a->listed < wanted; a->listed++) {
-        uint32_t page = last->pages[a->listed], head = (uint32_t)kv_head;
-        a->k_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, false, head);
-        a->v_pages[a->listed] = kv_at(a->f->kv, page, a->f->layer_now, true, head);
-    }
-}
-
-static struct attention attention_shape(const struct forward *f, const struct attend_tile *tile)
-{
-    return (struct attention){
-        .first = f->rows[tile->row].position,
-        .positions = tile->count,
-        .heads = f->h->n_head / f->h->n_head_kv,
-        .head_dim = f->h->head_dim,
-        .type = f->kv->type,
-        .scale = f->h->attn_scale != 0 ? f->h->attn_scale : 1 / sqrtf((float)f->h->head_dim),
-        .softcap = f->h->attn_softcap,
-        .window = hparams_has_window(f->h, f->layer_now) ? f->h->window : 0,
-    };
-}
-
-/* Without the pages. */
-static struct attention attention_of(const struct forward *f, const struct attend_tile *tile,
-                                     size_t kv_head)
-{
-    const struct arch_op *op = f->stage_now->linear;
-    struct attention a = attention_shape(f, tile);
-    size_t from = kv_head * a.heads * a.head_dim;
-    const struct tensor *sinks = weights_get(f->w, f->layer_now, WEIGHT_SINKS);
-
-    a.q = row_of(f, op->a, tile->row) + from;
-    a.out = row_of(f, op->out, tile->row) + from;
-    if (sinks)
-        a.sinks = (const float *)sinks->data + kv_head * a.heads;
-    a.q_stride = f->slot_stride[op->a];
-    a.out_stride = f->slot_stride[op->out];
-    return a;
-}
-
-static float *partials_of(const struct forward *f, const struct attend_tile *tile, size_t kv_head)
-{
-    return f->partials + kv_head * f->head_partials + tile->partials;
-}
-
-/* The blocks [begin, end) of a tile; all of it where its blocks are not shared. */
-static void attend_some(struct attend_thread *a, const struct attend_tile *tile, size_t kv_head,
-                        size_t begin, size_t end)
-{
-    const struct forward *f = a->f;
-    struct attention job = attention_of(f, tile, kv_head);
-
-    list_pages(a, &f->rows[tile->row + tile->count - 1], kv_head);
-    job.k_pages = a->k_pages;
-    job.v_pages = a->v_pages;
-    if (!tile->blocks)
-        f->backend->attend(&job);
-    for (size_t b = begin; b < end; b++)
-        f->backend->attend_block(&job, b,
-                                 partials_of(f, tile, kv_head) + b * attention_floats(&job));
-}
-
-struct point {
-    size_t kv_head, tile, block;
-};
-
-/* The last tile at or before which `work` of one head's work lies. */
-static size_t tile_at_work(const struct forward *f, uint64_t work)
-{
-    size_t low = 0, high = f->tile_count;
-
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-
-        if (f->work[middle] <= work)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* Where a part of the work begins: in a shared tile at the first block at or behind the even share,
- * else at the beginning of the tile in which that lies. */
-static struct point attend_begin(const struct forward *f, unsigned part, unsigned parts)
-{
-    uint64_t of_head = f->work[f->tile_count];
-    uint64_t work = of_head * f->h->n_head_kv * part / parts;
-    uint64_t rest = work % of_head, size;
-    struct point p = {.kv_head = (size_t)(work / of_head), .tile = tile_at_work(f, rest)};
-
-    rest -= f->work[p.tile];
-    size = f->work[p.tile + 1] - f->work[p.tile];
-    p.block = (size_t)((rest * f->tiles[p.tile].blocks + size - 1) / size);
-    return p;
-}
-
-static void attend_part(void *arg, unsigned part, unsigned parts)
-{
-    struct forward *f = arg;
-    const void **page_at = f->page_at + part * f->page_at_stride;
-    struct attend_thread a = {
-        .f = f, .k_pages = page_at, .v_pages = page_at + f->page_at_stride / 2};
-    struct point p = attend_begin(f, part, parts), end = attend_begin(f, part + 1, parts);
-
-    for (; p.kv_head < end.kv_head || (p.kv_head == end.kv_head && p.tile <= end.tile);
-         p.kv_head++, p.tile = 0) {
-        size_t tiles = p.kv_head == end.kv_head ? end.tile : f->tile_count;
-
-        for (; p.tile < tiles; p.tile++, p.block = 0)
-            attend_some(&a, &f->tiles[p.tile], p.kv_head, p.block, f->tiles[p.tile].blocks);
-        if (p.kv_head == end.kv_head && p.block < end.block)
-            attend_some(&a, &f->tiles[p.tile], p.kv_head, p.block, end.block);
-    }
-}
-
-static void join_part(void *arg, unsigned part, unsigned parts)
-{
-    struct forward *f = arg;
-    size_t begin, end;
-
-    pool_share(f->tile_count * f->h->n_head_kv, 1, part, parts, &begin, &end);
-    for (size_t i = begin; i < end; i++) {
-        const struct attend_tile *tile = &f->tiles[i % f->tile_count];
-        size_t kv_head = i / f->tile_count;
-        struct attention job = attention_of(f, tile, kv_head);
-
-        if (tile->blocks)
-            f->backend->attend_join(&job, partials_of(f, tile, kv_head));
-    }
-}
-
-/* Shares the blocks of the tiles that are too large a part of the whole. */
-static void share_tiles(struct forward *f)
-{
-    uint64_t parts = (uint64_t)f->limits.threads * SHARE_PARTS;
-    uint64_t all = f->work[f->tile_count] * f->h->n_head_kv;
-    size_t room = f->partials_max / f->h->n_head_kv;
-
-    f->head_partials = 0;
-    for (size_t i = 0; i < f->tile_count; i++) {
-        struct attend_tile *tile = &f->tiles[i];
-        struct attention job = attention_shape(f, tile);
-        size_t blocks = attention_blocks(&job), floats = blocks * attention_floats(&job);
-
-        if (f->limits.threads == 1 || blocks == 1 || floats > room - f->head_partials ||
-            (f->work[i + 1] - f->work[i]) * parts <= all)
-            continue;
-        tile->blocks = blocks;
-        tile->partials = f->head_partials;
-        f->head_partials += floats;
-    }
-}
-
-/* Rows into tiles.  Few rows make small tiles, so that there are some for every thread. */
-static void plan_attention(struct forward *f)
-{
-    size_t most = TILE_ROWS / (f->h->n_head / f->h->n_head_kv);
-    size_t even = f->n * f->h->n_head_kv / ((size_t)f->limits.threads * SHARE_PARTS);
-    struct attend_tile *tile = NULL;
-
-    if (f->limits.threads > 1 && even < most)
-        most = even;
-    f->tile_count = 0;
-    f->work[0] = 0;
-    for (size_t t = 0; t < f->n; t++) {
-        if (!tile || tile->count >= most || !follows(&f->rows[t], &f->rows[t - 1])) {
-            tile = &f->tiles[f->tile_count++];
-            *tile = (struct attend_tile){.row = t};
-            f->work[f->tile_count] = f->work[f->tile_count - 1];
-        }
-        tile->count++;
-        f->work[f->tile_count] += (uint64_t)f->rows[t].position + 1 + ATTEND_OVERHEAD;
-    }
-    share_tiles(f);
 }
 
 static void text_part(void *arg, unsigned part, unsigned parts)
@@ -1052,13 +623,13 @@ static void keep_wanted_rows(struct forward *f)
             continue;
         for (int i = 0; i < SLOT_COUNT && kept != t; i++)
             if (i != SLOT_LOGITS && f->slot_stride[i])
-                memcpy(row_of(f, (enum arch_slot)i, kept), row_of(f, (enum arch_slot)i, t),
-                       f->slot_stride[i] * sizeof(float));
+                memcpy(forward_slot(f, (enum arch_slot)i, kept),
+                       forward_slot(f, (enum arch_slot)i, t), f->slot_stride[i] * sizeof(float));
         f->rows[kept++] = f->rows[t];
     }
     f->n = kept;
     if (!f->sees_text)
-        plan_attention(f);
+        attend_plan(f);
 }
 
 /* What the products of a stage are made of, for the observer. */
@@ -1067,7 +638,7 @@ static void show_inputs(struct forward *f)
     const struct stage *s = f->stage_now;
 
     for (size_t t = 0; t < f->n; t++) {
-        const float *x = row_of(f, s->source, t);
+        const float *x = forward_slot(f, s->source, t);
 
         if (s->norm) {
             normalise(f, s->norm, x, normed_of(f, 0));
@@ -1114,7 +685,7 @@ static void run_stage(struct forward *f, const struct stage *s, uint32_t layer)
     case STAGE_ATTEND:
         pool_run(f->pool, attend_part, f);
         if (f->head_partials)
-            pool_run(f->pool, join_part, f);
+            pool_run(f->pool, attend_join_part, f);
         break;
     }
 }
@@ -1166,7 +737,7 @@ static bool run(struct forward *f, struct forward_row *rows, size_t n, enum forw
     if (f->sees_text)
         plan_texts(f);
     else
-        plan_attention(f);
+        attend_plan(f);
     run_stages(f, &f->before, 0, false);
     for (uint32_t l = 0; l < f->h->n_layer; l++) {
         if (!goes_on(f))
@@ -1203,12 +774,12 @@ const float *forward_logits(const struct forward *f, size_t i)
 
 const float *forward_vector(const struct forward *f, size_t i)
 {
-    return row_of(f, f->end, i);
+    return forward_slot(f, f->end, i);
 }
 
 float *forward_head_row(struct forward *f, size_t i)
 {
-    return row_of(f, SLOT_P, i);
+    return forward_slot(f, SLOT_P, i);
 }
 
 void forward_head(struct forward *f, size_t n)

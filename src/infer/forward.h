@@ -5,9 +5,9 @@
  * A run ends with logits; or with vectors, to which a head (arch.h) may then be applied.  Where
  * tokens see the whole text, the rows of a run are whole texts, and nothing is stored.
  *
- * Operations are grouped into stages in which every thread needs only its own part of what the
- * stage made, so that threads meet about five times a layer.  Everything is allocated beforehand;
- * a run makes no system call but the pool's futex.
+ * Operations are grouped into stages (stages.h), in which every thread needs only its own part of
+ * what the stage made, so that threads meet about five times a layer.  Everything is allocated
+ * beforehand; a run makes no system call but the pool's futex.
  *
  * The numbers of a row depend on its token, its position and what its sequence has stored, never on
  * the rows beside it or on the threads: each element is made by one kernel call whose result does
@@ -23,10 +23,9 @@
 #include "infer/experts.h"
 #include "infer/kv.h"
 #include "infer/rope.h"
+#include "infer/stages.h"
 #include "infer/textattend.h"
 #include "tensor/backend.h"
-
-#define FORWARD_STAGES_MAX 16
 
 struct forward_row {
     int32_t token;
@@ -38,6 +37,12 @@ struct forward_row {
     bool wants_logits;     /* or its vector, where that is the end */
 };
 
+static inline bool forward_row_follows(const struct forward_row *row,
+                                       const struct forward_row *before)
+{
+    return row->pages == before->pages && row->position == before->position + 1;
+}
+
 struct forward_limits {
     unsigned threads;
     size_t rows_max, logits_max; /* in one run */
@@ -47,31 +52,6 @@ struct forward_limits {
 };
 
 _Static_assert(KV_PAGE_TOKENS == ATTEND_PAGE, "what is stored is what is read");
-
-/* Rows: every thread does all of a few rows.  Linear: its own columns of all rows.  Store: its own
- * heads of all rows. */
-enum stage_kind { STAGE_ROWS, STAGE_LINEAR, STAGE_STORE, STAGE_ATTEND, STAGE_TEXT, STAGE_EXPERTS };
-
-struct stage {
-    enum stage_kind kind;
-    const struct arch_op *norm;   /* on the way in; NULL: none */
-    const struct arch_op *linear; /* products of the same source; or the one operation */
-    const struct arch_op *local;  /* what a thread does with its own columns, or its own rows */
-    size_t linear_count, local_count;
-    enum arch_slot source;
-    size_t grain;    /* columns that stay together: a head, 64 or 32 */
-    bool alike;      /* the products are combined element by element: split each in the same way */
-    bool stores;     /* keys and values */
-    bool is_glu;     /* two products, of which a GLU is all that is wanted */
-    bool feeds_next; /* that is all that the next stage's one product reads, and nobody else */
-};
-
-/* A table without what the model does not have. */
-struct stages {
-    struct arch_op ops[ARCH_OPS_MAX];
-    struct stage at[FORWARD_STAGES_MAX];
-    size_t count, first; /* first: of the stages of all layers */
-};
 
 /* Angles: of most layers, and of those with a window where they have a base of their own. */
 #define FORWARD_ROPES 2
@@ -138,6 +118,12 @@ struct forward {
     unsigned rope_now;
     size_t tile_count, head_partials; /* head_partials: floats of one KV head; 0: none is shared */
 };
+
+/* Row t of a slot, in the run in progress. */
+static inline float *forward_slot(const struct forward *f, enum arch_slot slot, size_t t)
+{
+    return f->slots[slot] + t * f->slot_stride[slot];
+}
 
 /* The best kernels here for a model: those for prompts of some kinds of weights (backend.h) if at
  * least half of what its layers multiply is of them.  They cost something too: what was generated

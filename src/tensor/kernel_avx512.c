@@ -225,7 +225,7 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_attention.h"
+#include "tensor/kernel_tile_attention.h"
 #include "tensor/kernel_spans.h"
 #include "tensor/kernel_tiles.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_attention.h - AMX: attention of tiles of rows over keys and values of f16.
+/* kernel_tile_attention.h - AMX: attention of tiles of rows over keys and values of f16.
  *
  * Included by kernel_avx512.c only.  Tiles multiply bf16 and add up f32 (kernel_tiles.h).  A score
  * is an exponent, so its error counts: keys are sums of two bf16, exactly, queries are rounded to
@@ -11,8 +11,8 @@
  * 32 at a time.  A row's sums are the same whatever rows are beside it: what others see behind its
  * last key has no weight.  But zero times infinity is not zero: rows that see an infinite key or
  * value, or a NaN, are computed without tiles, in that block. */
-#ifndef TENSOR_KERNEL_ATTENTION_H
-#define TENSOR_KERNEL_ATTENTION_H
+#ifndef TENSOR_KERNEL_TILE_ATTENTION_H
+#define TENSOR_KERNEL_TILE_ATTENTION_H
 
 #include "tensor/kernel_tiles.h"
 
