@@ -131,14 +131,16 @@ INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
     return levels_of(type) ? look_up(type, w) : w;
 }
 
-/* A block: w[i] = values 4 i .. 4 i + 3 of all rows. */
+/* A block: w[i] = values 4 i .. 4 i + 3 of all rows; those of one line after each other. */
 INLINE void unpack(enum dtype type, const char *block, size_t ahead, ints w[8])
 {
     struct planes p = load_planes(type, block, ahead);
 
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++)
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4; i++) {
         w[i] = quants_at(type, &p, i);
+        w[i + 4] = quants_at(type, &p, i + 4);
+    }
 }
 
 INLINE ints lane_nibbles(const char *p, unsigned at)

@@ -129,13 +129,15 @@ static const struct hfquant *matrix_of(const struct opened *o)
     return s->quant;
 }
 
-/* The largest difference in a row. */
-static double off_by(const float *got, const struct matrix *expected, uint64_t row)
+/* The larger of `worst` and the differences in a row; NaN if one of them is. */
+static double worst_of(double worst, const float *got, const struct matrix *expected, uint64_t row)
 {
-    double worst = 0;
+    for (size_t c = 0; c < COLUMNS; c++) {
+        double off = fabs((double)got[c] - (double)expected->at[row * COLUMNS + c]);
 
-    for (size_t c = 0; c < COLUMNS; c++)
-        worst = fmax(worst, fabs((double)got[c] - (double)expected->at[row * COLUMNS + c]));
+        if (!(off <= worst) && !isnan(worst))
+            worst = off;
+    }
     return worst;
 }
 
@@ -153,7 +155,7 @@ TEST(hfquant_reads_what_the_makers_read)
             float got[COLUMNS];
 
             hfquant_read(matrix_of(&o), row, 0, got, COLUMNS);
-            worst = fmax(worst, off_by(got, &expected, row));
+            worst = worst_of(worst, got, &expected, row);
         }
         if (!(worst <= v->error * (double)expected.largest))
             TEST_FAIL("%s is off by %g", v->name, worst);
@@ -179,7 +181,7 @@ TEST(hfquant_has_blocks_that_say_the_same)
 
             hfquant_blocks(matrix_of(&o), (enum dtype)v->blocks, row, 0, blocks, COLUMNS);
             dtype_info((enum dtype)v->blocks)->to_f32(blocks, got, COLUMNS);
-            worst = fmax(worst, off_by(got, &expected, row));
+            worst = worst_of(worst, got, &expected, row);
         }
         worst /= (double)expected.largest;
         if (!(worst <= v->loss))
