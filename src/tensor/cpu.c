@@ -3,7 +3,6 @@
 #include "tensor/cpu.h"
 
 #include <stdatomic.h>
-
 #include <unistd.h>
 
 #define BIT(n) (1u << (n))

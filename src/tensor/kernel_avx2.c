@@ -254,21 +254,6 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 #include "tensor/kernel_eights_panels.h"
 #include "tensor/kernel_products.h"
 
-static void multiply(const struct quant_job *j, size_t n)
-{
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
-        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
-        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
-        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
-        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
-        [DTYPE_MXFP4] = matmul_mxfp4,
-    };
-
-    quantised[j->w->type](j, n);
-}
-
 /* Floats are exact as they lie. */
 static bool reads_packed(enum dtype weights)
 {
@@ -283,7 +268,7 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
            ahead = cpu_wants_lines_asked() ? lines_ahead(w) : 0;
 
     if (form == FORM_Q8)
-        multiply(
+        quant_multiply(
             &(struct quant_job){w, form, x, out, x_bytes, out_stride, row_begin, row_end, ahead},
             n);
     else
@@ -298,16 +283,16 @@ static bool matmul_swiglu(const struct tensor *gate, const struct tensor *up, si
 
     if (n < SWIGLU_LEAST || !makes_pairs(form, gate, up))
         return false;
-    multiply(&(struct quant_job){.w = gate,
-                                 .form = form,
-                                 .x = x,
-                                 .out = out,
-                                 .x_bytes = x_bytes,
-                                 .out_stride = out_stride,
-                                 .row_begin = row_begin,
-                                 .row_end = row_end,
-                                 .up = up},
-             n);
+    quant_multiply(&(struct quant_job){.w = gate,
+                                       .form = form,
+                                       .x = x,
+                                       .out = out,
+                                       .x_bytes = x_bytes,
+                                       .out_stride = out_stride,
+                                       .row_begin = row_begin,
+                                       .row_end = row_end,
+                                       .up = up},
+                   n);
     return true;
 }
 

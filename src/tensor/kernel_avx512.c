@@ -225,8 +225,8 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_tile_attention.h"
 #include "tensor/kernel_spans.h"
+#include "tensor/kernel_tile_attention.h"
 #include "tensor/kernel_tiles.h"
 
 /* ---- the back ends ---- */
@@ -304,15 +304,6 @@ static void prepare_for_tiles(enum dtype weights, const float *x, size_t inner, 
 
 static void multiply(const struct quant_job *j, size_t n)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
-        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
-        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
-        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
-        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
-        [DTYPE_MXFP4] = matmul_mxfp4,
-    };
     enum dtype type = j->w->type;
 
     switch (j->form) {
@@ -324,7 +315,7 @@ static void multiply(const struct quant_job *j, size_t n)
         span_matmul(type, j, n);
         break;
     case FORM_Q8:
-        quantised[type](j, n);
+        quant_multiply(j, n);
         break;
     case FORM_FIXED:
         pair_matmul(type == DTYPE_F16 ? &pairs_f16 : &pairs_bf16, j, n);

@@ -69,11 +69,6 @@ INLINE struct rows plain_rows(const struct tensor *w, size_t r, size_t end)
     return g;
 }
 
-INLINE vec get_lanes(const float *out, const struct rows *rows)
-{
-    return rows->whole ? v_load(out + rows->out) : _mm256_maskload_ps(out + rows->out, rows->lanes);
-}
-
 INLINE void put_lanes(float *out, const struct rows *rows, vec v)
 {
     if (rows->whole)

@@ -265,4 +265,20 @@ MATMUL(iq4_nl, DTYPE_IQ4_NL)
 MATMUL(iq4_xs, DTYPE_IQ4_XS)
 MATMUL(mxfp4, DTYPE_MXFP4)
 
+/* Of a type whose activations have FORM_Q8. */
+static void quant_multiply(const struct quant_job *j, size_t n)
+{
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
+        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
+        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
+        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
+        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
+        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
+        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
+        [DTYPE_MXFP4] = matmul_mxfp4,
+    };
+
+    quantised[j->w->type](j, n);
+}
+
 #endif
