@@ -92,9 +92,10 @@ static const struct opt_command bench_command = {
         "used. Prefill (reading) and decode (making) are measured apart, both behind --depth "
         "tokens, as llama-bench does."
         "\n\n"
-        "First it measures what the machine can do with the same threads: how fast memory is read "
-        "and how many operations are made a second. Decode is shown as a share of the reading that "
-        "its weights need, prefill as a share of the operations of its linear layers.",
+        "Before decoding and behind it, it measures what the machine can do with the same threads: "
+        "how fast memory is read and how many operations are made a second. Decode is shown as a "
+        "share of the reading that its weights need, prefill as a share of the operations of its "
+        "linear layers.",
     .examples = "llmos bench model.gguf\n"
                 "llmos bench --shape 1b --type q4_k_m --threads 4 --csv results.csv\n"
                 "llmos bench model.gguf --peer llama.cpp/build/bin/llama-bench\n"
@@ -118,12 +119,12 @@ struct work {
 
 /* ---- medians ---- */
 
-/* What is measured in every round.  The limits are, too: whatever else the machine does then
- * disturbs both. */
-static const char *const keys[] = {"prefill_tokens_per_second", "decode_tokens_per_second",
-                                   "time_to_first_token_ms",    "limit_read_gb_per_second",
-                                   "limit_int8_gop_per_second", "limit_bf16_gflop_per_second",
-                                   "limit_f32_gflop_per_second"};
+/* What is measured in every round.  The limits are, too, and shares are of the same round's:
+ * whatever else the machine does then disturbs both. */
+static const char *const keys[] = {
+    "prefill_tokens_per_second",  "decode_tokens_per_second",  "time_to_first_token_ms",
+    "limit_read_gb_per_second",   "limit_int8_gop_per_second", "limit_bf16_gflop_per_second",
+    "limit_f32_gflop_per_second", "prefill_share_of_compute",  "decode_share_of_read"};
 enum { PREFILL, DECODE, KEYS = sizeof(keys) / sizeof(keys[0]) };
 
 /* Of ourselves and of each peer, round by round; 0: not measured. */
@@ -205,9 +206,10 @@ static int ask_ourselves(const struct work *w, struct talk *t, uint32_t round, j
     *point = report;
     if (json_object_set_new(report, "packed", json_boolean(t->ready.packing == PACKING_USED)) < 0)
         return fail(err, LLMOS_ENOMEM, "no memory for a result");
+    rc = speed_add_shares(report, err);
     for (unsigned k = 0; k < KEYS; k++)
         samples_of(s, 0, k)[round] = json_number_value(json_object_get(report, keys[k]));
-    return 0;
+    return rc;
 }
 
 static int ask_peers(const struct work *w, const struct talk *t, uint32_t round, struct samples *s,
@@ -285,8 +287,6 @@ static int complete(const struct work *w, const struct talk *t, json_t *point,
          json_object_set_new(point, "memory_bytes",
                              json_integer((json_int_t)worker_memory_bytes(t->worker))) < 0))
         rc = fail(err, LLMOS_ENOMEM, "no memory for the result");
-    if (rc == 0)
-        rc = speed_add_shares(point, err);
     return rc < 0 || !w->peer_count ? rc : put_peers(w, point, s, last, err);
 }
 

@@ -19,9 +19,11 @@ struct bench {
     struct serve *serve;
     uint64_t id;
     struct message_bench want;
-    struct buf grammar;     /* empty: none */
-    llmos_session **all;    /* want.sequences of them */
-    struct limits limits;   /* zero unless wanted */
+    struct buf grammar;  /* empty: none */
+    llmos_session **all; /* want.sequences of them */
+    /* What the machine can do, before and after decoding, since what memory gives changes within
+     * seconds where there are neighbours.  Zero unless wanted; `after` is if nothing is decoded. */
+    struct limits before, after;
     double prefill_seconds; /* of all prompts; 0: none */
     double decode_seconds;  /* of all steps */
     uint64_t done, total;   /* tokens */
@@ -250,6 +252,11 @@ static void put_speed(struct buf *json, const struct bench *b)
         put_number(json, "decode_tokens_per_second", n * b->want.generate / b->decode_seconds);
 }
 
+static void put_limit(struct buf *json, const char *key, double before, double after)
+{
+    put_number(json, key, after > 0 ? (before + after) / 2 : before);
+}
+
 /* What is done for each token, and what the machine could do at most. */
 static void put_limits(struct buf *json, const struct bench *b)
 {
@@ -265,10 +272,10 @@ static void put_limits(struct buf *json, const struct bench *b)
                    2 * ((double)work.layers[u] + (double)work.output[u] / b->want.prompt));
     if (!b->want.want_limits)
         return;
-    put_number(json, "limit_read_gb_per_second", b->limits.read_gbs);
-    put_number(json, "limit_int8_gop_per_second", b->limits.int8_gops);
-    put_number(json, "limit_bf16_gflop_per_second", b->limits.bf16_gflops);
-    put_number(json, "limit_f32_gflop_per_second", b->limits.f32_gflops);
+    put_limit(json, "limit_read_gb_per_second", b->before.read_gbs, b->after.read_gbs);
+    put_limit(json, "limit_int8_gop_per_second", b->before.int8_gops, b->after.int8_gops);
+    put_limit(json, "limit_bf16_gflop_per_second", b->before.bf16_gflops, b->after.bf16_gflops);
+    put_limit(json, "limit_f32_gflop_per_second", b->before.f32_gflops, b->after.f32_gflops);
 }
 
 static void put_report(struct buf *json, const struct bench *b)
@@ -318,6 +325,12 @@ static int keep_grammar(struct bench *b, struct llmos_error *err)
     return buf_check(&b->grammar, "the grammar", err);
 }
 
+static void measure_limits(struct bench *b, struct limits *limits)
+{
+    if (b->want.want_limits) /* not all that is left: the weights are to stay in memory */
+        context_limits(b->serve->context, b->serve->memory_left_bytes / 4, limits);
+}
+
 static int run(struct bench *b, struct llmos_error *err)
 {
     const struct message_bench *w = &b->want;
@@ -330,8 +343,12 @@ static int run(struct bench *b, struct llmos_error *err)
     rc = measure_prefill(b, 0, warm_up, &unused, err);
     if (rc == 0 && w->prompt > 0)
         rc = measure_prefill(b, w->depth, w->prompt, &b->prefill_seconds, err);
-    if (rc == 0 && w->generate > 0)
+    if (rc == 0)
+        measure_limits(b, &b->before);
+    if (rc == 0 && w->generate > 0) {
         rc = measure_decode(b, err);
+        measure_limits(b, &b->after);
+    }
     return rc < 0 ? rc : report(b, err);
 }
 
@@ -371,8 +388,6 @@ int bench_run(struct serve *s, uint64_t id, const struct message_bench *want,
         buf_fini(&b.grammar);
         return rc;
     }
-    if (want->want_limits) /* not all that is left: the weights are to stay in memory */
-        context_limits(s->context, s->memory_left_bytes / 4, &b.limits);
     rc = run(&b, err);
     mem_free(b.all);
     buf_fini(&b.grammar);

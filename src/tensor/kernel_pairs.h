@@ -286,6 +286,15 @@ INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed
         fetch_page(pairs_at(type, s->j->w, s->rows.out, b), packed_unit(type).bytes);
 }
 
+/* One vector: brings near what lies in front of sixteen rows.  A line of that is needed every four
+ * blocks, and each would interrupt the stream that the processor follows (bench/NOTES.md). */
+INLINE void fetch_front(enum dtype type, const struct pair_stream *s)
+{
+    if (!s->j->lines_ahead)
+        fetch((const char *)tensor_row(s->j->w, s->rows.out),
+              packed_front(type, s->j->w->shape[0]));
+}
+
 /* ---- products of integers ---- */
 
 INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
@@ -385,6 +394,8 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
 
     for (unsigned t = 0; t < T; t++)
         acc[t] = v_zero();
+    if (T == 1 && is_packed)
+        fetch_front(type, s);
     for (size_t b = 0; b < blocks; b++) {
         __m512i w[PAIRS];
         vec step;
