@@ -265,6 +265,11 @@ INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const st
     }
 }
 
+INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
+{
+    return (const struct x_fixed *)(const void *)x + b;
+}
+
 /* Sixteen rows times few vectors. */
 struct pair_stream {
     const struct quant_job *j;
@@ -272,7 +277,8 @@ struct pair_stream {
     const char *next; /* plain: the sixteen rows behind them */
 };
 
-/* Few vectors: brings near what comes behind block b of sixteen rows. */
+/* Few vectors: brings near what comes behind block b of sixteen rows.  A single vector, if it is
+ * long, has left level 1 when the next rows need it. */
 INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed,
                          const struct pair_stream *s, size_t b)
 {
@@ -282,8 +288,10 @@ INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed
         return;
     else if (T > 1)
         fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, packed_unit(type).bytes);
-    else
+    else {
         fetch_page(pairs_at(type, s->j->w, s->rows.out, b), packed_unit(type).bytes);
+        __builtin_prefetch(fixed_at(s->j->x, b + 2));
+    }
 }
 
 /* One vector: brings near what lies in front of sixteen rows.  A line of that is needed every four
@@ -296,11 +304,6 @@ INLINE void fetch_front(enum dtype type, const struct pair_stream *s)
 }
 
 /* ---- products of integers ---- */
-
-INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
-{
-    return (const struct x_fixed *)(const void *)x + b;
-}
 
 /* acc += a block's sums times both steps. */
 INLINE vec add_fixed(__m512i sum, vec step, const struct x_fixed *x, vec acc)
