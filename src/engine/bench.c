@@ -22,7 +22,8 @@ struct bench {
     struct buf grammar;  /* empty: none */
     llmos_session **all; /* want.sequences of them */
     /* What the machine can do, before and after decoding, since what memory gives changes within
-     * seconds where there are neighbours.  Zero unless wanted; `after` is if nothing is decoded. */
+     * seconds where there are neighbours.  Zero unless wanted; `after` also if nothing is decoded.
+     */
     struct limits before, after;
     double prefill_seconds; /* of all prompts; 0: none */
     double decode_seconds;  /* of all steps */
@@ -347,7 +348,8 @@ static int run(struct bench *b, struct llmos_error *err)
         measure_limits(b, &b->before);
     if (rc == 0 && w->generate > 0) {
         rc = measure_decode(b, err);
-        measure_limits(b, &b->after);
+        if (rc == 0)
+            measure_limits(b, &b->after);
     }
     return rc < 0 ? rc : report(b, err);
 }

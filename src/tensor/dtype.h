@@ -144,6 +144,17 @@ static inline bool dtype_is_integer(enum dtype t)
     return t >= DTYPE_Q8_0 && t <= DTYPE_MXFP4;
 }
 
+/* F(name, type) for each of them. */
+/* clang-format off */
+#define FOR_EACH_INTEGER_TYPE(F) \
+    F(q8_0, DTYPE_Q8_0) F(q4_0, DTYPE_Q4_0) F(q4_1, DTYPE_Q4_1) \
+    F(q5_0, DTYPE_Q5_0) F(q5_1, DTYPE_Q5_1) \
+    F(q4_k, DTYPE_Q4_K) F(q6_k, DTYPE_Q6_K) F(q2_k, DTYPE_Q2_K) \
+    F(q3_k, DTYPE_Q3_K) F(q5_k, DTYPE_Q5_K) \
+    F(iq4_nl, DTYPE_IQ4_NL) F(iq4_xs, DTYPE_IQ4_XS) \
+    F(mxfp4, DTYPE_MXFP4)
+/* clang-format on */
+
 extern const int8_t iq4_levels[16], mxfp4_levels[16];
 float mxfp4_scale(uint8_t e); /* 2^(e - 128); NaN for 255 */
 

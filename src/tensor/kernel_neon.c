@@ -810,32 +810,14 @@ INLINE void quant_matmul(enum dtype type, const struct quant_job *j, size_t row_
     {                                                                                \
         quant_matmul(TYPE, j, row_begin, n);                                         \
     }
-MATMUL(q8_0, DTYPE_Q8_0)
-MATMUL(q4_0, DTYPE_Q4_0)
-MATMUL(q4_1, DTYPE_Q4_1)
-MATMUL(q5_0, DTYPE_Q5_0)
-MATMUL(q5_1, DTYPE_Q5_1)
-MATMUL(q4_k, DTYPE_Q4_K)
-MATMUL(q6_k, DTYPE_Q6_K)
-MATMUL(q2_k, DTYPE_Q2_K)
-MATMUL(q3_k, DTYPE_Q3_K)
-MATMUL(q5_k, DTYPE_Q5_K)
-MATMUL(iq4_nl, DTYPE_IQ4_NL)
-MATMUL(iq4_xs, DTYPE_IQ4_XS)
-MATMUL(mxfp4, DTYPE_MXFP4)
+FOR_EACH_INTEGER_TYPE(MATMUL)
+#define MATMUL_OF(type, TYPE) [TYPE] = matmul_##type,
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
-        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
-        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
-        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
-        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
-        [DTYPE_MXFP4] = matmul_mxfp4,
-    };
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t,
+                                                size_t) = {FOR_EACH_INTEGER_TYPE(MATMUL_OF)};
     size_t x_bytes = prepared_bytes(w->type, w->shape[0]);
     struct quant_job j = {w, x, out, x_bytes, out_stride, row_end};
 

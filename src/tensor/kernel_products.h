@@ -251,32 +251,14 @@ INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct 
         else                                                                                    \
             quant_matmul(TYPE, &panels_##type, j, n);                                           \
     }
-MATMUL(q8_0, DTYPE_Q8_0)
-MATMUL(q4_0, DTYPE_Q4_0)
-MATMUL(q4_1, DTYPE_Q4_1)
-MATMUL(q5_0, DTYPE_Q5_0)
-MATMUL(q5_1, DTYPE_Q5_1)
-MATMUL(q4_k, DTYPE_Q4_K)
-MATMUL(q6_k, DTYPE_Q6_K)
-MATMUL(q2_k, DTYPE_Q2_K)
-MATMUL(q3_k, DTYPE_Q3_K)
-MATMUL(q5_k, DTYPE_Q5_K)
-MATMUL(iq4_nl, DTYPE_IQ4_NL)
-MATMUL(iq4_xs, DTYPE_IQ4_XS)
-MATMUL(mxfp4, DTYPE_MXFP4)
+FOR_EACH_INTEGER_TYPE(MATMUL)
+#define MATMUL_OF(type, TYPE) [TYPE] = matmul_##type,
 
 /* Of a type whose activations have FORM_Q8. */
 static void quant_multiply(const struct quant_job *j, size_t n)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
-        [DTYPE_Q8_0] = matmul_q8_0,     [DTYPE_Q4_0] = matmul_q4_0,
-        [DTYPE_Q4_1] = matmul_q4_1,     [DTYPE_Q5_0] = matmul_q5_0,
-        [DTYPE_Q5_1] = matmul_q5_1,     [DTYPE_Q4_K] = matmul_q4_k,
-        [DTYPE_Q6_K] = matmul_q6_k,     [DTYPE_Q2_K] = matmul_q2_k,
-        [DTYPE_Q3_K] = matmul_q3_k,     [DTYPE_Q5_K] = matmul_q5_k,
-        [DTYPE_IQ4_NL] = matmul_iq4_nl, [DTYPE_IQ4_XS] = matmul_iq4_xs,
-        [DTYPE_MXFP4] = matmul_mxfp4,
-    };
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *,
+                                                size_t) = {FOR_EACH_INTEGER_TYPE(MATMUL_OF)};
 
     quantised[j->w->type](j, n);
 }
