@@ -54,15 +54,13 @@ static void note(struct series *s, double value)
 
 static struct tensor matrix(enum dtype type, size_t inner, size_t rows, const void *data)
 {
-    bool is_packed = packs && packed_has(type);
+    struct tensor w = {.type = type,
+                       .n_dims = 2,
+                       .shape = {inner, rows, 1, 1},
+                       .row_bytes = dtype_row_bytes(type, inner),
+                       .data = data};
 
-    return (struct tensor){.type = type,
-                           .n_dims = 2,
-                           .shape = {inner, rows, 1, 1},
-                           .row_bytes = is_packed ? packed_group_bytes(type, inner) / PACKED_GROUP
-                                                  : dtype_row_bytes(type, inner),
-                           .data = data,
-                           .is_packed = is_packed};
+    return packs && packed_has(type) ? packed_form(&w, data) : w;
 }
 
 /* GB/s of weights, each matrix read once: none is in a cache when it is needed. */
@@ -105,8 +103,8 @@ static void fill_weights(enum dtype type, size_t inner)
                            .row_bytes = bytes / PACKED_GROUP,
                            .data = rows};
 
-        packed_write(&w, 0, 1, memory);
-        bytes = packed_group_bytes(type, inner);
+        packed_write(&w, 0, 0, 1, memory);
+        bytes = packed_group_bytes(type, packed_columns(inner, 0));
     } else if (rows) {
         memcpy(memory, rows, bytes);
     }

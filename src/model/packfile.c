@@ -44,8 +44,8 @@ static const struct tensor **matrix_at(const llmos_model *m, size_t i)
     return i == layers ? (const struct tensor **)&m->weights.model[WEIGHT_OUTPUT] : NULL;
 }
 
-/* Experts lie behind each other: of whole groups of rows each, they are packed like one matrix and
- * found by their rows. */
+/* Experts lie behind each other: of whole groups of rows each, they are packed one by one and found
+ * by their rows. */
 static size_t rows_of(const struct tensor *t)
 {
     return t->shape[1] * t->shape[2];
@@ -110,7 +110,7 @@ static int plan_row(struct row *row, const llmos_model *m, const struct tensor *
 
 static uint64_t matrix_bytes(const struct tensor *t)
 {
-    return (uint64_t)packed_groups(rows_of(t)) * packed_group_bytes(t->type, t->shape[0]);
+    return (uint64_t)packed_groups(rows_of(t)) * PACKED_GROUP * packed_form(t, NULL).row_bytes;
 }
 
 /* The result is released with mem_free(plan->header). */
@@ -187,17 +187,34 @@ static int put_zeros_to(struct writer *w, uint64_t at, struct llmos_error *err)
     return pieces_put(&w->out, NULL, (size_t)(at - pieces_length(&w->out)), err);
 }
 
-static int put_matrix(struct writer *w, const struct tensor *t, struct llmos_error *err)
+/* group: room for sixteen rows of a strip. */
+static int put_matrix(struct writer *w, const struct tensor *t, char *group,
+                      struct llmos_error *err)
 {
-    struct tensor all = *t;
-    size_t bytes = packed_group_bytes(t->type, t->shape[0]);
+    int rc = 0;
+
+    for (size_t first = 0; first < t->shape[0]; first += PACKED_STRIP) {
+        size_t bytes = packed_group_bytes(t->type, packed_columns(t->shape[0], first));
+
+        for (size_t g = 0; rc == 0 && g < packed_groups(t->shape[1]); g++) {
+            packed_write(t, first, g, g + 1, group);
+            rc = pieces_put(&w->out, group, bytes, err);
+        }
+    }
+    return rc;
+}
+
+static int put_matrices(struct writer *w, const struct tensor *t, struct llmos_error *err)
+{
+    size_t bytes = packed_group_bytes(t->type, packed_columns(t->shape[0], 0));
     char *group = mem_aligned(bytes);
     int rc = group ? 0 : fail(err, LLMOS_ENOMEM, "no memory for %zu bytes of weights", bytes);
 
-    all.shape[1] = rows_of(t);
-    for (size_t g = 0; rc == 0 && g < packed_groups(all.shape[1]); g++) {
-        packed_write(&all, g, g + 1, group);
-        rc = pieces_put(&w->out, group, bytes, err);
+    for (size_t i = 0; rc == 0 && i < t->shape[2]; i++) {
+        struct tensor one = *t;
+
+        one.data = tensor_row(t, i * t->shape[1]);
+        rc = put_matrix(w, &one, group, err);
     }
     mem_free(group);
     return rc;
@@ -215,7 +232,7 @@ static int put_all(struct writer *w, const llmos_model *m, const struct plan *pl
             continue;
         rc = put_zeros_to(w, plan->rows[k++].offset, err);
         if (rc == 0)
-            rc = put_matrix(w, *matrix_at(m, i), err);
+            rc = put_matrices(w, *matrix_at(m, i), err);
     }
     if (rc == 0)
         rc = put_zeros_to(w, plan->header->file_bytes, err);
@@ -289,11 +306,8 @@ static void bind(llmos_model *m, const struct plan *plan, struct tensor *packed)
 
         if (!is_packable(*at))
             continue;
-        packed[k] = **at;
-        packed[k].is_packed = true;
+        packed[k] = packed_form(*at, (const char *)m->packed_map.at + plan->rows[k].offset);
         packed[k].stays_cached = plan->header->file_bytes <= cpu_cache_bytes() / CACHE_SHARE;
-        packed[k].row_bytes = packed_group_bytes((*at)->type, (*at)->shape[0]) / PACKED_GROUP;
-        packed[k].data = (const char *)m->packed_map.at + plan->rows[k].offset;
         *at = &packed[k++];
     }
 }

@@ -77,6 +77,13 @@ INLINE void put_lanes(float *out, const struct rows *rows, vec v)
         _mm256_maskstore_ps(out + rows->out, rows->lanes, v);
 }
 
+INLINE vec get_lanes(const float *out, const struct rows *rows)
+{
+    if (rows->whole)
+        return v_load(out + rows->out);
+    return _mm256_maskload_ps(out + rows->out, rows->lanes);
+}
+
 /* Sixteen bytes at `offset` of the rows i and i + 4, half a register each. */
 INLINE __m256i half_rows(const struct rows *rows, unsigned i, size_t offset)
 {

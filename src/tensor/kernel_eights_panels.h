@@ -128,16 +128,18 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
     }
 }
 
-/* Few vectors, sixteen rows from r on, which begin a group. */
+/* Few vectors, sixteen rows from r on of a strip, which begin a group. */
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const struct packed_unit u = packed_unit(type);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     const char *unit = tensor_row(j->w, r);
+    struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
     vec acc[2][Q_TILE_T];
 
     for (unsigned t = 0; t < T; t++)
-        acc[0][t] = acc[1][t] = v_zero();
+        for (unsigned g = 0; g < 2; g++)
+            acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
         fetch_unit(T, &u, unit, j->lines_ahead);
         for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
@@ -151,12 +153,9 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
             }
         }
     }
-    for (unsigned g = 0; g < 2; g++) {
-        struct rows rows = packed_rows(j, r + GROUP * g);
-
+    for (unsigned g = 0; g < 2; g++)
         for (unsigned t = 0; t < T; t++)
-            put_lanes(j->out + t * j->out_stride, &rows, acc[g][t]);
-    }
+            put_lanes(j->out + t * j->out_stride, &rows[g], acc[g][t]);
 }
 
 /* Blocks of 2 groups of rows, transposed. */

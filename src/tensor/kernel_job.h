@@ -7,6 +7,7 @@
 #define TENSOR_KERNEL_JOB_H
 
 #include "tensor/backend.h"
+#include "tensor/packed.h"
 
 struct rows; /* as many rows of a matrix as a register has lanes; each instruction set has its own
               */
@@ -21,11 +22,28 @@ struct quant_job {
     bool saves_products;     /* kernel_pairs.h */
     const struct tensor *up; /* then w is gate, and out is what swiglu makes of both; or NULL */
     bool makes_bf16;         /* of that, and out_stride counts pairs */
+    bool adds;               /* few vectors: to what is in out, which earlier strips made */
 };
 
 INLINE size_t blocks_of(size_t inner)
 {
     return (inner + Q_BLOCK - 1) / Q_BLOCK;
+}
+
+/* What block b of a row lies in: a strip of packed weights (packed.h), else all; and the block
+ * that this begins with. */
+struct strip {
+    struct tensor w;
+    size_t first;
+};
+
+INLINE struct strip strip_of(const struct tensor *w, size_t b)
+{
+    size_t first = b / (PACKED_STRIP / Q_BLOCK) * (PACKED_STRIP / Q_BLOCK);
+
+    if (!w->is_packed)
+        return (struct strip){.w = *w};
+    return (struct strip){packed_strip(w, first * Q_BLOCK), first};
 }
 
 /* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to

@@ -277,8 +277,7 @@ struct pair_stream {
     const char *next; /* plain: the sixteen rows behind them */
 };
 
-/* Few vectors: brings near what comes behind block b of sixteen rows.  A single vector, if it is
- * long, has left level 1 when the next rows need it. */
+/* Few vectors: brings near what comes behind block b of sixteen rows. */
 INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed,
                          const struct pair_stream *s, size_t b)
 {
@@ -288,10 +287,8 @@ INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed
         return;
     else if (T > 1)
         fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, packed_unit(type).bytes);
-    else {
+    else
         fetch_page(pairs_at(type, s->j->w, s->rows.out, b), packed_unit(type).bytes);
-        __builtin_prefetch(fixed_at(s->j->x, b + 2));
-    }
 }
 
 /* One vector: brings near what lies in front of sixteen rows.  A line of that is needed every four
@@ -396,7 +393,7 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
     vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
-        acc[t] = v_zero();
+        acc[t] = sums_so_far(s->j, t, s->rows.out);
     if (T == 1 && is_packed)
         fetch_front(type, s);
     for (size_t b = 0; b < blocks; b++) {
@@ -493,7 +490,7 @@ static struct pair_stream pair_stream_of(const struct quant_job *j, size_t r)
     return s;
 }
 
-/* step: rows of a group. */
+/* All rows from r on of a matrix, or of a strip; step: rows of a group. */
 static void pair_streams(const struct pair_kind *kind, const struct quant_job *job, size_t r,
                          size_t step, size_t n)
 {
@@ -512,12 +509,28 @@ static void pair_streams(const struct pair_kind *kind, const struct quant_job *j
     }
 }
 
+static void pair_strips(const struct pair_kind *kind, const struct quant_job *job, size_t n)
+{
+    size_t b = 0;
+
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        struct strip s = strip_of(job->w, b);
+        struct quant_job j = *job;
+
+        j.w = &s.w;
+        j.x += b * sizeof(struct x_fixed);
+        j.adds = b > 0;
+        pair_streams(kind, &j, first_row(&j), rows_of_group(&s.w), n);
+        b += blocks_of(s.w.shape[0]);
+    } while (b < blocks_of(job->w->shape[0]));
+}
+
 static void pair_matmul(const struct pair_kind *kind, const struct quant_job *j, size_t n)
 {
-    size_t step = rows_of_group(j->w), r = first_row(j);
+    size_t passes = j->w->is_packed ? kind->passes : 1, r = first_row(j);
 
-    if (n <= (j->w->is_packed ? kind->passes * STREAM_T : STREAM_T) || step == 1)
-        pair_streams(kind, j, r, step, n);
+    if (n <= passes * STREAM_T || rows_of_group(j->w) == 1)
+        pair_strips(kind, j, n);
     else
         all_panels(&kind->panels[j->saves_products], j, r, n);
 }

@@ -104,7 +104,13 @@ INLINE void put_line(float *out, const struct rows *rows, vec v, const bool past
         _mm512_mask_storeu_ps(out, rows->lanes, v);
 }
 
-/* Few vectors, sixteen rows from r on, which begin a group. */
+/* Of vector t and the rows at r. */
+INLINE vec sums_so_far(const struct quant_job *j, size_t t, size_t r)
+{
+    return _mm512_maskz_loadu_ps(j->adds ? lanes_of(j, r) : 0, j->out + t * j->out_stride + r);
+}
+
+/* Few vectors, sixteen rows from r on of a strip, which begin a group. */
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const struct packed_unit u = packed_unit(type);
@@ -114,7 +120,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
-        acc[t] = v_zero();
+        acc[t] = sums_so_far(j, t, r);
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
         fetch_unit(T, &u, unit, j->lines_ahead);
 #pragma GCC unroll 8

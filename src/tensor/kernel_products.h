@@ -17,12 +17,12 @@
 
 #include "tensor/kernel_job.h"
 
-/* Two groups of rows, of one matrix or one of each of two: where their results go, and what comes
- * after each in memory. */
+/* Two groups of rows, of one matrix or one of each of two: where their results go, and the rows
+ * that come after each. */
 struct panel_rows {
     const struct tensor *w[2];
     struct rows rows[2];
-    const char *next[2];
+    size_t next[2];
 };
 
 /* Rows of a group: of tiny matrices one, see plain_rows. */
@@ -53,10 +53,20 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t 
         const size_t at = j->up ? r : r + rows_of_group(j->w) * g, next = at + rows_of_pair(j);
 
         p.w[g] = g && j->up ? j->up : j->w;
-        p.next[g] = tensor_row(p.w[g], next < j->row_end ? next : r);
+        p.next[g] = next < j->row_end ? next : r;
         p.rows[g] = j->w->is_packed ? packed_rows(j, at) : plain_rows(p.w[g], at, j->row_end);
     }
     return p;
+}
+
+/* Where the blocks of the rows at r lie, from b on. */
+INLINE const char *blocks_at(const struct tensor *w, size_t r, size_t b)
+{
+    struct strip s = strip_of(w, b);
+    size_t blocks = blocks_of(s.w.shape[0]);
+    const char *at = tensor_row(&s.w, r);
+
+    return blocks ? at + GROUP * s.w.row_bytes * (b - s.first) / blocks : at;
 }
 
 INLINE void put_sums(const sums2 *sums, const struct rows rows[2], const struct quant_job *j,
@@ -104,13 +114,14 @@ static void panel_rows(const struct panel_kind *kind, const struct quant_job *j,
         size_t count = blocks - b < kind->blocks ? blocks - b : kind->blocks;
 
         for (unsigned g = 0; g < 2 && blocks > 0; g++) { /* as many of the rows that come next */
-            const char *next = two.next[g] + bytes * b / blocks;
+            const char *next = blocks_at(two.w[g], two.next[g], b);
+            struct strip s = strip_of(two.w[g], b);
 
             if (j->w->is_packed)
                 fetch_level2(next, bytes * count / blocks);
             else
                 fetch(next, bytes * count / blocks);
-            kind->fill(j, two.w[g], &two.rows[g], g, b, count, panel);
+            kind->fill(j, &s.w, &two.rows[g], g, b - s.first, count, panel);
         }
         panel_multiply(kind, j, panel, count, b, n, sums);
         b += count;
@@ -172,8 +183,9 @@ INLINE size_t stream_some_plain(enum dtype type, const struct quant_job *j, size
     return some;
 }
 
-INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant_job *job, size_t r,
-                       size_t rows, size_t n)
+/* All rows from r on of a matrix, or of a strip. */
+INLINE void stream_strip(enum dtype type, const bool is_packed, const struct quant_job *job,
+                         size_t r, size_t rows, size_t n)
 {
     struct quant_job j = *job;
 
@@ -187,6 +199,22 @@ INLINE void stream_all(enum dtype type, const bool is_packed, const struct quant
     }
 }
 
+INLINE void stream_packed_strips(enum dtype type, const struct quant_job *job, size_t n)
+{
+    size_t r = job->row_begin / PACKED_GROUP * PACKED_GROUP, b = 0;
+
+    do { /* once even if there are no blocks: the sum of nothing is 0 */
+        struct strip s = strip_of(job->w, b);
+        struct quant_job j = *job;
+
+        j.w = &s.w;
+        j.x += b * X_BYTES;
+        j.adds = b > 0;
+        stream_strip(type, true, &j, r, PACKED_GROUP, n);
+        b += blocks_of(s.w.shape[0]);
+    } while (b < blocks_of(job->w->shape[0]));
+}
+
 INLINE void quant_matmul(enum dtype type, const struct panel_kind *panels,
                          const struct quant_job *j, size_t n)
 {
@@ -197,14 +225,14 @@ INLINE void quant_matmul(enum dtype type, const struct panel_kind *panels,
     if (n > STREAM_T && rows == GROUP)
         all_panels(panels, j, r, n);
     else
-        stream_all(type, false, j, r, rows, n);
+        stream_strip(type, false, j, r, rows, n);
 }
 
 INLINE void packed_matmul(enum dtype type, const struct panel_kind *panels,
                           const struct quant_job *j, size_t n)
 {
     if (n <= stream_passes(type) * STREAM_T)
-        stream_all(type, true, j, j->row_begin / PACKED_GROUP * PACKED_GROUP, PACKED_GROUP, n);
+        stream_packed_strips(type, j, n);
     else
         all_panels(panels, j, first_row(j), n);
 }

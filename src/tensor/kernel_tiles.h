@@ -513,25 +513,32 @@ INLINE size_t blocks_of_span(size_t blocks, size_t together, size_t most)
 static void find_next(const struct quant_job *j, const struct panel_rows *now,
                       const struct panel_rows *first, bool ends_span, struct tile_span *s)
 {
-    const size_t blocks = blocks_of(j->w->shape[0]), bytes = GROUP * j->w->row_bytes;
-
     for (unsigned g = 0; g < 2; g++) {
-        s->next[g] = now->next[g];
         if (!ends_span || !j->w->is_packed)
-            s->next[g] += blocks ? bytes * s->b / blocks : 0;
-        else if (!s->is_last)
-            s->next[g] = (const char *)tensor_row(first->w[g], first->rows[g].out) +
-                         bytes * (s->b + s->count) / blocks;
+            s->next[g] = blocks_at(now->w[g], now->next[g], s->b);
+        else if (s->is_last)
+            s->next[g] = blocks_at(now->w[g], now->next[g], 0);
+        else
+            s->next[g] = blocks_at(first->w[g], first->rows[g].out, s->b + s->count);
     }
+}
+
+/* Blocks of the span at block b, which ends with its strip. */
+static size_t span_at_block(const struct tile_kind *kind, const struct tensor *w, size_t b)
+{
+    const size_t most = TILE_PANEL / parts_of(splits(w->type));
+    struct strip s = strip_of(w, b);
+    size_t blocks = blocks_of(s.w.shape[0]), span = blocks_of_span(blocks, kind->together, most);
+    size_t left = s.first + blocks - b;
+
+    return left < span ? left : span;
 }
 
 /* At most SUMS_MAX vectors times at most TILE_PAIRS pairs of groups. */
 static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, size_t r,
                       size_t pairs, size_t n)
 {
-    const bool split = splits(j->w->type);
     size_t blocks = blocks_of(j->w->shape[0]), b = 0;
-    size_t span = blocks_of_span(blocks, kind->together, TILE_PANEL / parts_of(split));
     const struct panel_rows first = two_groups(j, r, 0);
     sums2 sums[TILE_PAIRS][SUMS_MAX];
     struct tile_panel p;
@@ -539,7 +546,7 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         struct tile_span s = {.panel = &p,
                               .b = b,
-                              .count = blocks - b < span ? blocks - b : span,
+                              .count = span_at_block(kind, j->w, b),
                               .asks_in_fill = tiles_of(n) < TILES_LONG};
 
         s.is_last = b + s.count == blocks;
@@ -549,11 +556,12 @@ static void tile_rows(const struct tile_kind *kind, const struct quant_job *j, s
 
             find_next(j, &two, &first, pair + 1 == pairs, &s);
             for (unsigned g = 0; g < 2; g++) {
+                struct strip strip = strip_of(two.w[g], b);
                 struct tile_lines next = {0};
 
                 if (s.asks_in_fill)
                     next = share_of_next(&s, g, 1, 2);
-                kind->fill(two.w[g], &two.rows[g], g, b, s.count, &next, p.tiles);
+                kind->fill(&strip.w, &two.rows[g], g, b - strip.first, s.count, &next, p.tiles);
             }
             s.rows = two.rows;
             kind->multiply(j, &s, n, sums[pair]);

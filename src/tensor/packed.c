@@ -321,21 +321,23 @@ bool packed_has(enum dtype type)
     return type == DTYPE_F16 || type == DTYPE_BF16 || get_quants[type];
 }
 
-void packed_write(const struct tensor *w, size_t begin, size_t end, void *out)
+void packed_write(const struct tensor *w, size_t first, size_t begin, size_t end, void *out)
 {
-    size_t bytes = packed_group_bytes(w->type, w->shape[0]);
+    size_t columns = packed_columns(w->shape[0], first);
+    size_t bytes = packed_group_bytes(w->type, columns);
 
     memset(out, 0, (end - begin) * bytes);
     for (size_t g = begin; g < end; g++) {
         char *group = (char *)out + (g - begin) * bytes;
 
         for (size_t r = 0; r < PACKED_GROUP && g * PACKED_GROUP + r < w->shape[1]; r++) {
-            const char *row = tensor_row(w, g * PACKED_GROUP + r);
+            const char *row =
+                (const char *)tensor_row(w, g * PACKED_GROUP + r) + dtype_row_bytes(w->type, first);
 
             if (dtype_info(w->type)->block > 1)
-                write_blocks(w->type, row, w->shape[0] / Q_BLOCK, r, (uint8_t *)group);
+                write_blocks(w->type, row, columns / Q_BLOCK, r, (uint8_t *)group);
             else
-                write_floats(w->type, row, w->shape[0], r, (uint8_t *)group);
+                write_floats(w->type, row, columns, r, (uint8_t *)group);
         }
     }
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* packed.h - weights laid out for streaming: sixteen rows side by side.
  *
- * A matrix is cut into groups of PACKED_GROUP rows (the last one filled up with zeros), a group
+ * A matrix is cut into strips of PACKED_STRIP columns (the last one has what is left), which lie
+ * one behind the other, so that all rows of a strip pass before the next part of a vector is
+ * needed: that part stays in level 1, which a long row would have pushed it out of.  A strip is cut
+ * into groups of PACKED_GROUP rows (the last one filled up with zeros), a group
  * into blocks along the row, and what a kernel needs of a block for all sixteen rows lies together,
  * in the order in which it is used: one stream through memory, no transposing, and every load
  * aligned. Values are those of the plain type, or what kernels that read them make of them, and
@@ -16,9 +19,10 @@
 #include <stdbool.h>
 
 #define PACKED_GROUP 16
-#define PACKED_ALIGN 64 /* of a packed matrix: a register, a cache line */
+#define PACKED_ALIGN 64   /* of a packed matrix: a register, a cache line */
+#define PACKED_STRIP 1024 /* whole panels of every kernel */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 6
+#define PACKED_VERSION 7
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
@@ -44,8 +48,8 @@
  *                   (bits 5 to 11), and dword k bits 4 k to 4 k + 3 of the same of a fourth dword
  *                   in the other four
  *
- * Floats have no head in a unit, but there are bytes in front of a group of rows, [blocks, filled
- * up to fours][16]: the power of two of fixed.h.
+ * Floats have no head in a unit, but there are bytes in front of a strip's group of rows, [blocks,
+ * filled up to fours][16]: the power of two of fixed.h.
  *
  * Quants are unsigned, without the offset that a type subtracts; the integers of f16 are signed.  A
  * row whose values do not fill its last unit ends with zeros. */
@@ -125,27 +129,60 @@ static inline size_t packed_groups(size_t rows)
     return (rows + PACKED_GROUP - 1) / PACKED_GROUP;
 }
 
-/* Bytes in front of the units of sixteen rows. */
-static inline size_t packed_front(enum dtype type, size_t inner)
+/* Of a strip of so many columns, here and below.  Bytes in front of the units of sixteen rows. */
+static inline size_t packed_front(enum dtype type, size_t columns)
 {
-    size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
+    size_t blocks = (columns + Q_BLOCK - 1) / Q_BLOCK;
     bool has_front = type == DTYPE_F16 || type == DTYPE_BF16;
 
     return has_front ? (blocks + 3) / 4 * 4 * PACKED_GROUP : 0;
 }
 
 /* Bytes of sixteen rows. */
-static inline size_t packed_group_bytes(enum dtype type, size_t inner)
+static inline size_t packed_group_bytes(enum dtype type, size_t columns)
 {
     struct packed_unit u = packed_unit(type);
-    size_t blocks = (inner + Q_BLOCK - 1) / Q_BLOCK;
+    size_t blocks = (columns + Q_BLOCK - 1) / Q_BLOCK;
 
-    return packed_front(type, inner) + (blocks + u.blocks - 1) / u.blocks * u.bytes;
+    return packed_front(type, columns) + (blocks + u.blocks - 1) / u.blocks * u.bytes;
+}
+
+/* Columns of the strip that begins at column `first`. */
+static inline size_t packed_columns(size_t inner, size_t first)
+{
+    return inner - first < PACKED_STRIP ? inner - first : PACKED_STRIP;
+}
+
+/* The packed form at `data` of a plain matrix, or of several behind each other. */
+static inline struct tensor packed_form(const struct tensor *w, const void *data)
+{
+    size_t inner = w->shape[0], whole = inner / PACKED_STRIP;
+    struct tensor p = *w;
+
+    p.is_packed = true;
+    p.strip_bytes = packed_group_bytes(w->type, PACKED_STRIP) / PACKED_GROUP;
+    p.row_bytes = packed_group_bytes(w->type, inner % PACKED_STRIP) / PACKED_GROUP;
+    p.row_bytes += whole * p.strip_bytes;
+    p.data = data;
+    return p;
+}
+
+/* The strip at column `first` of a packed matrix, as one that has no other. */
+static inline struct tensor packed_strip(const struct tensor *w, size_t first)
+{
+    size_t before = first / PACKED_STRIP * w->strip_bytes;
+    struct tensor strip = *w;
+
+    strip.shape[0] = packed_columns(w->shape[0], first);
+    strip.row_bytes = strip.shape[0] == PACKED_STRIP ? w->strip_bytes : w->row_bytes - before;
+    strip.data = (const char *)w->data + packed_groups(w->shape[1]) * PACKED_GROUP * before;
+    return strip;
 }
 
 bool packed_has(enum dtype type); /* is there a packed form */
 
-/* Writes the groups [begin, end) of plain w to out, group by group. */
-void packed_write(const struct tensor *w, size_t begin, size_t end, void *out);
+/* Writes the groups [begin, end) of the strip at column `first` of plain w to out, group by group.
+ */
+void packed_write(const struct tensor *w, size_t first, size_t begin, size_t end, void *out);
 
 #endif

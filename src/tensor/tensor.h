@@ -20,9 +20,10 @@ struct tensor {
     size_t row_bytes;
     const void *data; /* read-only, at least 4-byte aligned, not necessarily 64 */
     /* Sixteen rows side by side (packed.h): only matmul of a backend that reads_packed takes it,
-     * and tensor_row finds only rows that begin a group. */
+     * and tensor_row finds only rows that begin a group, of a matrix of one strip. */
     bool is_packed;
-    bool stays_cached; /* likely: with all that is read as often it fits the caches */
+    size_t strip_bytes; /* packed: as row_bytes, of each strip but the last */
+    bool stays_cached;  /* likely: with all that is read as often it fits the caches */
 };
 
 static inline const void *tensor_row(const struct tensor *t, size_t row)

@@ -60,16 +60,20 @@ static struct tensor plain_make(enum dtype type, size_t inner, size_t rows)
 
 static struct tensor pack(const struct tensor *w)
 {
-    size_t group = packed_group_bytes(w->type, w->shape[0]), groups = packed_groups(w->shape[1]);
-    char *data = mem_aligned(group * groups);
-    struct tensor p = *w;
+    size_t groups = packed_groups(w->shape[1]);
+    size_t bytes = groups * PACKED_GROUP * packed_form(w, NULL).row_bytes;
+    char *data = mem_aligned(bytes), *at = data;
 
-    CHECK(data && group % PACKED_ALIGN == 0);
-    packed_write(w, 0, groups, data);
-    p.is_packed = true;
-    p.row_bytes = group / PACKED_GROUP;
-    p.data = data;
-    return p;
+    CHECK(data);
+    for (size_t first = 0; first < w->shape[0]; first += PACKED_STRIP) {
+        size_t group = packed_group_bytes(w->type, packed_columns(w->shape[0], first));
+
+        CHECK(group % PACKED_ALIGN == 0);
+        packed_write(w, first, 0, groups, at);
+        at += group * groups;
+    }
+    CHECK_INT(at - data, bytes);
+    return packed_form(w, data);
 }
 
 static float half(const uint8_t *p)
@@ -100,11 +104,13 @@ static unsigned word_of(const uint8_t *block, size_t bits, size_t v, size_t lane
 }
 
 /* Value i of row r, read as packed.h says it lies. */
-static float value_of(const struct tensor *p, size_t r, size_t i)
+static float value_of(const struct tensor *matrix, size_t r, size_t i)
 {
+    const struct tensor strip = packed_strip(matrix, i / PACKED_STRIP * PACKED_STRIP), *p = &strip;
     enum dtype type = p->type;
     struct packed_unit u = packed_unit(type);
-    size_t b = i / Q_BLOCK, k = b % u.blocks, v = i % Q_BLOCK, lane = r % PACKED_GROUP;
+    size_t b = i % PACKED_STRIP / Q_BLOCK, k = b % u.blocks, v = i % Q_BLOCK,
+           lane = r % PACKED_GROUP;
     const uint8_t *group =
         (const uint8_t *)p->data + r / PACKED_GROUP * PACKED_GROUP * p->row_bytes;
     const uint8_t *unit = group + packed_front(type, p->shape[0]) + b / u.blocks * u.bytes;
