@@ -24,15 +24,15 @@ struct widening {
     struct ggufwrite w;
 };
 
-static inline struct hparams widened_hparams(const struct hparams *from)
+static inline struct hparams widened_hparams(const struct hparams *from, uint32_t hidden)
 {
     struct hparams h = *from;
 
     for (h.n_embd = WIDENED_WIDTH; h.n_embd % h.n_head != 0;)
         h.n_embd += WIDENED_WIDTH;
-    h.n_ff = WIDENED_HIDDEN;
-    h.n_ff_exp = h.n_ff_exp ? WIDENED_HIDDEN : 0;
-    h.n_ff_shared = h.n_ff_shared ? WIDENED_HIDDEN : 0;
+    h.n_ff = hidden;
+    h.n_ff_exp = h.n_ff_exp ? hidden : 0;
+    h.n_ff_shared = h.n_ff_shared ? hidden : 0;
     h.head_dim = h.n_embd / h.n_head;
     h.rope_dims = h.rope_dims ? h.head_dim : 0;
     return h;
@@ -213,8 +213,8 @@ static inline void widened_declare(struct widening *x)
     }
 }
 
-/* fd: a model of tests/data, which stays open. */
-static inline int widened_file(int fd)
+/* fd: a model of tests/data, which stays open.  hidden: a multiple of 256. */
+static inline int widened_file(int fd, uint32_t hidden)
 {
     int out = memfd_create("widened", MFD_CLOEXEC);
     struct llmos_error err = {0};
@@ -226,7 +226,7 @@ static inline int widened_file(int fd)
         TEST_FAIL("%s", err.text);
     x.g = &m.gguf;
     x.from = m.hparams;
-    x.to = widened_hparams(&m.hparams);
+    x.to = widened_hparams(&m.hparams, hidden);
     rng_seed(&random, WIDENED_SEED);
     ggufwrite_init(&x.w, out);
     widened_declare(&x);

@@ -9,6 +9,7 @@
 #include "modelfile.h"
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
+#include "tensor/packed.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -81,6 +82,7 @@ TEST(a_model_says_the_same_with_packed_weights)
         int fd;
 
         o.tied_output = i % 2;
+        o.hidden = i % 2 ? 2 * PACKED_STRIP + 288 : o.hidden; /* of several strips */
         m = modelfile_open_synth(&o);
         CHECK(packfile_helps(m));
         stays = packfile_bytes(m) <= cpu_cache_bytes() / 3;

@@ -11,8 +11,10 @@
 
 #include "reference.h"
 
+#include "model/packfile.h"
 #include "model/quantize.h"
 #include "modelfile.h"
+#include "tensor/packed.h"
 #include "widened.h"
 
 #define TOKENS   16
@@ -200,7 +202,7 @@ static const char *const mixes[] = {
 static struct str check_model(const char *folder, const char *name, size_t first)
 {
     size_t step = getenv("LLMOS_TEST_BRIEF") ? 4 : 1;
-    int small = reference_file(folder, name), fd = widened_file(small);
+    int small = reference_file(folder, name), fd = widened_file(small, WIDENED_HIDDEN);
     static struct said exact;
     struct hparams h;
 
@@ -239,4 +241,36 @@ TEST(every_family_computes_what_its_blocks_say)
     for (unsigned i = 0; family_at(i); i++)
         if (!seen[i])
             TEST_FAIL("no model of family %s is among them", family_at(i)->name);
+}
+
+/* Each expert has strips of its own, and so has each of their matrices. */
+TEST(experts_of_several_strips_say_the_same_packed)
+{
+    static struct numbers plain, packed;
+    int small = reference_file("reference", "mixtral");
+    int wide = widened_file(small, PACKED_STRIP + 256), fd = as(wide, "Q8_0");
+    int file = memfd_create("packed", MFD_CLOEXEC);
+    struct llmos_error err = {0};
+    int32_t tokens[TOKENS];
+    struct llmos_model m;
+
+    close(small);
+    close(wide);
+    if (reference_open_model(&m, fd, false, &err) < 0)
+        TEST_FAIL("%s", err.text);
+    close(fd);
+    ask(tokens, m.hparams.n_vocab);
+    generate(&m, tokens, &plain);
+    if (packfile_helps(&m)) {
+        if (packfile_write(file, &m, NULL, NULL, &err) < 0 ||
+            packfile_use(&m, file, NULL, &err) < 0)
+            TEST_FAIL("%s", err.text);
+        CHECK(weights_get(&m.weights, 0, WEIGHT_EXP_DOWN)->is_packed);
+        generate(&m, tokens, &packed);
+    }
+    close(file);
+    reference_close_model(&m);
+    if (packed.rows == 0)
+        SKIP("the kernels for this processor read no packed weights");
+    CHECK(memcmp(plain.at, packed.at, plain.rows * plain.columns * sizeof(float)) == 0);
 }
