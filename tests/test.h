@@ -31,6 +31,13 @@ static jmp_buf test_end;
 static const char *test_skipped = "";
 static int test_number, test_failures;
 
+/* Where programs run many times slower, under sanitizers and emulators, some of many cases that are
+ * alike do: LLMOS_TEST_BRIEF says so. */
+static inline bool test_is_brief(void)
+{
+    return getenv("LLMOS_TEST_BRIEF") != NULL;
+}
+
 #define TEST(test_name)                                                 \
     static void test_name(void);                                        \
     __attribute__((constructor)) static void test_name##_register(void) \

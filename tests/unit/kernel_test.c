@@ -510,6 +510,7 @@ TEST(both_arm_backends_give_the_same_bits)
 TEST(an_element_does_not_depend_on_batch_or_row_range)
 {
     enum { ROWS = 75, N = 40 };
+    const size_t step = test_is_brief() ? 3 : 1;
     float *whole = malloc(N * ROWS * sizeof(float)), *part = malloc(N * ROWS * sizeof(float));
     static const size_t ranges[][2] = {{0, 1}, {1, 75}, {3, 20}, {16, 32}, {17, 50}, {74, 75}};
 
@@ -521,7 +522,7 @@ TEST(an_element_does_not_depend_on_batch_or_row_range)
                 struct problem p = problem_make((enum dtype)type, inner, ROWS, N);
 
                 multiply(b, &p, 0, N, 0, ROWS, whole);
-                for (size_t n = 1; n <= N; n++) {
+                for (size_t n = 1 + i % step; n <= N; n += step) {
                     const size_t *range = ranges[(n + i) % COUNT(ranges)];
                     size_t t = (n * 5 + i) % (N - n + 1);
 
@@ -606,6 +607,7 @@ static void fill_bytes(struct problem *p)
 TEST(extreme_quants_are_added_exactly)
 {
     enum { ROWS = 515, N = 40 };
+    const size_t step = test_is_brief() ? 4 : 1;
     float *expected = malloc(N * ROWS * sizeof(float)), *out = malloc(N * ROWS * sizeof(float));
 
     CHECK(expected && out);
@@ -621,7 +623,7 @@ TEST(extreme_quants_are_added_exactly)
                 float *off = rounding_by_spans(b, &p);
 
                 multiply_for(b, &p, expected);
-                for (size_t n = 1; n <= N; n = n < 9 ? n + 1 : n + 31) {
+                for (size_t n = 1; n <= N; n = n < 9 ? n + step : n + 31) {
                     for (size_t t = 0; t < N; t += n)
                         multiply(b, &p, t, n < N - t ? n : N - t, 0, ROWS, out + t * ROWS);
                     for (size_t i = 0; i < N * ROWS; i++)
@@ -1494,14 +1496,12 @@ static void attend_in_jobs(const struct backend *b, struct cache *c, size_t keys
     }
 }
 
-/* Fewer for the slow reference, and on emulated processors (tools/arm says so). */
+/* Fewer for the slow reference. */
 static size_t keys_for(const struct backend *b)
 {
-    bool is_brief = getenv("LLMOS_TEST_BRIEF") != NULL;
-
     if (b == &backend_ref)
-        return is_brief ? 70 : 300;
-    return is_brief ? 300 : KEYS_MAX;
+        return test_is_brief() ? 70 : 300;
+    return test_is_brief() ? 300 : KEYS_MAX;
 }
 
 TEST(attention_has_the_same_bits_in_jobs_of_every_size_and_in_blocks)

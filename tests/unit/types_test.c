@@ -201,7 +201,7 @@ static const char *const mixes[] = {
 /* The name of the model's family.  In a brief run it meets every fourth mix, from `first` on. */
 static struct str check_model(const char *folder, const char *name, size_t first)
 {
-    size_t step = getenv("LLMOS_TEST_BRIEF") ? 4 : 1;
+    size_t step = test_is_brief() ? 4 : 1;
     int small = reference_file(folder, name), fd = widened_file(small, WIDENED_HIDDEN);
     static struct said exact;
     struct hparams h;
