@@ -193,7 +193,7 @@ static int put_matrix(struct writer *w, const struct tensor *t, char *group,
 {
     int rc = 0;
 
-    for (size_t first = 0; first < t->shape[0]; first += PACKED_STRIP) {
+    for (size_t first = 0; rc == 0 && first < t->shape[0]; first += PACKED_STRIP) {
         size_t bytes = packed_group_bytes(t->type, packed_columns(t->shape[0], first));
 
         for (size_t g = 0; rc == 0 && g < packed_groups(t->shape[1]); g++) {

@@ -46,6 +46,18 @@ INLINE struct strip strip_of(const struct tensor *w, size_t b)
     return (struct strip){packed_strip(w, first * Q_BLOCK), first};
 }
 
+/* What of a product of few vectors, which have x_bytes for each block, lies in a strip. */
+INLINE struct quant_job job_of_strip(const struct quant_job *job, const struct strip *s,
+                                     size_t x_bytes)
+{
+    struct quant_job j = *job;
+
+    j.w = &s->w;
+    j.x += s->first * x_bytes;
+    j.adds = s->first > 0;
+    return j;
+}
+
 /* Sums of two groups of rows for as many vectors as meet a panel.  They rest here from panel to
  * panel, since results lie a row of them apart: where that is a power of two they would push each
  * other out of the caches. */

@@ -515,11 +515,8 @@ static void pair_strips(const struct pair_kind *kind, const struct quant_job *jo
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         struct strip s = strip_of(job->w, b);
-        struct quant_job j = *job;
+        struct quant_job j = job_of_strip(job, &s, sizeof(struct x_fixed));
 
-        j.w = &s.w;
-        j.x += b * sizeof(struct x_fixed);
-        j.adds = b > 0;
         pair_streams(kind, &j, first_row(&j), rows_of_group(&s.w), n);
         b += blocks_of(s.w.shape[0]);
     } while (b < blocks_of(job->w->shape[0]));

@@ -59,14 +59,13 @@ INLINE struct panel_rows two_groups(const struct quant_job *j, size_t r, size_t 
     return p;
 }
 
-/* Where the blocks of the rows at r lie, from b on. */
-INLINE const char *blocks_at(const struct tensor *w, size_t r, size_t b)
+/* Where the blocks of the rows at r lie, from b on, which lies in this strip. */
+INLINE const char *blocks_at(const struct strip *s, size_t r, size_t b)
 {
-    struct strip s = strip_of(w, b);
-    size_t blocks = blocks_of(s.w.shape[0]);
-    const char *at = tensor_row(&s.w, r);
+    size_t blocks = blocks_of(s->w.shape[0]);
+    const char *at = tensor_row(&s->w, r);
 
-    return blocks ? at + GROUP * s.w.row_bytes * (b - s.first) / blocks : at;
+    return blocks ? at + GROUP * s->w.row_bytes * (b - s->first) / blocks : at;
 }
 
 INLINE void put_sums(const sums2 *sums, const struct rows rows[2], const struct quant_job *j,
@@ -114,8 +113,8 @@ static void panel_rows(const struct panel_kind *kind, const struct quant_job *j,
         size_t count = blocks - b < kind->blocks ? blocks - b : kind->blocks;
 
         for (unsigned g = 0; g < 2 && blocks > 0; g++) { /* as many of the rows that come next */
-            const char *next = blocks_at(two.w[g], two.next[g], b);
             struct strip s = strip_of(two.w[g], b);
+            const char *next = blocks_at(&s, two.next[g], b);
 
             if (j->w->is_packed)
                 fetch_level2(next, bytes * count / blocks);
@@ -205,11 +204,8 @@ INLINE void stream_packed_strips(enum dtype type, const struct quant_job *job, s
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         struct strip s = strip_of(job->w, b);
-        struct quant_job j = *job;
+        struct quant_job j = job_of_strip(job, &s, X_BYTES);
 
-        j.w = &s.w;
-        j.x += b * X_BYTES;
-        j.adds = b > 0;
         stream_strip(type, true, &j, r, PACKED_GROUP, n);
         b += blocks_of(s.w.shape[0]);
     } while (b < blocks_of(job->w->shape[0]));

@@ -514,12 +514,12 @@ static void find_next(const struct quant_job *j, const struct panel_rows *now,
                       const struct panel_rows *first, bool ends_span, struct tile_span *s)
 {
     for (unsigned g = 0; g < 2; g++) {
-        if (!ends_span || !j->w->is_packed)
-            s->next[g] = blocks_at(now->w[g], now->next[g], s->b);
-        else if (s->is_last)
-            s->next[g] = blocks_at(now->w[g], now->next[g], 0);
-        else
-            s->next[g] = blocks_at(first->w[g], first->rows[g].out, s->b + s->count);
+        bool other_blocks = ends_span && j->w->is_packed;
+        bool first_rows = other_blocks && !s->is_last;
+        size_t b = first_rows ? s->b + s->count : other_blocks ? 0 : s->b;
+        struct strip strip = strip_of(now->w[g], b);
+
+        s->next[g] = blocks_at(&strip, first_rows ? first->rows[g].out : now->next[g], b);
     }
 }
 

@@ -18,12 +18,12 @@ struct tensor {
     unsigned n_dims;
     size_t shape[TENSOR_DIMS_MAX]; /* 1 beyond n_dims */
     size_t row_bytes;
-    const void *data; /* read-only, at least 4-byte aligned, not necessarily 64 */
+    size_t strip_bytes; /* packed: as row_bytes, of each strip but the last */
+    const void *data;   /* read-only, at least 4-byte aligned, not necessarily 64 */
     /* Sixteen rows side by side (packed.h): only matmul of a backend that reads_packed takes it,
      * and tensor_row finds only rows that begin a group, of a matrix of one strip. */
     bool is_packed;
-    size_t strip_bytes; /* packed: as row_bytes, of each strip but the last */
-    bool stays_cached;  /* likely: with all that is read as often it fits the caches */
+    bool stays_cached; /* likely: with all that is read as often it fits the caches */
 };
 
 static inline const void *tensor_row(const struct tensor *t, size_t row)

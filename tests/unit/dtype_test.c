@@ -320,7 +320,6 @@ TEST(more_bits_make_less_noise)
     static const enum dtype order[] = {
         DTYPE_Q8_0,  DTYPE_Q6_K, DTYPE_Q5_K,    DTYPE_Q5_0, DTYPE_Q4_K,   DTYPE_IQ4_XS, DTYPE_Q4_0,
         DTYPE_MXFP4, DTYPE_Q3_K, DTYPE_IQ3_XXS, DTYPE_Q2_K, DTYPE_IQ2_XS, DTYPE_IQ1_S};
-
     double of[DTYPE_COUNT];
 
     for (int t = 0; t < DTYPE_COUNT; t++) {
