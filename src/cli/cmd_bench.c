@@ -92,8 +92,9 @@ static const struct opt_command bench_command = {
         "used. Prefill (reading) and decode (making) are measured apart, both behind --depth "
         "tokens, as llama-bench does."
         "\n\n"
-        "Before decoding and behind it, it measures what the machine can do with the same threads: "
-        "how fast memory is read and how many operations are made a second. Decode is shown as a "
+        "It measures too what the machine can do with the same threads: how many operations it "
+        "makes "
+        "a second, and, between steps of decoding, how fast it reads memory. Decode is shown as a "
         "share of the reading that its weights need, prefill as a share of the operations of its "
         "linear layers.",
     .examples = "llmos bench model.gguf\n"

@@ -8,23 +8,26 @@
 #include "base/rng.h"
 #include "infer/session.h"
 #include "model/work.h"
+#include "tensor/limits.h"
 
 #include <malloc.h>
 
 #define WARM_UP_TOKENS 16 /* wakes the threads and touches every weight once */
 #define DOMAIN         2  /* of our sequences: nobody else's tokens are random */
 #define PROGRESS_NS    100000000u
+/* Rarely enough that caches which lost weights to it do not matter. */
+#define READ_EVERY_SECONDS 0.25
 
 struct bench {
     struct serve *serve;
     uint64_t id;
     struct message_bench want;
-    struct buf grammar;  /* empty: none */
-    llmos_session **all; /* want.sequences of them */
-    /* What the machine can do, before and after decoding, since what memory gives changes within
-     * seconds where there are neighbours.  Zero unless wanted; `after` also if nothing is decoded.
-     */
-    struct limits before, after;
+    struct buf grammar;   /* empty: none */
+    llmos_session **all;  /* want.sequences of them */
+    struct limits limits; /* what the machine can do, all zero unless wanted */
+    struct limit_memory memory;
+    double read_gbs_sum; /* of so many readings between steps of decoding */
+    uint32_t readings;
     double prefill_seconds; /* of all prompts; 0: none */
     double decode_seconds;  /* of all steps */
     uint64_t done, total;   /* tokens */
@@ -180,21 +183,43 @@ static int begin_texts_again(struct bench *b, struct llmos_error *err)
     return rc;
 }
 
+/* What memory gives changes within seconds where there are neighbours: it is measured between steps
+ * all the time, and their share is of what it gave meanwhile. */
+static void read_memory(struct bench *b)
+{
+    double gbs = limit_memory_read(&b->memory, context_pool(b->serve->context));
+
+    b->read_gbs_sum += gbs;
+    b->readings += gbs > 0;
+}
+
+static int decode_step(struct bench *b, struct llmos_error *err)
+{
+    uint64_t start = clock_ns();
+    int rc = step(b, b->want.sequences, err);
+
+    if (rc == 0)
+        rc = begin_texts_again(b, err);
+    b->decode_seconds += clock_seconds_since(start);
+    return rc;
+}
+
 static int measure_decode(struct bench *b, struct llmos_error *err)
 {
     int rc = begin_sequences(b, first_of_decode(&b->want), err);
-    uint64_t start;
+    double read_at = 0;
 
     for (uint32_t k = 0; rc == 0 && b->grammar.len && k < b->want.sequences; k++)
         rc = set_grammar(b, k, err);
-    start = clock_ns();
     memcpy(b->serve->sessions, b->all, b->want.sequences * sizeof(b->all[0]));
     for (uint32_t i = 0; rc == 0 && i < b->want.generate; i++) {
-        rc = step(b, b->want.sequences, err);
-        if (rc == 0)
-            rc = begin_texts_again(b, err);
+        if (b->decode_seconds >= read_at) {
+            read_memory(b);
+            read_at = b->decode_seconds + READ_EVERY_SECONDS;
+        }
+        rc = decode_step(b, err);
     }
-    b->decode_seconds = clock_seconds_since(start);
+    read_memory(b);
     end_sequences(b);
     return rc;
 }
@@ -253,11 +278,6 @@ static void put_speed(struct buf *json, const struct bench *b)
         put_number(json, "decode_tokens_per_second", n * b->want.generate / b->decode_seconds);
 }
 
-static void put_limit(struct buf *json, const char *key, double before, double after)
-{
-    put_number(json, key, after > 0 ? (before + after) / 2 : before);
-}
-
 /* What is done for each token, and what the machine could do at most. */
 static void put_limits(struct buf *json, const struct bench *b)
 {
@@ -273,10 +293,11 @@ static void put_limits(struct buf *json, const struct bench *b)
                    2 * ((double)work.layers[u] + (double)work.output[u] / b->want.prompt));
     if (!b->want.want_limits)
         return;
-    put_limit(json, "limit_read_gb_per_second", b->before.read_gbs, b->after.read_gbs);
-    put_limit(json, "limit_int8_gop_per_second", b->before.int8_gops, b->after.int8_gops);
-    put_limit(json, "limit_bf16_gflop_per_second", b->before.bf16_gflops, b->after.bf16_gflops);
-    put_limit(json, "limit_f32_gflop_per_second", b->before.f32_gflops, b->after.f32_gflops);
+    put_number(json, "limit_read_gb_per_second",
+               b->readings ? b->read_gbs_sum / b->readings : b->limits.read_gbs);
+    put_number(json, "limit_int8_gop_per_second", b->limits.int8_gops);
+    put_number(json, "limit_bf16_gflop_per_second", b->limits.bf16_gflops);
+    put_number(json, "limit_f32_gflop_per_second", b->limits.f32_gflops);
 }
 
 static void put_report(struct buf *json, const struct bench *b)
@@ -326,10 +347,15 @@ static int keep_grammar(struct bench *b, struct llmos_error *err)
     return buf_check(&b->grammar, "the grammar", err);
 }
 
-static void measure_limits(struct bench *b, struct limits *limits)
+static void measure_limits(struct bench *b)
 {
-    if (b->want.want_limits) /* not all that is left: the weights are to stay in memory */
-        context_limits(b->serve->context, b->serve->memory_left_bytes / 4, limits);
+    struct pool *pool = context_pool(b->serve->context);
+
+    if (!b->want.want_limits)
+        return;
+    /* Not all that is left: the weights are to stay in memory. */
+    limit_memory_init(&b->memory, pool, b->serve->memory_left_bytes / 4);
+    limits_measure(&b->limits, pool, &b->memory);
 }
 
 static int run(struct bench *b, struct llmos_error *err)
@@ -345,12 +371,10 @@ static int run(struct bench *b, struct llmos_error *err)
     if (rc == 0 && w->prompt > 0)
         rc = measure_prefill(b, w->depth, w->prompt, &b->prefill_seconds, err);
     if (rc == 0)
-        measure_limits(b, &b->before);
-    if (rc == 0 && w->generate > 0) {
+        measure_limits(b);
+    if (rc == 0 && w->generate > 0)
         rc = measure_decode(b, err);
-        if (rc == 0)
-            measure_limits(b, &b->after);
-    }
+    limit_memory_fini(&b->memory);
     return rc < 0 ? rc : report(b, err);
 }
 

@@ -391,9 +391,9 @@ bool context_has_kinds(const llmos_context *c)
     return c->forward.prompts->generates && !c->shares_pool;
 }
 
-void context_limits(llmos_context *c, size_t memory_max_bytes, struct limits *limits)
+struct pool *context_pool(const llmos_context *c)
 {
-    limits_measure(limits, c->pool, memory_max_bytes);
+    return c->pool;
 }
 
 void context_guess_always(llmos_context *c)

@@ -3,15 +3,15 @@
 #ifndef INFER_SESSION_H
 #define INFER_SESSION_H
 
+#include "base/pool.h"
 #include "llmos/session.h"
-#include "tensor/limits.h"
 
 /* Is every page of the cache in exactly one state, and held by as many sessions as it counts?  If
  * not, `why` says which is not. */
 bool context_is_sound(const llmos_context *context, struct llmos_error *why);
 
-/* What the context's threads can do at most; while nothing is stepped. */
-void context_limits(llmos_context *context, size_t memory_max_bytes, struct limits *limits);
+/* The threads that compute it, for others' use while nothing is stepped. */
+struct pool *context_pool(const llmos_context *context);
 
 /* From now on every draft is made as long as there is room for it, whether it pays or not: what a
  * session says must not depend on it, and what pays depends on the machine. */

@@ -11,11 +11,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHAINS     12 /* independent sums: more than latency times units */
-#define ROUNDS     4000000
-#define RUNS       3
-#define READ_BYTES ((size_t)1 << 30)
-#define READ_LEAST ((size_t)64 << 20)
+#define CHAINS      12 /* independent sums: more than latency times units */
+#define ROUNDS      4000000
+#define RUNS        3
+#define READ_BYTES  ((size_t)1 << 30)
+#define READ_LEAST  ((size_t)64 << 20)
+#define READ_PIECES 8
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -257,6 +258,45 @@ static void touch_part(void *arg, unsigned part, unsigned parts)
     memset((char *)(uintptr_t)m->at + begin, 1, end - begin);
 }
 
+void limit_memory_init(struct limit_memory *m, struct pool *pool, size_t memory_max_bytes)
+{
+    struct memory all = {.bytes = READ_BYTES};
+    void *at = MAP_FAILED;
+
+    *m = (struct limit_memory){0};
+    for (; all.bytes >= READ_LEAST; all.bytes /= 2) {
+        if (all.bytes > memory_max_bytes)
+            continue;
+        at = mmap(NULL, all.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at != MAP_FAILED)
+            break;
+    }
+    if (at == MAP_FAILED)
+        return;
+    madvise(at, all.bytes, MADV_HUGEPAGE); /* else the walk through page tables is measured too */
+    all.at = at;
+    pool_run(pool, touch_part, &all);
+    *m = (struct limit_memory){.at = at, .bytes = all.bytes};
+}
+
+void limit_memory_fini(struct limit_memory *m)
+{
+    if (m->at)
+        munmap(m->at, m->bytes);
+    m->at = NULL;
+}
+
+double limit_memory_read(struct limit_memory *m, struct pool *pool)
+{
+    size_t bytes = m->bytes / READ_PIECES;
+    const char *at = m->at + m->next;
+
+    if (!m->at)
+        return 0;
+    m->next = (m->next + bytes) % m->bytes;
+    return limit_read_gbs(pool, at, bytes);
+}
+
 /* ---- all together ---- */
 
 static int by_number(const void *a, const void *b)
@@ -281,34 +321,14 @@ static double median_of(double (*limit)(struct pool *), struct pool *pool)
     return median(runs);
 }
 
-static double read_fresh(struct pool *pool, size_t memory_max_bytes)
+void limits_measure(struct limits *l, struct pool *pool, struct limit_memory *m)
 {
-    struct memory m = {.bytes = READ_BYTES};
-    void *at = MAP_FAILED;
-    double runs[RUNS];
+    double read[RUNS];
 
-    for (; m.bytes >= READ_LEAST; m.bytes /= 2) {
-        if (m.bytes > memory_max_bytes)
-            continue;
-        at = mmap(NULL, m.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (at != MAP_FAILED)
-            break;
-    }
-    if (at == MAP_FAILED)
-        return 0;
-    madvise(at, m.bytes, MADV_HUGEPAGE); /* else the walk through page tables is measured too */
-    m.at = at;
-    pool_run(pool, touch_part, &m);
     for (int i = 0; i < RUNS; i++)
-        runs[i] = limit_read_gbs(pool, m.at, m.bytes);
-    munmap(at, m.bytes);
-    return median(runs);
-}
-
-void limits_measure(struct limits *l, struct pool *pool, size_t memory_max_bytes)
-{
+        read[i] = limit_memory_read(m, pool);
     *l = (struct limits){
-        .read_gbs = read_fresh(pool, memory_max_bytes),
+        .read_gbs = median(read),
         .int8_gops = median_of(limit_int8_gops, pool),
         .bf16_gflops = median_of(limit_bf16_gflops, pool),
         .f32_gflops = median_of(limit_f32_gflops, pool),

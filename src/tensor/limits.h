@@ -15,13 +15,25 @@ double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add 
 double limit_bf16_gflops(struct pool *pool); /* tiles (AMX) or vdpbf16ps, likewise */
 double limit_int8_gops(struct pool *pool);   /* tiles or vpdpbusd, likewise */
 
+/* Memory to read: 1 GiB, far more than any cache holds. */
+struct limit_memory {
+    char *at; /* NULL: there is none */
+    size_t bytes, next;
+};
+
+/* Asks the system for it; for half as much, and so on, where that is above memory_max_bytes or
+ * refused, and nothing below 64 MiB. */
+void limit_memory_init(struct limit_memory *m, struct pool *pool, size_t memory_max_bytes);
+void limit_memory_fini(struct limit_memory *m);
+
+/* Reads the next eighth of it, which was last read before the others; GB/s, 0 if there is none. */
+double limit_memory_read(struct limit_memory *m, struct pool *pool);
+
 /* Medians of three runs of each, in about half a second. */
 struct limits {
     double read_gbs, int8_gops, bf16_gflops, f32_gflops;
 };
 
-/* Reads 1 GiB of memory that it asks the system for, far more than any cache holds; half as much,
- * and so on, where that is above memory_max_bytes or refused, and nothing below 64 MiB. */
-void limits_measure(struct limits *l, struct pool *pool, size_t memory_max_bytes);
+void limits_measure(struct limits *l, struct pool *pool, struct limit_memory *m);
 
 #endif
