@@ -26,7 +26,7 @@ struct limit_memory {
 void limit_memory_init(struct limit_memory *m, struct pool *pool, size_t memory_max_bytes);
 void limit_memory_fini(struct limit_memory *m);
 
-/* Reads the next eighth of it, which was last read before the others; GB/s, 0 if there is none. */
+/* Reads two of sixteen parts of it, those last read before the others; GB/s, 0 if there is none. */
 double limit_memory_read(struct limit_memory *m, struct pool *pool);
 
 /* Medians of three runs of each, in about half a second. */
