@@ -55,10 +55,16 @@ INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsig
     return s;
 }
 
+/* Two bytes a lane, as words. */
+INLINE __m256i lane_pairs(const char *p)
+{
+    return _mm256_cvtepu8_epi16(_mm_load_si128((const void *)p));
+}
+
 INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g, unsigned k)
 {
     const bool is_five = type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
-    const char *small = unit + packed_unit(type).scales + 128 + 16 * k; /* minima */
+    const char *small = unit + packed_unit(type).scales + 128 + 32 * (k / 2); /* minima */
     struct scales s = {.m = v_zero()};
 
     if (has_halves(type))
@@ -74,7 +80,7 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
                     v_of_ints(unpack_small_scales(type, half_of(unit, g, 1), k).low));
         if (has_offset(type))
             s.m = block_minimum(v_f16(half_of(unit + 32, g, 2)),
-                                lane_bytes(half_of(small, g, 1), false));
+                                bits(lane_pairs(half_of(small, g, 2)), k % 2 * 16, 8, 0));
     }
     if (is_five) /* for the bias */
         s.m = v_fma(v_set1(16), s.d, s.m);

@@ -46,8 +46,7 @@ INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_
     const char *small = unit + packed_unit(type).scales + 128;
 
     for (unsigned i = 0; i < 4; i++, small += 32)
-        m->pair[i] = two_words(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)small)),
-                               _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(small + 16))));
+        m->pair[i] = _mm512_cvtepu8_epi16(_mm256_load_si256((const void *)small));
     m->d = v_sub(v_zero(), v_f16(unit + 32));
 }
 

@@ -89,20 +89,20 @@ INLINE void fetch_unit(const unsigned T, const struct packed_unit *u, const char
 /* A block of quants as it lies: the lines of its planes. */
 struct planes {
     ints four[4], two[2], one;
-    ints bytes[8];
+    ints bytes[8]; /* of 8 bits; six of 6 bits */
 };
 
 /* Lines are asked for so far ahead. */
 INLINE struct planes load_planes(enum dtype type, const char *block, size_t ahead)
 {
-    const unsigned bits = packed_bits(type) & 7;
-    const unsigned fours = bits & 4 ? 4 : 0, twos = bits & 2 ? 2 : 0;
+    const unsigned bits = packed_bits(type), bytes = bits >= 6 ? bits : 0;
+    const unsigned fours = !bytes && bits & 4 ? 4 : 0, twos = !bytes && bits & 2 ? 2 : 0;
     struct planes p;
 
 #pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++)
-        if (packed_bits(type) == 8)
-            p.bytes[i] = load_line(block + 64 * i, ahead);
+    for (unsigned i = 0; i < bytes; i++)
+        p.bytes[i] =
+            bits == 8 ? load_line(block + 64 * i, ahead) : next_line(block + 64 * i, ahead);
     for (unsigned i = 0; i < fours; i++)
         p.four[i] = bits == 4 ? load_line(block + 64 * i, ahead) : next_line(block + 64 * i, ahead);
     for (unsigned i = 0; i < twos; i++)
@@ -112,20 +112,29 @@ INLINE struct planes load_planes(enum dtype type, const char *block, size_t ahea
     return p;
 }
 
+/* Those of 6 bits. */
+INLINE ints sixes_at(const ints *lines, unsigned i, unsigned to)
+{
+    if (i < 3)
+        return byte_bits(lines[i], 2, 6, to);
+    return i_or(i_or(byte_bits(lines[0], 0, 2, to), byte_bits(lines[1], 0, 2, to + 2)),
+                byte_bits(lines[2], 0, 2, to + 4));
+}
+
 /* Values 4 i .. 4 i + 3 of all rows, unsigned, at their place in the byte. */
 INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
 {
     const unsigned bits = packed_bits(type), to = place_bits(type);
-    ints w, more;
+    ints w;
 
     if (bits == 8)
         return p->bytes[i];
+    if (bits == 6)
+        return sixes_at(p->bytes + i / 4 * 3, i % 4, to);
     if (bits & 4)
         w = byte_bits(p->four[i % 4], i / 4 * 4, 4, to);
-    if (bits & 2) {
-        more = byte_bits(p->two[i / 4], i % 4 * 2, 2, to + (bits & 4));
-        w = bits & 4 ? i_or(w, more) : more;
-    }
+    if (bits & 2)
+        w = byte_bits(p->two[i / 4], i % 4 * 2, 2, to);
     if (bits & 1)
         w = i_or(w, byte_bits(p->one, i, 1, to + bits - 1));
     return levels_of(type) ? look_up(type, w) : w;

@@ -104,6 +104,17 @@ static void (*const get_quants[DTYPE_COUNT])(const char *at, size_t part, uint8_
     [DTYPE_MXFP4] = get_mxfp4,
 };
 
+/* Of six bits: the quant of byte `byte` of a dword. */
+static void put_six(unsigned quant, size_t dword, size_t byte, uint8_t *block)
+{
+    uint8_t *first = block + 64 * (dword / 4 * 3) + byte;
+
+    if (dword % 4 < 3)
+        first[64 * (dword % 4)] |= (uint8_t)(quant << 2);
+    for (size_t k = 0; k < 3 && dword % 4 == 3; k++)
+        first[64 * k] |= (uint8_t)(quant >> 2 * k & 3);
+}
+
 /* Row r of sixteen in a block at `to`. */
 static void put_quants(enum dtype type, const uint8_t q[Q_BLOCK], size_t r, uint8_t *to)
 {
@@ -116,6 +127,10 @@ static void put_quants(enum dtype type, const uint8_t q[Q_BLOCK], size_t r, uint
 
         if (bits == 8) {
             to[64 * dword + byte] = q[j];
+            continue;
+        }
+        if (bits == 6) {
+            put_six(q[j], dword, byte, to);
             continue;
         }
         if (bits & 4) {
@@ -164,8 +179,8 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
         if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
             continue;
         q4_k_scale(b.q4.scales, i, &scale, &min);
-        to[0] = (uint8_t)scale;
-        to[8 * PACKED_GROUP] = (uint8_t)min;
+        *to = (uint8_t)scale;
+        scales[PACKED_GROUP * (8 + i / 2 * 2) + 2 * r + i % 2] = (uint8_t)min;
     }
 }
 

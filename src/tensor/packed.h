@@ -22,19 +22,22 @@
 #define PACKED_ALIGN 64   /* of a packed matrix: a register, a cache line */
 #define PACKED_STRIP 1024 /* whole panels of every kernel */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 7
+#define PACKED_VERSION 8
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
  *           mxfp4: [4][16] bytes, the exponents;
  *           super-blocks: [16] f16 d, [16] f16 dmin (or zeros), then small scales, a byte each:
- *           q4_K, q5_K  [8][16] scales, [8][16] minima
+ *           q4_K, q5_K  [8][16] scales, [4][16][2] minima, two blocks' of a row side by side
  *           q2_K        [16][16] as they are in the file: scales below minima
  *           q3_K, q6_K  [16][16] int8        iq4_xs  [8][16] int8
  *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian), in
  *           planes that hold the bits of quants from the lowest on:
  *           8 bits  [8][16] dwords, bytes with 128 added
+ *           6 bits  [2][3][16] dwords, for sixteen values each: bytes hold a quant above their
+ *                   lowest two bits, and those of dword k bits 2 k and 2 k + 1 of the quants of a
+ *                   fourth dword in these two
  *           4 bits  [4][16] dwords: dword k has the quants 4 k .. 4 k + 3 in the low and those of
  *                   dword k + 4 in the high halves of its bytes
  *           2 bits  [2][16] dwords: bits 2 i, 2 i + 1 of byte j of dword h are those of quant
@@ -65,7 +68,7 @@ struct packed_unit {
 #define PACKED_SPAN 14
 #define PACKED_ZERO 15
 
-/* Of a value: 14, 12, 8, or a plane for each bit of this number that is set. */
+/* Of a value: 14, 12, 8, 6, or a plane for each bit of this number that is set. */
 static inline unsigned packed_bits(enum dtype type)
 {
     switch (type) {

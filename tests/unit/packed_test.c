@@ -103,6 +103,16 @@ static unsigned word_of(const uint8_t *block, size_t bits, size_t v, size_t lane
     return word;
 }
 
+/* The quant of six bits at byte `byte` of a dword of a block. */
+static int six_bits(const uint8_t *block, size_t dword, size_t byte)
+{
+    const uint8_t *first = block + 192 * (dword / 4) + byte;
+
+    if (dword % 4 < 3)
+        return first[64 * (dword % 4)] >> 2;
+    return (first[0] & 3) | (first[64] & 3) << 2 | (first[128] & 3) << 4;
+}
+
 /* Value i of row r, read as packed.h says it lies. */
 static float value_of(const struct tensor *matrix, size_t r, size_t i)
 {
@@ -133,10 +143,12 @@ static float value_of(const struct tensor *matrix, size_t r, size_t i)
     }
     if (type == DTYPE_Q8_0)
         return half(unit + 32 * k + 2 * lane) * (float)(block[64 * dword + byte] - 128);
-    if (packed_bits(type) & 4)
+    if (packed_bits(type) == 6)
+        q = six_bits(block, dword, byte);
+    else if (packed_bits(type) & 4)
         q = block[64 * (dword % 4) + byte] >> (dword < 4 ? 0 : 4) & 15;
-    if (packed_bits(type) & 2)
-        q |= (twos[64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3) << (packed_bits(type) & 4);
+    if (packed_bits(type) == 2 || packed_bits(type) == 3)
+        q |= (twos[64 * (dword / 4) + byte] >> 2 * (dword % 4) & 3);
     if (packed_bits(type) & 1)
         q |= (ones[byte] >> dword & 1) << (packed_bits(type) - 1);
     if (type == DTYPE_Q6_K || type == DTYPE_Q3_K)
@@ -154,7 +166,7 @@ static float value_of(const struct tensor *matrix, size_t r, size_t i)
         return mxfp4_scale(unit[16 * k + lane]) * (float)mxfp4_levels[q];
     if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
         return half(unit + 2 * lane) * (float)small[16 * k + lane] * (float)q -
-               half(unit + 32 + 2 * lane) * (float)small[128 + 16 * k + lane];
+               half(unit + 32 + 2 * lane) * (float)small[128 + 32 * (k / 2) + 2 * lane + k % 2];
     if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
         return half(unit + 32 * k + 2 * lane) * (float)q + half(unit + 64 + 32 * k + 2 * lane);
     return half(unit + 32 * k + 2 * lane) * (float)(q - (type == DTYPE_Q4_0 ? 8 : 16));
