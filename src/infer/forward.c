@@ -132,7 +132,7 @@ const struct backend *forward_backend(const struct hparams *h, const struct weig
     const struct backend *best = backend_best();
     uint64_t all = 0, other = 0;
 
-    if (!best->prompts)
+    if (!best->prompts || !best->prompts->usable())
         return best;
     for (uint32_t l = 0; l < h->n_layer; l++) {
         for (int role = WEIGHT_MODEL_COUNT; role < WEIGHT_ROLE_COUNT; role++) {

@@ -57,8 +57,8 @@ static inline size_t attend_run_bytes(enum dtype type, size_t head_dim)
  * these only the ones that are less than `window` away.
  *
  * Queries meet keys of q8_0 as x meets weights of q8_0 in a product: in blocks of 32 int8 with an
- * f32 scale.  A back end for prompts alone may round values of f16, and their weights, to bf16; not
- * the scores.
+ * f32 scale.  A back end for prompts alone may round values of f16, and their weights, to bf16, and
+ * queries and keys to integers of thirteen bits or more.
  *
  * Pages are readable to the end of their runs; what stands behind the last key is read but counts
  * for nothing. */

@@ -407,10 +407,11 @@ const struct backend backend_avx512winograd = {
 const struct backend backend_avx512winospans = {
     .name = "avx512winospans",
     .generates = &backend_avx512winograd,
-    .usable = cpu_has_avx512vnni,
+    .usable = cpu_has_avx512bf16,
     .is_slow = cpu_adds_where_it_multiplies,
     .reads_packed = packed_has,
-    BACKEND_LANES_OF(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_winograd_spans),
+    BACKEND_LANES_AND(form_with_spans, bytes_with_spans, prepare_with_spans, matmul_winograd_spans,
+                      attend_paired, attend_block_paired),
     .matmul_swiglu = matmul_winograd_spans_swiglu};
 
 const struct backend backend_avx512amx = {.name = "avx512amx",

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_tile_attention.h - AMX: attention of tiles of rows over keys and values of f16.
+/* kernel_tile_attention.h - AVX-512: attention of prompts over keys and values of f16, by products
+ * of pairs.
  *
- * Included by kernel_avx512.c only.  Tiles multiply bf16 and add up f32 (kernel_tiles.h).  A score
- * is an exponent, so its error counts: keys are sums of two bf16, exactly, queries are rounded to
- * such sums, of sixteen bits, and of the four products that of both lows is left out.  Weights and
- * values are rounded to bf16, each off by 2^-8 of itself at most; weights are added up as rounded,
- * so that what they share out is still one.
+ * Included by kernel_avx512.c only.  Two ways, in the same order: tiles of AMX, and where there are
+ * none products of pairs in registers, which do twice what multiply-adds of f32 do.
+ *
+ * A score is an exponent, so its error counts.  For tiles, which multiply bf16 and add up f32, keys
+ * are sums of two bf16, exactly, queries are rounded to such sums, of sixteen bits, and of the four
+ * products that of both lows is left out.  In registers both are integers, of fifteen bits for 32
+ * dimensions of a key, which have a power of two of their own, and of thirteen for a query, so that
+ * the sum over these fits 32 bits and is exact.
+ *
+ * Weights and values are rounded to bf16, each off by 2^-8 of itself at most; weights are added up
+ * as rounded, so that what they share out is still one.
  *
  * The keys and values of a block are made into tiles first, and then all rows of a job meet them,
  * 32 at a time.  A row's sums are the same whatever rows are beside it: what others see behind its
@@ -22,11 +29,19 @@
 #define PAIR_ROWS     (2 * TILE_ROWS)
 #define TILED_PAD     16 /* floats: the rows of a tile would else meet in few sets of a cache */
 
+/* By integers: of 32 dimensions of a key the largest is below 2^14, and PAIR_VALUES products of
+ * that and the largest of a query are below 2^31. */
+#define KEY_EXPONENT  13
+#define QUERY_LARGEST 4095
+#define QUERY_LEAST   0x1p-100f /* smaller ones are zero */
+
 typedef __m512i attend_tile[TILE_ROWS];
 
 /* A block of keys and values, two tiles of sixteen columns beside each other. */
 struct tiled_block {
-    attend_tile k[ATTEND_BLOCK / PAIR_VALUES * TILED_DIM_MAX / PAIR_VALUES][2][2]; /* high, low */
+    /* High, low; integers are where high is. */
+    attend_tile k[ATTEND_BLOCK / PAIR_VALUES * TILED_DIM_MAX / PAIR_VALUES][2][2];
+    vec key_step[ATTEND_BLOCK / LANES][TILED_DIM_MAX / PAIR_VALUES]; /* of integers */
     attend_tile v[TILED_DIM_MAX / PAIR_VALUES * ATTEND_BLOCK / PAIR_VALUES][2];
     vec not_finite[2]; /* NaN in some lane if some number is not */
 };
@@ -34,13 +49,14 @@ struct tiled_block {
 /* Two tiles of rows, and what comes of them.  Rows that a job has not are multiplied too, whatever
  * they are. */
 struct tiled_rows {
-    attend_tile q[TILED_DIM_MAX / PAIR_VALUES][2][2]; /* high, low */
+    attend_tile q[TILED_DIM_MAX / PAIR_VALUES][2][2]; /* high, low; likewise */
+    float query_step[PAIR_ROWS];
     attend_tile p[ATTEND_BLOCK / PAIR_VALUES][2];
     float scores[PAIR_ROWS][ATTEND_BLOCK + TILED_PAD];
     float out[PAIR_ROWS][TILED_DIM_MAX + TILED_PAD];
 } __attribute__((aligned(64)));
 
-INLINE bool attends_by_tiles(const struct attention *a)
+INLINE bool attends_in_pairs(const struct attention *a)
 {
     return a->type == DTYPE_F16 && a->head_dim % PAIR_VALUES == 0 && a->head_dim <= TILED_DIM_MAX;
 }
@@ -66,6 +82,47 @@ INLINE void note_infinite(struct tiled_block *b, vec even, vec odd)
     b->not_finite[1] = v_fma(odd, v_zero(), b->not_finite[1]);
 }
 
+/* Exponents of sixteen keys, each of the largest of 32 of its numbers. */
+INLINE vec key_exponents(const uint16_t *k, __mmask16 some)
+{
+    vec most = v_set1(0x1p-24f); /* the smallest number above zero */
+
+#pragma GCC unroll 4
+    for (size_t d = 0; d < PAIR_VALUES; d++, k += ATTEND_PAGE)
+        most = v_max(
+            _mm512_abs_ps(_mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)k))), most);
+    return _mm512_getexp_ps(most);
+}
+
+/* Integers of both, as pairs. */
+INLINE __m512i integer_pairs(vec even, vec odd)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtps_epi32(even),
+                                   _mm512_slli_epi32(_mm512_cvtps_epi32(odd), 16));
+}
+
+/* 32 dimensions, from d on, of sixteen keys, from `at` on. */
+INLINE void pair_dims(struct tiled_block *b, const struct pages_read *r, size_t at, size_t d)
+{
+    const uint16_t *k =
+        (const uint16_t *)r->pages[at / ATTEND_PAGE] + d * ATTEND_PAGE + at % ATTEND_PAGE;
+    const __mmask16 some = first(r->keys - at);
+    const vec raises = v_sub(v_set1(KEY_EXPONENT), key_exponents(k, some));
+    const vec scale = _mm512_scalef_ps(v_set1(1), raises);
+    const size_t tile = at / PAIR_VALUES * (r->dim / PAIR_VALUES) + d / PAIR_VALUES;
+    __m512i *to = b->k[tile][0][at / LANES % 2];
+
+    b->key_step[at / LANES][d / PAIR_VALUES] = _mm512_scalef_ps(v_set1(1), v_sub(v_zero(), raises));
+#pragma GCC unroll 4
+    for (size_t i = 0; i < PAIR_VALUES / 2; i++, k += 2 * ATTEND_PAGE) {
+        vec even = _mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)k));
+        vec odd = _mm512_maskz_cvtph_ps(some, _mm256_loadu_si256((const void *)(k + ATTEND_PAGE)));
+
+        note_infinite(b, even, odd);
+        to[i] = integer_pairs(v_mul(even, scale), v_mul(odd, scale));
+    }
+}
+
 /* Two dimensions, from d on, of a page's keys. */
 INLINE void tile_dims(struct tiled_block *b, const struct pages_read *r, size_t at, size_t d)
 {
@@ -84,17 +141,21 @@ INLINE void tile_dims(struct tiled_block *b, const struct pages_read *r, size_t 
 }
 
 /* Tiles that no key has stay as they are: nobody looks at what comes of them. */
-INLINE void tile_keys(struct tiled_block *b, const struct pages_read *r)
+INLINE void tile_keys(const bool in_tiles, struct tiled_block *b, const struct pages_read *r)
 {
-    const size_t bytes = 2 * ATTEND_PAGE * sizeof(uint16_t);
+    const size_t dims = in_tiles ? 2 : PAIR_VALUES; /* together */
+    const size_t bytes = dims * ATTEND_PAGE * sizeof(uint16_t);
 
     for (size_t at = 0; at < r->keys; at += ATTEND_PAGE) {
         const char *next = page_after(r, at / ATTEND_PAGE);
 
-        for (size_t d = 0; d < r->dim; d += 2) {
+        for (size_t d = 0; d < r->dim; d += dims) {
             if (next)
-                fetch_level2(next + d / 2 * bytes, bytes);
-            tile_dims(b, r, at, d);
+                fetch_level2(next + d / dims * bytes, bytes);
+            if (in_tiles)
+                tile_dims(b, r, at, d);
+            for (size_t i = at; !in_tiles && i < at + ATTEND_PAGE && i < r->keys; i += LANES)
+                pair_dims(b, r, i, d);
         }
     }
 }
@@ -143,32 +204,32 @@ static __attribute__((noinline)) size_t finite_keys(const struct attention *a, s
     return keys;
 }
 
-static void tile_some_keys(struct tiled_block *b, const struct attention *a, size_t block,
-                           size_t keys)
+INLINE void tile_some_keys(const bool in_tiles, struct tiled_block *b, const struct attention *a,
+                           size_t block, size_t keys)
 {
     const size_t page = block * BLOCK_PAGES, all = a->first + a->positions;
     const bool is_last = all <= (block + 1) * ATTEND_BLOCK;
     const void *const *k = a->k_pages + page, *const *v = a->v_pages + page;
 
     b->not_finite[0] = b->not_finite[1] = v_zero();
-    tile_keys(b, &(struct pages_read){k, v[0], a->head_dim, keys});
+    tile_keys(in_tiles, b, &(struct pages_read){k, v[0], a->head_dim, keys});
     tile_values(b, &(struct pages_read){v, is_last ? NULL : k[BLOCK_PAGES], a->head_dim, keys});
 }
 
 /* Makes tiles of the first `keys` of a block, or of those before the first that is not finite;
  * returns how many. */
-static size_t tile_block(struct tiled_block *b, const struct attention *a, size_t block,
-                         size_t keys)
+INLINE size_t tile_block(const bool in_tiles, struct tiled_block *b, const struct attention *a,
+                         size_t block, size_t keys)
 {
-    tile_some_keys(b, a, block, keys);
+    tile_some_keys(in_tiles, b, a, block, keys);
     if (_mm512_cmpunord_ps_mask(b->not_finite[0], b->not_finite[1])) {
         keys = finite_keys(a, block, keys);
-        tile_some_keys(b, a, block, keys);
+        tile_some_keys(in_tiles, b, a, block, keys);
     }
     return keys;
 }
 
-/* ---- products ---- */
+/* ---- products of tiles ---- */
 
 /* Two tiles of rows, or the first; and two of columns: four sums, or two. */
 INLINE void attend_load_rows(const bool two, const attend_tile x[2])
@@ -244,6 +305,85 @@ INLINE void tiled_values(const bool two, const struct tiled_block *b, struct til
             attend_products(two);
         }
         attend_store(two, &r->out[0][d], TILED_DIM_MAX + TILED_PAD);
+    }
+}
+
+/* ---- products in registers ---- */
+
+#define PAIR_T 8 /* rows that share a register of pairs, of two that are loaded */
+
+/* PAIR_T rows' sums over 32 dimensions of 32 keys. */
+INLINE void paired_dims(const __m512i *q, const attend_tile k[2], __m512i sum[PAIR_T][2])
+{
+    for (unsigned s = 0; s < PAIR_T; s++)
+        sum[s][0] = sum[s][1] = _mm512_setzero_si512();
+#pragma GCC unroll 16
+    for (size_t i = 0; i < PAIR_VALUES / 2; i++)
+        for (unsigned s = 0; s < PAIR_T; s++) {
+            __m512i two = word_at((const char *)(q + s) + 4 * i);
+
+            sum[s][0] = _mm512_dpwssd_epi32(sum[s][0], k[0][i], two);
+            sum[s][1] = _mm512_dpwssd_epi32(sum[s][1], k[1][i], two);
+        }
+}
+
+/* As tiled_scores, of n rows. */
+INLINE void paired_scores(const struct tiled_block *b, struct tiled_rows *r, size_t dim,
+                          size_t keys, size_t n)
+{
+    const size_t parts = dim / PAIR_VALUES;
+
+    for (size_t at = 0; at < keys; at += PAIR_VALUES)
+        for (size_t i = 0; i < (n + PAIR_T - 1) / PAIR_T * parts; i++) {
+            const size_t t = i / parts * PAIR_T, d = i % parts;
+            __m512i sum[PAIR_T][2];
+
+            paired_dims(&r->q[d][0][t / TILE_ROWS][t % TILE_ROWS],
+                        b->k[at / PAIR_VALUES * parts + d][0], sum);
+            for (unsigned s = 0; s < PAIR_T; s++)
+                for (unsigned c = 0; c < 2; c++) {
+                    float *to = &r->scores[t + s][at + c * LANES];
+                    vec score = _mm512_cvtepi32_ps(sum[s][c]);
+                    vec step = b->key_step[at / LANES + c][d];
+
+                    score = d > 0 ? v_fma(score, step, v_load(to)) : v_mul(score, step);
+                    if (d + 1 == parts)
+                        score = v_mul(score, v_set1(r->query_step[t + s]));
+                    v_store(to, score);
+                }
+        }
+}
+
+/* As tiled_values. */
+INLINE void paired_values(const struct tiled_block *b, struct tiled_rows *r, size_t dim,
+                          size_t keys, size_t tiled, size_t n)
+{
+    const size_t steps = (tiled + PAIR_VALUES - 1) / PAIR_VALUES;
+
+    for (size_t d = 0; d < dim; d += PAIR_VALUES) {
+        const attend_tile(*v)[2] = b->v + d / PAIR_VALUES * steps;
+
+        for (size_t t = 0; t < n; t += PAIR_T) {
+            vec sum[PAIR_T][2];
+
+            for (unsigned s = 0; s < PAIR_T; s++)
+                sum[s][0] = sum[s][1] = v_zero();
+            for (size_t k = 0; k * PAIR_VALUES < keys; k++) {
+                const __m512i *p = &r->p[k][t / TILE_ROWS][t % TILE_ROWS];
+
+#pragma GCC unroll 16
+                for (size_t i = 0; i < PAIR_VALUES / 2; i++)
+                    for (unsigned s = 0; s < PAIR_T; s++) {
+                        __m512bh two = (__m512bh)word_at((const char *)(p + s) + 4 * i);
+
+                        sum[s][0] = _mm512_dpbf16_ps(sum[s][0], two, (__m512bh)v[k][0][i]);
+                        sum[s][1] = _mm512_dpbf16_ps(sum[s][1], two, (__m512bh)v[k][1][i]);
+                    }
+            }
+            for (unsigned s = 0; s < PAIR_T; s++)
+                for (unsigned c = 0; c < 2; c++)
+                    v_store(&r->out[t + s][d + c * LANES], sum[s][c]);
+        }
     }
 }
 
@@ -350,19 +490,45 @@ INLINE size_t keys_of_row(const struct attention *a, size_t row, size_t begin)
     return keys < ATTEND_BLOCK ? keys : ATTEND_BLOCK;
 }
 
-INLINE void put_queries(struct tiled_rows *r, const struct attention *a, size_t row, size_t n)
+/* Integers of a row's query, the t-th; NaN is their step if some number is none or infinite. */
+INLINE void put_integers(struct tiled_rows *r, const float *q, size_t dim, float scale, size_t t)
 {
-    const vec scale = v_set1(a->scale * 0x1.715476p+0f); /* 1 / ln 2: powers of two from here on */
+    __m512i most = _mm512_setzero_si512();
+    float largest, raises;
+    int32_t bits;
+
+    for (size_t d = 0; d < dim; d += LANES)
+        most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(v_load(q + d))));
+    bits = _mm512_reduce_max_epi32(most);
+    memcpy(&largest, &bits, sizeof(largest));
+    r->query_step[t] = largest < INFINITY ? largest / QUERY_LARGEST * scale : NAN;
+    raises = largest > QUERY_LEAST && largest < INFINITY ? QUERY_LARGEST / largest : 0;
+    for (size_t d = 0; d < dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
+        __m256i low = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v_mul(v_load(q), v_set1(raises))));
+        __m256i high =
+            _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v_mul(v_load(q + LANES), v_set1(raises))));
+
+        r->q[d][0][t / TILE_ROWS][t % TILE_ROWS] =
+            _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+}
+
+INLINE void put_queries(const bool in_tiles, struct tiled_rows *r, const struct attention *a,
+                        size_t row, size_t n)
+{
+    const float scale = a->scale * 0x1.715476p+0f; /* 1 / ln 2: powers of two from here on */
 
     for (size_t t = 0; t < n; t++, row++) {
         const float *q = a->q + row / a->heads * a->q_stride + row % a->heads * a->head_dim;
 
-        for (size_t d = 0; d < a->head_dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
+        if (!in_tiles)
+            put_integers(r, q, a->head_dim, scale, t);
+        for (size_t d = 0; in_tiles && d < a->head_dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
             attend_tile(*to)[2] = r->q[d];
 
-            to[0][t / TILE_ROWS][t % TILE_ROWS] =
-                in_two_parts(v_mul(v_load(q), scale), v_mul(v_load(q + LANES), scale),
-                             &to[1][t / TILE_ROWS][t % TILE_ROWS]);
+            to[0][t / TILE_ROWS][t % TILE_ROWS] = in_two_parts(
+                v_mul(v_load(q), v_set1(scale)), v_mul(v_load(q + LANES), v_set1(scale)),
+                &to[1][t / TILE_ROWS][t % TILE_ROWS]);
         }
     }
 }
@@ -405,18 +571,40 @@ INLINE void weigh_pair(const struct tiled_job *j, struct tiled_rows *r, size_t r
     }
 }
 
+INLINE void pair_scores(const bool in_tiles, const struct tiled_job *j, const struct tiled_block *b,
+                        struct tiled_rows *r, size_t most, size_t n)
+{
+    if (!in_tiles)
+        paired_scores(b, r, j->a->head_dim, most, n);
+    else if (n > TILE_ROWS)
+        tiled_scores(true, b, r, j->a->head_dim, most);
+    else
+        tiled_scores(false, b, r, j->a->head_dim, most);
+}
+
+INLINE void pair_values(const bool in_tiles, const struct tiled_job *j, const struct tiled_block *b,
+                        struct tiled_rows *r, size_t most, size_t n)
+{
+    if (!in_tiles)
+        paired_values(b, r, j->a->head_dim, most, j->tiled, n);
+    else if (n > TILE_ROWS)
+        tiled_values(true, b, r, j->a->head_dim, most, j->tiled);
+    else
+        tiled_values(false, b, r, j->a->head_dim, most, j->tiled);
+}
+
 /* What rows_in_block does, for n rows. */
-INLINE void tiled_pair(const bool two, const struct tiled_job *j, const struct tiled_block *b,
+INLINE void tiled_pair(const bool in_tiles, const struct tiled_job *j, const struct tiled_block *b,
                        struct tiled_rows *r, size_t row, size_t n, float *m, float *l)
 {
     const struct attention *a = j->a;
     const size_t most = keys_of_row(a, row + n - 1, j->begin);
     float block_m[PAIR_ROWS], block_l[PAIR_ROWS], mine[LANES], its[LANES];
 
-    put_queries(r, a, row, n);
-    tiled_scores(two, b, r, a->head_dim, most);
+    put_queries(in_tiles, r, a, row, n);
+    pair_scores(in_tiles, j, b, r, most, n);
     weigh_pair(j, r, row, n, most, j->joins ? block_m : m, j->joins ? block_l : l);
-    tiled_values(two, b, r, a->head_dim, most, j->tiled);
+    pair_values(in_tiles, j, b, r, most, n);
     for (size_t t = 0; t < n; t += LANES) {
         size_t some = n - t < LANES ? n - t : LANES;
 
@@ -436,10 +624,9 @@ INLINE size_t tiled_rows_from(const struct tiled_job *j, size_t row, size_t end)
     return n;
 }
 
-/* As rows_in_block.  Apart from its callers, whose other rows need no such frame. */
-static __attribute__((noinline)) void tiled_rows_in_block(const struct attention *a, size_t row,
-                                                          size_t end, size_t block, float *partial,
-                                                          float *m, float *l)
+/* As rows_in_block. */
+INLINE void pair_rows_in_block(const bool in_tiles, const struct attention *a, size_t row,
+                               size_t end, size_t block, float *partial, float *m, float *l)
 {
     struct tiled_job j = {a, block * ATTEND_BLOCK, 0, partial,
                           !partial && block > attention_first_block(a)};
@@ -447,33 +634,48 @@ static __attribute__((noinline)) void tiled_rows_in_block(const struct attention
     struct tiled_rows r;
     size_t n;
 
-    j.tiled = tile_block(&b, a, block, keys_of_row(a, end - 1, j.begin));
-    tiles_begin(TILE_ROWS);
-    for (; (n = tiled_rows_from(&j, row, end)) > 0; row += n, m += n, l += n) {
-        if (n > TILE_ROWS)
-            tiled_pair(true, &j, &b, &r, row, n, m, l);
-        else
-            tiled_pair(false, &j, &b, &r, row, n, m, l);
-    }
-    _tile_release();
+    j.tiled = tile_block(in_tiles, &b, a, block, keys_of_row(a, end - 1, j.begin));
+    if (in_tiles)
+        tiles_begin(TILE_ROWS);
+    for (; (n = tiled_rows_from(&j, row, end)) > 0; row += n, m += n, l += n)
+        tiled_pair(in_tiles, &j, &b, &r, row, n, m, l);
+    if (in_tiles)
+        _tile_release();
     if (row < end)
         rows_in_block(a, row, end, block, partial, m, l);
 }
 
-static void attend_tiled(const struct attention *a)
+/* Apart from their callers, whose other rows need no such frame. */
+static __attribute__((noinline)) void tiled_rows_in_block(const struct attention *a, size_t row,
+                                                          size_t end, size_t block, float *partial,
+                                                          float *m, float *l)
 {
-    if (attends_by_tiles(a))
-        attend_by(tiled_rows_in_block, TILED_ROWS, a);
-    else
-        attend(a);
+    pair_rows_in_block(true, a, row, end, block, partial, m, l);
 }
 
-static void attend_block_tiled(const struct attention *a, size_t block, float *partial)
+static __attribute__((noinline)) void paired_rows_in_block(const struct attention *a, size_t row,
+                                                           size_t end, size_t block, float *partial,
+                                                           float *m, float *l)
 {
-    if (attends_by_tiles(a))
-        attend_block_by(tiled_rows_in_block, a, block, partial);
-    else
-        attend_block(a, block, partial);
+    pair_rows_in_block(false, a, row, end, block, partial, m, l);
 }
+
+#define ATTEND_IN_PAIRS(name, rows_in_block_of)                                              \
+    static void attend_##name(const struct attention *a)                                     \
+    {                                                                                        \
+        if (attends_in_pairs(a))                                                             \
+            attend_by(rows_in_block_of, TILED_ROWS, a);                                      \
+        else                                                                                 \
+            attend(a);                                                                       \
+    }                                                                                        \
+    static void attend_block_##name(const struct attention *a, size_t block, float *partial) \
+    {                                                                                        \
+        if (attends_in_pairs(a))                                                             \
+            attend_block_by(rows_in_block_of, a, block, partial);                            \
+        else                                                                                 \
+            attend_block(a, block, partial);                                                 \
+    }
+ATTEND_IN_PAIRS(tiled, tiled_rows_in_block)
+ATTEND_IN_PAIRS(paired, paired_rows_in_block)
 
 #endif

@@ -1323,10 +1323,12 @@ static double mix_off(const struct backend *b, const struct cache *c)
 
 /* The same of a score, in proportion to the sizes of its parts: there queries are rounded to
  * sixteen bits, and what is below eight of a query is not multiplied by what is below eight of a
- * key. */
+ * key; where there are no tiles, both are integers, of thirteen bits at least. */
 static double score_off(const struct backend *b, const struct cache *c)
 {
-    return attends_in_bf16(b, c) ? 2 * 0x1p-16 : 2 * (double)FLT_EPSILON;
+    if (!attends_in_bf16(b, c))
+        return 2 * (double)FLT_EPSILON;
+    return b->matmul_swiglu_prepared ? 2 * 0x1p-16 : 2 * 0x1p-13;
 }
 
 /* By the definition: no blocks.  Returns the size of scores: a score is a sum whose rounding is in
