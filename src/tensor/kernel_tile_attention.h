@@ -23,7 +23,7 @@
 
 #include "tensor/kernel_tiles.h"
 
-/* A block of so many dimensions, 384 KiB, and its rows take half of a thread's stack. */
+/* A block of so many dimensions, 392 KiB, and its rows take half of a thread's stack. */
 #define TILED_DIM_MAX 256
 #define PAIR_VALUES   32 /* of a tile's row of bf16 */
 #define PAIR_ROWS     (2 * TILE_ROWS)
