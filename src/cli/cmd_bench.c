@@ -92,9 +92,8 @@ static const struct opt_command bench_command = {
         "used. Prefill (reading) and decode (making) are measured apart, both behind --depth "
         "tokens, as llama-bench does."
         "\n\n"
-        "It measures too what the machine can do with the same threads: how many operations it "
-        "makes "
-        "a second, and, between steps of decoding, how fast it reads memory. Decode is shown as a "
+        "It measures too what the machine can do with the same threads: how many operations a "
+        "second, and, between steps of decoding, how fast memory is read. Decode is shown as a "
         "share of the reading that its weights need, prefill as a share of the operations of its "
         "linear layers.",
     .examples = "llmos bench model.gguf\n"

@@ -26,8 +26,6 @@ struct bench {
     llmos_session **all;  /* want.sequences of them */
     struct limits limits; /* what the machine can do, all zero unless wanted */
     struct limit_memory memory;
-    double read_gbs_sum; /* of so many readings between steps of decoding */
-    uint32_t readings;
     double prefill_seconds; /* of all prompts; 0: none */
     double decode_seconds;  /* of all steps */
     uint64_t done, total;   /* tokens */
@@ -183,14 +181,9 @@ static int begin_texts_again(struct bench *b, struct llmos_error *err)
     return rc;
 }
 
-/* What memory gives changes within seconds where there are neighbours: it is measured between steps
- * all the time, and their share is of what it gave meanwhile. */
-static void read_memory(struct bench *b)
+static double read_memory(struct bench *b)
 {
-    double gbs = limit_memory_read(&b->memory, context_pool(b->serve->context));
-
-    b->read_gbs_sum += gbs;
-    b->readings += gbs > 0;
+    return limit_memory_read(&b->memory, context_pool(b->serve->context));
 }
 
 static int decode_step(struct bench *b, struct llmos_error *err)
@@ -204,22 +197,24 @@ static int decode_step(struct bench *b, struct llmos_error *err)
     return rc;
 }
 
+/* What memory gives changes within seconds where there are neighbours: so it is measured between
+ * steps, and the limit is the mean of what it gave meanwhile. */
 static int measure_decode(struct bench *b, struct llmos_error *err)
 {
     int rc = begin_sequences(b, first_of_decode(&b->want), err);
-    double read_at = 0;
+    double gbs = read_memory(b), readings = 1;
 
     for (uint32_t k = 0; rc == 0 && b->grammar.len && k < b->want.sequences; k++)
         rc = set_grammar(b, k, err);
     memcpy(b->serve->sessions, b->all, b->want.sequences * sizeof(b->all[0]));
     for (uint32_t i = 0; rc == 0 && i < b->want.generate; i++) {
-        if (b->decode_seconds >= read_at) {
-            read_memory(b);
-            read_at = b->decode_seconds + READ_EVERY_SECONDS;
-        }
         rc = decode_step(b, err);
+        if (b->decode_seconds >= readings * READ_EVERY_SECONDS || i + 1 == b->want.generate) {
+            gbs += read_memory(b);
+            readings++;
+        }
     }
-    read_memory(b);
+    b->limits.read_gbs = gbs / readings;
     end_sequences(b);
     return rc;
 }
@@ -293,8 +288,7 @@ static void put_limits(struct buf *json, const struct bench *b)
                    2 * ((double)work.layers[u] + (double)work.output[u] / b->want.prompt));
     if (!b->want.want_limits)
         return;
-    put_number(json, "limit_read_gb_per_second",
-               b->readings ? b->read_gbs_sum / b->readings : b->limits.read_gbs);
+    put_number(json, "limit_read_gb_per_second", b->limits.read_gbs);
     put_number(json, "limit_int8_gop_per_second", b->limits.int8_gops);
     put_number(json, "limit_bf16_gflop_per_second", b->limits.bf16_gflops);
     put_number(json, "limit_f32_gflop_per_second", b->limits.f32_gflops);

@@ -759,6 +759,20 @@ INLINE bool stream_alone(enum dtype type, const struct quant_job *j)
 
 /* ---- activations ---- */
 
+/* Of n values, in whole registers; magnitudes compare like integers, and NaN is the largest. */
+INLINE float largest_magnitude(const float *x, size_t n)
+{
+    __m512i most = _mm512_setzero_si512();
+    int32_t bits;
+    float largest;
+
+    for (size_t i = 0; i < n; i += LANES)
+        most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(v_load(x + i))));
+    bits = _mm512_reduce_max_epi32(most);
+    memcpy(&largest, &bits, sizeof(largest));
+    return largest;
+}
+
 static size_t prepared_bytes_biased(size_t inner)
 {
     return (inner / Q_BLOCK + 1) * sizeof(struct x_biased);

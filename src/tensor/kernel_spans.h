@@ -333,15 +333,9 @@ static void prepare_spans(const float *x, size_t inner, struct x_span *out)
     for (size_t span = 0; span < inner / SPAN; span++, x += SPAN, out++) {
         struct step step = {1, 0};
         __m512i sum = _mm512_setzero_si512();
-        vec most = v_zero();
-        float scale = 0, largest;
+        float scale = 0, largest = largest_magnitude(x, SPAN);
         int32_t bits;
 
-        for (unsigned i = 0; i < SPAN; i += LANES) /* NaN is the largest of all */
-            most = _mm512_castsi512_ps(_mm512_max_epi32(
-                _mm512_castps_si512(most), _mm512_castps_si512(_mm512_abs_ps(v_load(x + i)))));
-        bits = _mm512_reduce_max_epi32(_mm512_castps_si512(most));
-        memcpy(&largest, &bits, sizeof(largest));
         if (largest >= STEP_LEAST && largest < STEP_MOST) {
             step = step_for(largest);
             scale = 1 / (step.power * step_factors[step.factor]);

@@ -493,23 +493,16 @@ INLINE size_t keys_of_row(const struct attention *a, size_t row, size_t begin)
 /* Integers of a row's query, the t-th; NaN is their step if some number is none or infinite. */
 INLINE void put_integers(struct tiled_rows *r, const float *q, size_t dim, float scale, size_t t)
 {
-    __m512i most = _mm512_setzero_si512();
-    float largest, raises;
-    int32_t bits;
+    const float largest = largest_magnitude(q, dim);
+    const bool is_some = largest > QUERY_LEAST && largest < INFINITY;
+    const vec raises = v_set1(is_some ? QUERY_LARGEST / largest : 0);
 
-    for (size_t d = 0; d < dim; d += LANES)
-        most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(v_load(q + d))));
-    bits = _mm512_reduce_max_epi32(most);
-    memcpy(&largest, &bits, sizeof(largest));
     r->query_step[t] = largest < INFINITY ? largest / QUERY_LARGEST * scale : NAN;
-    raises = largest > QUERY_LEAST && largest < INFINITY ? QUERY_LARGEST / largest : 0;
-    for (size_t d = 0; d < dim / PAIR_VALUES; d++, q += PAIR_VALUES) {
-        __m256i low = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v_mul(v_load(q), v_set1(raises))));
-        __m256i high =
-            _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v_mul(v_load(q + LANES), v_set1(raises))));
+    for (size_t d = 0; d < dim; d += LANES) {
+        __m256i *to = (void *)&r->q[d / PAIR_VALUES][0][t / TILE_ROWS][t % TILE_ROWS];
+        __m512i v = _mm512_cvtps_epi32(v_mul(v_load(q + d), raises));
 
-        r->q[d][0][t / TILE_ROWS][t % TILE_ROWS] =
-            _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+        _mm256_store_si256(to + d / LANES % 2, _mm512_cvtepi32_epi16(v));
     }
 }
 

@@ -10,7 +10,8 @@
 
 #include "base/pool.h"
 
-double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes); /* GB/s */
+/* GB/s.  Reads it twice, so it should be more than a cache holds. */
+double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes);
 double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add */
 double limit_bf16_gflops(struct pool *pool); /* tiles (AMX) or vdpbf16ps, likewise */
 double limit_int8_gops(struct pool *pool);   /* tiles or vpdpbusd, likewise */
