@@ -217,6 +217,16 @@ V ints byte_bits(ints v, unsigned at, unsigned count, unsigned to)
     return _mm256_and_si256(v, _mm256_set1_epi8((char)(((1u << count) - 1) << to)));
 }
 
+/* Byte k of every lane. */
+V ints lane_byte(ints v, unsigned k)
+{
+    const int from = (int)0xffffff00;
+    const __m256i place =
+        _mm256_setr_epi32(from, from + 4, from + 8, from + 12, from, from + 4, from + 8, from + 12);
+
+    return _mm256_shuffle_epi8(v, _mm256_add_epi32(place, _mm256_set1_epi32((int)k)));
+}
+
 /* A byte a lane. */
 V ints lane_bytes(const void *p, bool is_signed)
 {

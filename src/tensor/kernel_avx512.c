@@ -194,6 +194,15 @@ V ints byte_bits(ints v, unsigned at, unsigned count, unsigned to)
     return _mm512_and_si512(v, _mm512_set1_epi8((char)(((1u << count) - 1) << to)));
 }
 
+/* Byte k of every lane. */
+V ints lane_byte(ints v, unsigned k)
+{
+    const int from = (int)0xffffff00;
+    const __m512i place = _mm512_set4_epi32(from + 12, from + 8, from + 4, from);
+
+    return _mm512_shuffle_epi8(v, _mm512_add_epi32(place, _mm512_set1_epi32((int)k)));
+}
+
 /* A byte a lane. */
 V ints lane_bytes(const void *p, bool is_signed)
 {

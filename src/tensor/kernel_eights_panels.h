@@ -40,7 +40,7 @@ INLINE const char *half_of(const char *all, unsigned g, unsigned bytes)
  * scales of their own. */
 INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsigned g, unsigned k)
 {
-    struct small_scales by = unpack_small_scales(type, half_of(unit, g, 1), k);
+    struct small_scales by = unpack_small_scales(type, unit, g * GROUP, NULL, k);
     const char *small = half_of(unit + packed_unit(type).scales + 32 * k, g, 1);
     struct scales s = {.d = v_f16(half_of(unit, g, 2)),
                        .m = v_zero(),
@@ -55,16 +55,12 @@ INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsig
     return s;
 }
 
-/* Two bytes a lane, as words. */
-INLINE __m256i lane_pairs(const char *p)
+/* sixes: of that half. */
+INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g,
+                                   const struct sixes *sixes, unsigned k)
 {
-    return _mm256_cvtepu8_epi16(_mm_load_si128((const void *)p));
-}
-
-INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g, unsigned k)
-{
+    static const unsigned middle_swapped[] = {0, 2, 1, 3};
     const bool is_five = type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
-    const char *small = unit + packed_unit(type).scales + 128 + 32 * (k / 2); /* minima */
     struct scales s = {.m = v_zero()};
 
     if (has_halves(type))
@@ -77,10 +73,10 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
             s.m = v_f16(half_of(unit + 64 + 32 * k, g, 2));
     } else {
         s.d = v_mul(v_f16(half_of(unit, g, 2)),
-                    v_of_ints(unpack_small_scales(type, half_of(unit, g, 1), k).low));
+                    v_of_ints(unpack_small_scales(type, unit, g * GROUP, sixes, k).low));
         if (has_offset(type))
             s.m = block_minimum(v_f16(half_of(unit + 32, g, 2)),
-                                bits(lane_pairs(half_of(small, g, 2)), k % 2 * 16, 8, 0));
+                                lane_byte(sixes->four[2 + k / 4], middle_swapped[k % 4]));
     }
     if (is_five) /* for the bias */
         s.m = v_fma(v_set1(16), s.d, s.m);
@@ -89,12 +85,13 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
 
 /* Its quants, as they lie. */
 INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, unsigned k,
-                                 size_t ahead)
+                                 struct ask ask)
 {
     const struct packed_unit u = packed_unit(type);
 
     /* A line is asked for once. */
-    return load_planes(type, half_of(unit + u.first + k * u.block, g, 4), g == 0 ? ahead : 0);
+    return load_planes(type, half_of(unit + u.first + k * u.block, g, 4),
+                       g == 0 ? ask : ASK_NOTHING);
 }
 
 /* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
@@ -138,6 +135,7 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const struct packed_unit u = packed_unit(type);
+    const struct ask ask = ask_for(T, type, j->lines_ahead);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     const char *unit = tensor_row(j->w, r);
     struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
@@ -147,12 +145,16 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
         for (unsigned g = 0; g < 2; g++)
             acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        fetch_unit(T, &u, unit, j->lines_ahead);
+        struct sixes sixes[2];
+
+        begin_unit(&u, unit, ask);
+        for (unsigned g = 0; g < 2; g++)
+            sixes[g] = unpack_sixes(type, unit, g * GROUP);
         for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
 #pragma GCC unroll 2
             for (unsigned g = 0; g < 2; g++) {
-                struct scales s = unpack_scales(type, unit, g, k);
-                struct planes p = half_planes(type, unit, g, k, j->lines_ahead);
+                struct scales s = unpack_scales(type, unit, g, &sixes[g], k);
+                struct planes p = half_planes(type, unit, g, k, ask);
 
                 stream_block(T, type, &p, &s, j->x + (b + k) * sizeof(struct x_q8), j->x_bytes,
                              acc[g]);
@@ -206,8 +208,10 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
         (const char *)tensor_row(w, r / PACKED_GROUP * PACKED_GROUP) + b / u.blocks * u.bytes;
 
     for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        const struct sixes sixes = unpack_sixes(type, unit, half * GROUP);
+
         for (size_t k = 0; k < u.blocks; k++) {
-            struct planes planes = half_planes(type, unit, half, k, 0);
+            struct planes planes = half_planes(type, unit, half, k, ASK_NOTHING);
             __m256i v[W_MAX];
 
             for (unsigned c = 0; c < 8; c++)
@@ -216,7 +220,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
                 split_bytes(v);
             for (unsigned c = 0; c < registers(type); c++)
                 p->w[((i + k) * registers(type) + c) * 2 + g] = v[c];
-            p->scales[i + k][g] = unpack_scales(type, unit, half, k);
+            p->scales[i + k][g] = unpack_scales(type, unit, half, &sixes, k);
         }
     }
 }

@@ -173,12 +173,12 @@ INLINE __m512i selected(int16_t bits, __m512i a, __m512i b)
 
 /* Eight words of 14 bits from seven: the eighth is in the lowest bits of the others, which keep
  * them. */
-INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
+INLINE void unpack_14(const char *p, struct ask ask, __m512i w[8])
 {
     __m512i first, second, third;
 
     for (unsigned i = 0; i < 7; i++)
-        w[i] = next_line(p + 64 * i, ahead);
+        w[i] = load_line(p + 64 * i, ask);
     first = selected(0x3, w[0], _mm512_slli_epi16(w[1], 2));
     second = selected(0x3, w[2], _mm512_slli_epi16(w[3], 2));
     third = selected(0x3, w[4], _mm512_slli_epi16(w[5], 2));
@@ -188,27 +188,27 @@ INLINE void unpack_14(const char *p, size_t ahead, __m512i w[8])
 }
 
 /* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
-INLINE void unpack_12(const char *p, size_t ahead, __m512i w[4])
+INLINE void unpack_12(const char *p, struct ask ask, __m512i w[4])
 {
     for (unsigned i = 0; i < 3; i++)
-        w[i] = next_line(p + 64 * i, ahead);
+        w[i] = load_line(p + 64 * i, ask);
     w[3] = selected(0xf, _mm512_srli_epi16(w[0], 12), _mm512_srli_epi16(w[1], 8));
     w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
 
 /* A block of sixteen packed rows: integers, of f16 above two other bits. */
 INLINE void take_packed_words(enum dtype type, const struct tensor *w, size_t r, size_t block,
-                              size_t ahead, __m512i pairs[PAIRS])
+                              struct ask ask, __m512i pairs[PAIRS])
 {
     const char *at = pairs_at(type, w, r, block);
 
     if (type == DTYPE_F16) {
-        unpack_14(at, ahead, pairs);
-        unpack_14(at + 7 * 64, ahead, pairs + 8);
+        unpack_14(at, ask, pairs);
+        unpack_14(at + 7 * 64, ask, pairs + 8);
         return;
     }
     for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64) {
-        unpack_12(at, ahead, pairs + i);
+        unpack_12(at, ask, pairs + i);
         for (unsigned k = i; k < i + 4; k++)
             pairs[k] = fixed_words(pairs[k], pairs[k]);
     }
@@ -221,9 +221,9 @@ INLINE vec packed_steps(const struct tensor *w, size_t r, size_t block)
 }
 
 INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t block,
-                       size_t ahead, __m512i pairs[PAIRS])
+                       struct ask ask, __m512i pairs[PAIRS])
 {
-    take_packed_words(type, w, r, block, ahead, pairs);
+    take_packed_words(type, w, r, block, ask, pairs);
     for (unsigned i = 0; i < PAIRS && type == DTYPE_F16; i++)
         pairs[i] = _mm512_srai_epi16(pairs[i], 2);
     return packed_steps(w, r, block);
@@ -231,10 +231,10 @@ INLINE vec take_packed(enum dtype type, const struct tensor *w, size_t r, size_t
 
 /* A block of either layout; returns the steps of integers. */
 INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor *w,
-                      const struct rows *rows, size_t block, size_t ahead, __m512i pairs[PAIRS])
+                      const struct rows *rows, size_t block, struct ask ask, __m512i pairs[PAIRS])
 {
     if (is_packed)
-        return take_packed(type, w, rows->out, block, ahead, pairs);
+        return take_packed(type, w, rows->out, block, ask, pairs);
     get_pairs(rows, w->shape[0], block, pairs);
     return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
 }
@@ -257,7 +257,7 @@ INLINE void pair_panel_fill(enum dtype type, const struct quant_job *j, const st
         struct pair_block *to = &p->blocks[i];
         __m512i pairs[PAIRS];
 
-        to->step[g] = take_block(type, w->is_packed, w, rows, b + i, 0, pairs);
+        to->step[g] = take_block(type, w->is_packed, w, rows, b + i, ASK_NOTHING, pairs);
         for (unsigned k = 0; k < PAIRS; k++)
             to->w[k][g] = pairs[k];
         if (j->saves_products)
@@ -274,20 +274,22 @@ INLINE const struct x_fixed *fixed_at(const char *x, size_t b)
 struct pair_stream {
     const struct quant_job *j;
     struct rows rows;
+    size_t last;      /* vector; it stands in for those behind it */
     const char *next; /* plain: the sixteen rows behind them */
 };
 
+INLINE size_t vector_of(const struct pair_stream *s, size_t t)
+{
+    return t < s->last ? t : s->last;
+}
+
 /* Few vectors: brings near what comes behind block b of sixteen rows. */
-INLINE void fetch_behind(const unsigned T, enum dtype type, const bool is_packed,
-                         const struct pair_stream *s, size_t b)
+INLINE void fetch_behind(enum dtype type, const bool is_packed, const struct pair_stream *s,
+                         struct ask ask, size_t b)
 {
     if (!is_packed)
         fetch(s->next + b * 64 * PAIRS, 64 * PAIRS);
-    else if (s->j->lines_ahead)
-        return;
-    else if (T > 1)
-        fetch_level2(pairs_at(type, s->j->w, s->rows.out, b) + AHEAD, packed_unit(type).bytes);
-    else
+    else if (!ask.level2)
         fetch_page(pairs_at(type, s->j->w, s->rows.out, b), packed_unit(type).bytes);
 }
 
@@ -389,21 +391,22 @@ INLINE void fixed_tile(const unsigned T, const bool saves_products, const struct
 INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed,
                          const struct pair_stream *s)
 {
+    const struct ask ask = ask_for(T, type, s->j->lines_ahead);
     size_t blocks = blocks_of(s->j->w->shape[0]);
     vec acc[STREAM_T];
 
     for (unsigned t = 0; t < T; t++)
-        acc[t] = sums_so_far(s->j, t, s->rows.out);
+        acc[t] = sums_so_far(s->j, vector_of(s, t), s->rows.out);
     if (T == 1 && is_packed)
         fetch_front(type, s);
     for (size_t b = 0; b < blocks; b++) {
         __m512i w[PAIRS];
         vec step;
 
-        fetch_behind(T, type, is_packed, s, b);
-        step = take_block(type, is_packed, s->j->w, &s->rows, b, s->j->lines_ahead, w);
+        fetch_behind(type, is_packed, s, ask, b);
+        step = take_block(type, is_packed, s->j->w, &s->rows, b, ask, w);
         for (unsigned t = 0; t < T; t++) {
-            const struct x_fixed *x = fixed_at(s->j->x + t * s->j->x_bytes, b);
+            const struct x_fixed *x = fixed_at(s->j->x + vector_of(s, t) * s->j->x_bytes, b);
             __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
 
             for (unsigned i = 0; i < PAIRS; i++)
@@ -412,8 +415,8 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
         }
     }
     for (unsigned t = 0; t < T; t++)
-        _mm512_mask_storeu_ps(s->j->out + t * s->j->out_stride + s->rows.out, s->rows.lanes,
-                              acc[t]);
+        _mm512_mask_storeu_ps(s->j->out + vector_of(s, t) * s->j->out_stride + s->rows.out,
+                              s->rows.lanes, acc[t]);
 }
 
 /* ---- all of a product ---- */
@@ -500,8 +503,9 @@ static void pair_streams(const struct pair_kind *kind, const struct quant_job *j
         struct pair_stream s = pair_stream_of(&j, r);
 
         for (size_t t = 0; t < n; t += some->vectors) {
-            while (some->vectors > n - t)
+            while (some->vectors > 1 && some[1].vectors >= n - t)
                 some++;
+            s.last = (some->vectors < n - t ? some->vectors : n - t) - 1;
             j.x = job->x + t * j.x_bytes;
             j.out = job->out + t * j.out_stride;
             some->of(&s);

@@ -25,6 +25,7 @@ INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
 /* What get_scales gives of block k of a unit. */
 INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
 {
+    const struct sixes sixes = unpack_sixes(type, unit, 0);
     struct small_scales s;
     vec d;
 
@@ -35,7 +36,7 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
         return (struct two){d, has_offset(type) ? v_f16(unit + 64 + 32 * k) : v_zero()};
     }
     d = placed(type, v_f16(unit));
-    s = unpack_small_scales(type, unit, k);
+    s = unpack_small_scales(type, unit, 0, &sixes, k);
     return (struct two){v_mul(d, _mm512_cvtepi32_ps(s.low)),
                         has_halves(type) ? v_mul(d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
 }
@@ -43,10 +44,12 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
 /* What get_block_minima gives of a unit. */
 INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_minima *m)
 {
-    const char *small = unit + packed_unit(type).scales + 128;
+    const struct sixes sixes = unpack_sixes(type, unit, 0);
 
-    for (unsigned i = 0; i < 4; i++, small += 32)
-        m->pair[i] = _mm512_cvtepu8_epi16(_mm256_load_si256((const void *)small));
+    for (unsigned i = 0; i < 2; i++) {
+        m->pair[2 * i] = _mm512_and_si512(sixes.four[2 + i], _mm512_set1_epi16(0xff));
+        m->pair[2 * i + 1] = _mm512_srli_epi16(sixes.four[2 + i], 8);
+    }
     m->d = v_sub(v_zero(), v_f16(unit + 32));
 }
 
@@ -113,6 +116,7 @@ INLINE vec sums_so_far(const struct quant_job *j, size_t t, size_t r)
 INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const struct packed_unit u = packed_unit(type);
+    const struct ask ask = ask_for(T, type, j->lines_ahead);
     size_t blocks = j->w->shape[0] / Q_BLOCK;
     const char *unit = tensor_row(j->w, r);
     struct block_minima minima;
@@ -121,7 +125,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = sums_so_far(j, t, r);
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
-        fetch_unit(T, &u, unit, j->lines_ahead);
+        begin_unit(&u, unit, ask);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
             struct two s = unpack_scales(type, unit, k), m = unpack_minima(type, unit, k);
@@ -129,7 +133,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 
             if (b + k == blocks) /* an odd number of blocks */
                 break;
-            unpack(type, unit + u.first + k * u.block, j->lines_ahead, w);
+            unpack(type, unit + u.first + k * u.block, ask, w);
             for (unsigned t = 0; t < T; t++)
                 acc[t] = stream_block(type, w, s, m, x_at(j->x + t * j->x_bytes, b + k), acc[t]);
         }
@@ -221,7 +225,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
         for (unsigned k = 0; k < u.blocks; k++) {
             __m512i v[8];
 
-            unpack(type, unit + u.first + k * u.block, 0, v);
+            unpack(type, unit + u.first + k * u.block, ASK_NOTHING, v);
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = v[c];
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),

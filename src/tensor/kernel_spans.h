@@ -178,7 +178,7 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
                 struct span_words words = span_words(type, &s[k], inverse);
                 __m512i v[8];
 
-                unpack(type, unit + u.first + (from + k) * u.block, 0, v);
+                unpack(type, unit + u.first + (from + k) * u.block, ASK_NOTHING, v);
                 put_span_block(type, p, i + from + k, g, v, &words);
             }
         }

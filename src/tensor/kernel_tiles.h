@@ -179,7 +179,7 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
 
             ready_affine(type, &s);
             ask_beside(next, i + k);
-            unpack(type, unit + u.first + k * u.block, 0, v);
+            unpack(type, unit + u.first + k * u.block, ASK_NOTHING, v);
             put_quants(type, v, &s, tiles[i + k][g]);
         }
     }
@@ -219,7 +219,7 @@ INLINE void put_f16(const struct tensor *w, const struct rows *rows, size_t bloc
                     __m512i high[TILE_ROWS], __m512i low[TILE_ROWS])
 {
     __m512i pairs[PAIRS];
-    vec step = take_block(DTYPE_F16, w->is_packed, w, rows, block, 0, pairs);
+    vec step = take_block(DTYPE_F16, w->is_packed, w, rows, block, ASK_NOTHING, pairs);
 
     for (unsigned i = 0; i < PAIRS; i++) {
         __m512i first = _mm512_srai_epi32(_mm512_slli_epi32(pairs[i], 16), 16);
@@ -271,7 +271,7 @@ INLINE void put_bf16(const struct tensor *w, const struct rows *rows, size_t blo
         largest = packed_bytes(w, rows->out, block);
         largest = _mm512_mask_add_epi32(nan, _mm512_cmpneq_epi32_mask(largest, nan), largest, bias);
         for (unsigned i = 0; i < PAIRS; i += 4, at += 3 * 64)
-            unpack_12(at, 0, tile + i);
+            unpack_12(at, ASK_NOTHING, tile + i);
     } else {
         get_pairs(rows, w->shape[0], block, tile);
         largest = _mm512_max_epi32(largest_exponent(DTYPE_BF16, tile),

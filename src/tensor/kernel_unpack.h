@@ -9,6 +9,7 @@
  *   i_load(p) i_or(a, b)
  *   bits(v, at, count, to) byte_bits  bits [at, at + count) of every lane, of every byte, moved
  *   lane_bytes(p, is_signed)          a byte a lane
+ *   lane_byte(v, k)                   byte k of every lane
  *   place_bits(type)                  by how many bits quants are shifted up in their bytes
  *   look_up(type, w)                  places in the list of levels become these */
 #ifndef TENSOR_KERNEL_UNPACK_H
@@ -18,10 +19,6 @@
 
 INLINE unsigned place_bits(enum dtype type);
 INLINE ints look_up(enum dtype type, ints w);
-
-/* Bytes that several vectors fetch ahead, into level 2: arithmetic then leaves the processor no
- * room to look so far by itself.  With one vector it does, within a page (bench/NOTES.md). */
-#define AHEAD 16384
 
 /* The processor follows a stream by itself, but stops at the end of each page and has to find it
  * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
@@ -49,41 +46,57 @@ INLINE size_t lines_ahead(const struct tensor *w)
     return w->stays_cached ? CACHED_AHEAD : LINES_AHEAD;
 }
 
-/* ahead: what lines_ahead says, or 0 to ask for nothing. */
-INLINE void ask_ahead(const char *p, size_t ahead)
+/* How far ahead of a line that is loaded others are asked for, in bytes, into level 2 and level 1;
+ * 0: nothing is. */
+struct ask {
+    size_t level2, level1;
+};
+#define ASK_NOTHING ((struct ask){0, 0})
+
+/* Where it is left to look ahead by itself, a processor does so while there is little to do for
+ * each line; more arithmetic leaves it no room. */
+#define BUSY_AHEAD 8192
+
+INLINE bool is_busy(const unsigned T, enum dtype type)
 {
-    if (!ahead)
+    return T > 1 && (!dtype_is_integer(type) || 2 * T > packed_bits(type));
+}
+
+/* For T vectors; ahead: what lines_ahead says, or 0 where processors are not told. */
+INLINE struct ask ask_for(const unsigned T, enum dtype type, size_t ahead)
+{
+    if (ahead)
+        return (struct ask){ahead, NEAR};
+    return (struct ask){is_busy(T, type) ? BUSY_AHEAD : 0, 0};
+}
+
+INLINE void ask_ahead(const char *p, struct ask ask)
+{
+    if (ask.level2)
+        __builtin_prefetch(p + ask.level2, 0, 2);
+    if (!ask.level1)
         return;
-    __builtin_prefetch(p + ahead, 0, 2);
-    __builtin_prefetch(p + NEAR);
+    __builtin_prefetch(p + ask.level1);
     __asm__ volatile(REST ::: "memory"); /* nor does the compiler gather what asks */
 }
 
-INLINE ints load_line(const char *p, size_t ahead)
+/* Of packed weights, which are aligned.  Compilers load what they like first, and one load ahead of
+ * others, or behind them, makes the processor lose the stream (bench/NOTES.md): so never before
+ * what the source loads first. */
+INLINE ints load_line(const char *p, struct ask ask)
 {
-    ask_ahead(p, ahead);
-    return i_load(p);
-}
-
-/* The same of packed weights, which are aligned, never before what the source loads first: one load
- * ahead of others makes the processor lose the stream (bench/NOTES.md). */
-INLINE ints next_line(const char *p, size_t ahead)
-{
-    ask_ahead(p, ahead);
+    ask_ahead(p, ask);
     return *(const volatile ints *)(const void *)p;
 }
 
-/* Brings near what comes behind a unit, whose lines are asked for one by one or not. */
-INLINE void fetch_unit(const unsigned T, const struct packed_unit *u, const char *unit,
-                       size_t ahead)
+/* Loads the head of a unit, which is used in another order than that in which it lies, and late;
+ * and sees that what comes behind the unit is brought near. */
+INLINE void begin_unit(const struct packed_unit *u, const char *unit, struct ask ask)
 {
-    if (ahead) {
-        fetch_level2(unit + ahead, u->first);
-        fetch(unit + NEAR, u->first);
-    } else if (T > 1)
-        fetch_level2(unit + AHEAD, u->bytes);
-    else
+    if (!ask.level2)
         fetch_page(unit, u->bytes);
+    for (size_t i = 0; i < u->first; i += 64)
+        (void)load_line(unit + i, ask);
 }
 
 /* A block of quants as it lies: the lines of its planes. */
@@ -92,8 +105,7 @@ struct planes {
     ints bytes[8]; /* of 8 bits; six of 6 bits */
 };
 
-/* Lines are asked for so far ahead. */
-INLINE struct planes load_planes(enum dtype type, const char *block, size_t ahead)
+INLINE struct planes load_planes(enum dtype type, const char *block, struct ask ask)
 {
     const unsigned bits = packed_bits(type), bytes = bits >= 6 ? bits : 0;
     const unsigned fours = !bytes && bits & 4 ? 4 : 0, twos = !bytes && bits & 2 ? 2 : 0;
@@ -101,14 +113,13 @@ INLINE struct planes load_planes(enum dtype type, const char *block, size_t ahea
 
 #pragma GCC unroll 8
     for (unsigned i = 0; i < bytes; i++)
-        p.bytes[i] =
-            bits == 8 ? load_line(block + 64 * i, ahead) : next_line(block + 64 * i, ahead);
+        p.bytes[i] = load_line(block + 64 * i, ask);
     for (unsigned i = 0; i < fours; i++)
-        p.four[i] = bits == 4 ? load_line(block + 64 * i, ahead) : next_line(block + 64 * i, ahead);
+        p.four[i] = load_line(block + 64 * i, ask);
     for (unsigned i = 0; i < twos; i++)
-        p.two[i] = next_line(block + 64 * (fours + i), ahead);
+        p.two[i] = load_line(block + 64 * (fours + i), ask);
     if (bits & 1)
-        p.one = next_line(block + 64 * (fours + twos), ahead);
+        p.one = load_line(block + 64 * (fours + twos), ask);
     return p;
 }
 
@@ -141,9 +152,9 @@ INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
 }
 
 /* A block: w[i] = values 4 i .. 4 i + 3 of all rows; those of one line after each other. */
-INLINE void unpack(enum dtype type, const char *block, size_t ahead, ints w[8])
+INLINE void unpack(enum dtype type, const char *block, struct ask ask, ints w[8])
 {
-    struct planes p = load_planes(type, block, ahead);
+    struct planes p = load_planes(type, block, ask);
 
 #pragma GCC unroll 4
     for (unsigned i = 0; i < 4; i++) {
@@ -163,10 +174,36 @@ struct small_scales {
     ints low, high;
 };
 
-/* Those of block k of a unit. */
-INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit, unsigned k)
+/* Those of 6 bits of the rows from `row` on, four bytes to a lane: of the blocks 0 to 3 and 4 to 7,
+ * then minima (packed.h). */
+struct sixes {
+    ints four[4];
+};
+
+INLINE bool has_sixes(enum dtype type)
 {
-    const char *small = unit + packed_unit(type).scales;
+    return type == DTYPE_Q4_K || type == DTYPE_Q5_K;
+}
+
+INLINE struct sixes unpack_sixes(enum dtype type, const char *unit, unsigned row)
+{
+    const char *small = unit + packed_unit(type).scales + 4 * row;
+    ints lines[3];
+    struct sixes s;
+
+    memset(&s, 0, sizeof(s));
+    for (unsigned i = 0; i < 3 && has_sixes(type); i++)
+        lines[i] = i_load(small + 64 * i);
+    for (unsigned i = 0; i < 4 && has_sixes(type); i++)
+        s.four[i] = sixes_at(lines, i, 0);
+    return s;
+}
+
+/* Those of block k of a unit, of the rows from `row` on. */
+INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit, unsigned row,
+                                               const struct sixes *sixes, unsigned k)
+{
+    const char *small = unit + packed_unit(type).scales + row;
     ints one;
 
     if (type == DTYPE_Q2_K)
@@ -175,7 +212,8 @@ INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit
     if (has_halves(type))
         return (struct small_scales){lane_bytes(small + 32 * k, true),
                                      lane_bytes(small + 32 * k + 16, true)};
-    one = lane_bytes(small + 16 * k, type == DTYPE_IQ4_XS);
+    one = type == DTYPE_IQ4_XS ? lane_bytes(small + 16 * k, true)
+                               : lane_byte(sixes->four[k / 4], k % 4);
     return (struct small_scales){one, one};
 }
 

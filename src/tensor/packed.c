@@ -104,7 +104,7 @@ static void (*const get_quants[DTYPE_COUNT])(const char *at, size_t part, uint8_
     [DTYPE_MXFP4] = get_mxfp4,
 };
 
-/* Of six bits: the quant of byte `byte` of a dword. */
+/* Of six bits: what byte `byte` of a dword stands for. */
 static void put_six(unsigned quant, size_t dword, size_t byte, uint8_t *block)
 {
     uint8_t *first = block + 64 * (dword / 4 * 3) + byte;
@@ -158,6 +158,7 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
         struct block_q6_K q6;
         struct block_iq4_xs iq4;
     } b;
+    static const uint8_t middle_swapped[] = {0, 2, 1, 3};
     unsigned scale, min;
 
     memcpy(&b, at, type == DTYPE_Q5_K ? sizeof(b.q4) : dtype_info(type)->block_bytes);
@@ -179,8 +180,8 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
         if (type != DTYPE_Q4_K && type != DTYPE_Q5_K)
             continue;
         q4_k_scale(b.q4.scales, i, &scale, &min);
-        *to = (uint8_t)scale;
-        scales[PACKED_GROUP * (8 + i / 2 * 2) + 2 * r + i % 2] = (uint8_t)min;
+        put_six(scale, i / 4, 4 * r + i % 4, scales);
+        put_six(min, 2 + i / 4, 4 * r + middle_swapped[i % 4], scales);
     }
 }
 

@@ -22,15 +22,16 @@
 #define PACKED_ALIGN 64   /* of a packed matrix: a register, a cache line */
 #define PACKED_STRIP 1024 /* whole panels of every kernel */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 8
+#define PACKED_VERSION 9
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
  *           mxfp4: [4][16] bytes, the exponents;
- *           super-blocks: [16] f16 d, [16] f16 dmin (or zeros), then small scales, a byte each:
- *           q4_K, q5_K  [8][16] scales, [4][16][2] minima, two blocks' of a row side by side
- *           q2_K        [16][16] as they are in the file: scales below minima
+ *           super-blocks: [16] f16 d, [16] f16 dmin (or zeros), then small scales:
+ *           q4_K, q5_K  [3][16] dwords of four, as quants of 6 bits lie: scales of the blocks 0 to
+ *                       3 and 4 to 7, then minima of the blocks 0, 2, 1, 3 and 4, 6, 5, 7
+ *           q2_K        [16][16] bytes as they are in the file: scales below minima
  *           q3_K, q6_K  [16][16] int8        iq4_xs  [8][16] int8
  *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian), in
  *           planes that hold the bits of quants from the lowest on:
@@ -100,10 +101,13 @@ static inline struct packed_unit packed_unit(enum dtype type)
 
     u.first = has_offset ? 128 : 64;
     switch (type) {
-    case DTYPE_Q2_K:
-    case DTYPE_Q3_K:
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
+        u.blocks = 8;
+        u.first = 64 + 192;
+        break;
+    case DTYPE_Q2_K:
+    case DTYPE_Q3_K:
     case DTYPE_Q6_K:
         u.blocks = 8;
         u.first = 64 + 256;

@@ -103,7 +103,7 @@ static unsigned word_of(const uint8_t *block, size_t bits, size_t v, size_t lane
     return word;
 }
 
-/* The quant of six bits at byte `byte` of a dword of a block. */
+/* The number of six bits that byte `byte` of a dword stands for. */
 static int six_bits(const uint8_t *block, size_t dword, size_t byte)
 {
     const uint8_t *first = block + 192 * (dword / 4) + byte;
@@ -164,9 +164,12 @@ static float value_of(const struct tensor *matrix, size_t r, size_t i)
         return half(unit + 32 * k + 2 * lane) * (float)iq4_levels[q];
     if (type == DTYPE_MXFP4)
         return mxfp4_scale(unit[16 * k + lane]) * (float)mxfp4_levels[q];
-    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K)
-        return half(unit + 2 * lane) * (float)small[16 * k + lane] * (float)q -
-               half(unit + 32 + 2 * lane) * (float)small[128 + 32 * (k / 2) + 2 * lane + k % 2];
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K) {
+        static const size_t place[] = {0, 2, 1, 3, 0, 2, 1, 3};
+
+        return half(unit + 2 * lane) * (float)six_bits(small, k / 4, 4 * lane + k % 4) * (float)q -
+               half(unit + 32 + 2 * lane) * (float)six_bits(small, 2 + k / 4, 4 * lane + place[k]);
+    }
     if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1)
         return half(unit + 32 * k + 2 * lane) * (float)q + half(unit + 64 + 32 * k + 2 * lane);
     return half(unit + 32 * k + 2 * lane) * (float)(q - (type == DTYPE_Q4_0 ? 8 : 16));
