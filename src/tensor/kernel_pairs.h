@@ -177,8 +177,7 @@ INLINE void unpack_14(const char *p, struct ask ask, __m512i w[8])
 {
     __m512i first, second, third;
 
-    for (unsigned i = 0; i < 7; i++)
-        w[i] = load_line(p + 64 * i, ask);
+    load_lines(p, 7, ask, w);
     first = selected(0x3, w[0], _mm512_slli_epi16(w[1], 2));
     second = selected(0x3, w[2], _mm512_slli_epi16(w[3], 2));
     third = selected(0x3, w[4], _mm512_slli_epi16(w[5], 2));
@@ -190,8 +189,7 @@ INLINE void unpack_14(const char *p, struct ask ask, __m512i w[8])
 /* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
 INLINE void unpack_12(const char *p, struct ask ask, __m512i w[4])
 {
-    for (unsigned i = 0; i < 3; i++)
-        w[i] = load_line(p + 64 * i, ask);
+    load_lines(p, 3, ask, w);
     w[3] = selected(0xf, _mm512_srli_epi16(w[0], 12), _mm512_srli_epi16(w[1], 8));
     w[3] = selected(0xff, w[3], _mm512_srli_epi16(w[2], 4));
 }
@@ -388,6 +386,22 @@ INLINE void fixed_tile(const unsigned T, const bool saves_products, const struct
             sums[t][g] = acc[g][t];
 }
 
+/* A block times one of T vectors: a product waits for the one before it in its sum, and one vector
+ * has no others to go on with. */
+INLINE __m512i stream_dot(const unsigned T, const __m512i w[PAIRS], const int16_t *x)
+{
+    const unsigned sums = T == 1 ? 4 : 2;
+    __m512i sum[4];
+
+    for (unsigned i = 0; i < sums; i++)
+        sum[i] = _mm512_setzero_si512();
+    for (unsigned i = 0; i < PAIRS; i++)
+        sum[i % sums] = _mm512_dpwssd_epi32(sum[i % sums], w[i], word_at(x + 2 * i));
+    for (unsigned i = 2; i < sums; i++)
+        sum[i - 2] = _mm512_add_epi32(sum[i - 2], sum[i]);
+    return _mm512_add_epi32(sum[0], sum[1]);
+}
+
 INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed,
                          const struct pair_stream *s)
 {
@@ -407,11 +421,7 @@ INLINE void fixed_stream(const unsigned T, enum dtype type, const bool is_packed
         step = take_block(type, is_packed, s->j->w, &s->rows, b, ask, w);
         for (unsigned t = 0; t < T; t++) {
             const struct x_fixed *x = fixed_at(s->j->x + vector_of(s, t) * s->j->x_bytes, b);
-            __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-
-            for (unsigned i = 0; i < PAIRS; i++)
-                sum[i % 2] = _mm512_dpwssd_epi32(sum[i % 2], w[i], word_at(x->q + 2 * i));
-            acc[t] = add_fixed(_mm512_add_epi32(sum[0], sum[1]), step, x, acc[t]);
+            acc[t] = add_fixed(stream_dot(T, w, x->q), step, x, acc[t]);
         }
     }
     for (unsigned t = 0; t < T; t++)

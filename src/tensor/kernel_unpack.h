@@ -70,56 +70,55 @@ INLINE struct ask ask_for(const unsigned T, enum dtype type, size_t ahead)
     return (struct ask){is_busy(T, type) ? BUSY_AHEAD : 0, 0};
 }
 
-INLINE void ask_ahead(const char *p, struct ask ask)
+/* Lines of packed weights, which are aligned.  Compilers load what they like first, and one load
+ * ahead of others, or behind them, makes the processor lose the stream (bench/NOTES.md): so never
+ * before what the source loads first. */
+INLINE ints load_line(const char *p)
 {
-    if (ask.level2)
-        __builtin_prefetch(p + ask.level2, 0, 2);
-    if (!ask.level1)
-        return;
-    __builtin_prefetch(p + ask.level1);
-    __asm__ volatile(REST ::: "memory"); /* nor does the compiler gather what asks */
-}
-
-/* Of packed weights, which are aligned.  Compilers load what they like first, and one load ahead of
- * others, or behind them, makes the processor lose the stream (bench/NOTES.md): so never before
- * what the source loads first. */
-INLINE ints load_line(const char *p, struct ask ask)
-{
-    ask_ahead(p, ask);
     return *(const volatile ints *)(const void *)p;
 }
+
+/* `count` of them; one question for all. */
+INLINE void load_lines(const char *p, const unsigned count, struct ask ask, ints *to)
+{
+    if (!ask.level2) {
+        for (unsigned i = 0; i < count; i++)
+            to[i] = load_line(p + 64 * i);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++, p += 64) {
+        __builtin_prefetch(p + ask.level2, 0, 2);
+        if (ask.level1) {
+            __builtin_prefetch(p + ask.level1);
+            __asm__ volatile(REST ::: "memory"); /* nor does the compiler gather what asks */
+        }
+        to[i] = load_line(p);
+    }
+}
+
+#define HEAD_LINES_MAX 5
 
 /* Loads the head of a unit, which is used in another order than that in which it lies, and late;
  * and sees that what comes behind the unit is brought near. */
 INLINE void begin_unit(const struct packed_unit *u, const char *unit, struct ask ask)
 {
+    ints head[HEAD_LINES_MAX];
+
     if (!ask.level2)
         fetch_page(unit, u->bytes);
-    for (size_t i = 0; i < u->first; i += 64)
-        (void)load_line(unit + i, ask);
+    load_lines(unit, (unsigned)u->first / 64, ask, head);
 }
 
-/* A block of quants as it lies: the lines of its planes. */
+/* A block of quants as it lies: the lines of its planes, one for each bit. */
 struct planes {
-    ints four[4], two[2], one;
-    ints bytes[8]; /* of 8 bits; six of 6 bits */
+    ints line[8];
 };
 
 INLINE struct planes load_planes(enum dtype type, const char *block, struct ask ask)
 {
-    const unsigned bits = packed_bits(type), bytes = bits >= 6 ? bits : 0;
-    const unsigned fours = !bytes && bits & 4 ? 4 : 0, twos = !bytes && bits & 2 ? 2 : 0;
     struct planes p;
 
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < bytes; i++)
-        p.bytes[i] = load_line(block + 64 * i, ask);
-    for (unsigned i = 0; i < fours; i++)
-        p.four[i] = load_line(block + 64 * i, ask);
-    for (unsigned i = 0; i < twos; i++)
-        p.two[i] = load_line(block + 64 * (fours + i), ask);
-    if (bits & 1)
-        p.one = load_line(block + 64 * (fours + twos), ask);
+    load_lines(block, packed_bits(type), ask, p.line);
     return p;
 }
 
@@ -136,18 +135,23 @@ INLINE ints sixes_at(const ints *lines, unsigned i, unsigned to)
 INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
 {
     const unsigned bits = packed_bits(type), to = place_bits(type);
+    const ints *plane = p->line;
     ints w;
 
     if (bits == 8)
-        return p->bytes[i];
+        return plane[i];
     if (bits == 6)
-        return sixes_at(p->bytes + i / 4 * 3, i % 4, to);
-    if (bits & 4)
-        w = byte_bits(p->four[i % 4], i / 4 * 4, 4, to);
-    if (bits & 2)
-        w = byte_bits(p->two[i / 4], i % 4 * 2, 2, to);
+        return sixes_at(plane + i / 4 * 3, i % 4, to);
+    if (bits & 4) {
+        w = byte_bits(plane[i % 4], i / 4 * 4, 4, to);
+        plane += 4;
+    }
+    if (bits & 2) {
+        w = byte_bits(plane[i / 4], i % 4 * 2, 2, to);
+        plane += 2;
+    }
     if (bits & 1)
-        w = i_or(w, byte_bits(p->one, i, 1, to + bits - 1));
+        w = i_or(w, byte_bits(*plane, i, 1, to + bits - 1));
     return levels_of(type) ? look_up(type, w) : w;
 }
 
