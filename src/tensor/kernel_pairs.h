@@ -9,12 +9,13 @@
  *
  * For many vectors there are two ways to the same integer, and a processor has the faster one.
  * Where adding needs units that multiply (Intel's), products are added as they are.  Where it does
- * not (AMD's), half of them are saved (Winograd 1968, "A new algorithm for inner product"):
+ * not (AMD's), six of sixteen are saved (Winograd 1968, "A new algorithm for inner product"):
  *
  *   x1 w1 + x2 w2 = (x1 + w2) (x2 + w1) - x1 x2 - w1 w2
  *
  * The last two are sums over a vector's and over a row's own block, made once.  Numbers x1 + w2 fit
- * 16 bits, and what does not fit 32 on the way comes back, since all is modulo 2^32. */
+ * 16 bits, and what does not fit 32 on the way comes back, since all is modulo 2^32.  Two of eight
+ * pairs are multiplied as they are: so neither the units that multiply nor the others wait. */
 #ifndef TENSOR_KERNEL_PAIRS_H
 #define TENSOR_KERNEL_PAIRS_H
 
@@ -237,12 +238,29 @@ INLINE vec take_block(enum dtype type, const bool is_packed, const struct tensor
     return type == DTYPE_F16 ? fix_f16(pairs) : fix_bf16(pairs);
 }
 
+/* Of the pairs i and i + HALF: is one of their two products saved? */
+INLINE bool saves_product(unsigned i)
+{
+    return i % 3 != 2;
+}
+
+/* A bit for each pair. */
+INLINE __mmask8 saved_products(void)
+{
+    unsigned bits = 0;
+
+    for (unsigned i = 0; i < HALF; i++)
+        bits |= (unsigned)saves_product(i) << i;
+    return (__mmask8)bits;
+}
+
 INLINE __m512i minus_products_of(const __m512i w[PAIRS])
 {
     __m512i sum = _mm512_setzero_si512();
 
     for (unsigned i = 0; i < HALF; i++)
-        sum = _mm512_dpwssd_epi32(sum, w[i], w[i + HALF]);
+        if (saves_product(i))
+            sum = _mm512_dpwssd_epi32(sum, w[i], w[i + HALF]);
     return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
 }
 
@@ -345,6 +363,13 @@ INLINE void fixed_dots_winograd(const unsigned T, const struct pair_block *p, co
             const int16_t *q = fixed_at(x + t * x_bytes, 0)->q + 2 * i;
             __m512i low = word_at(q), high = word_at(q + Q_BLOCK / 2);
 
+            if (!saves_product(i)) {
+                sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], low, low0);
+                sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], low, low1);
+                sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], high, high0);
+                sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], high, high1);
+                continue;
+            }
             sum[0][t] = _mm512_dpwssd_epi32(sum[0][t], _mm512_add_epi16(low, high0),
                                             _mm512_add_epi16(high, low0));
             sum[1][t] = _mm512_dpwssd_epi32(sum[1][t], _mm512_add_epi16(low, high1),
@@ -576,9 +601,10 @@ static void prepare_fixed(const float *x, size_t inner, struct x_fixed *out)
 
             _mm256_storeu_si256((void *)(out[b].q + i), _mm512_cvtepi32_epi16(q));
         }
-        out[b].minus_products = -sum_epi32(
+        out[b].minus_products = -sum_epi32(_mm256_maskz_mov_epi32(
+            saved_products(),
             _mm256_madd_epi16(_mm256_loadu_si256((const void *)out[b].q),
-                              _mm256_loadu_si256((const void *)(out[b].q + Q_BLOCK / 2))));
+                              _mm256_loadu_si256((const void *)(out[b].q + Q_BLOCK / 2)))));
     }
 }
 
