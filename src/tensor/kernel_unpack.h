@@ -96,7 +96,7 @@ INLINE void load_lines(const char *p, const unsigned count, struct ask ask, ints
     }
 }
 
-#define HEAD_LINES_MAX 5
+#define HEAD_LINES_MAX 5 /* of q2_K, q3_K and q6_K */
 
 /* Loads the head of a unit, which is used in another order than that in which it lies, and late;
  * and sees that what comes behind the unit is brought near. */
