@@ -59,7 +59,6 @@ INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsig
 INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g,
                                    const struct sixes *sixes, unsigned k)
 {
-    static const unsigned middle_swapped[] = {0, 2, 1, 3};
     const bool is_five = type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
     struct scales s = {.m = v_zero()};
 
@@ -76,7 +75,7 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
                     v_of_ints(unpack_small_scales(type, unit, g * GROUP, sixes, k).low));
         if (has_offset(type))
             s.m = block_minimum(v_f16(half_of(unit + 32, g, 2)),
-                                lane_byte(sixes->four[2 + k / 4], middle_swapped[k % 4]));
+                                lane_byte(sixes->four[2 + k / 4], (unsigned)packed_minimum(k) % 4));
     }
     if (is_five) /* for the bias */
         s.m = v_fma(v_set1(16), s.d, s.m);

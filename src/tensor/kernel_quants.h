@@ -65,12 +65,6 @@ INLINE float sums_bias(const struct x_biased *x)
     return bias;
 }
 
-/* Have the blocks of a super-block minima of their own? */
-INLINE bool has_block_minima(enum dtype type)
-{
-    return type == DTYPE_Q4_K || type == DTYPE_Q5_K;
-}
-
 /* Those, pairs of words, and the scale of all, less than zero. */
 struct block_minima {
     __m512i pair[4];

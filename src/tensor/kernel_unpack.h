@@ -184,7 +184,8 @@ struct sixes {
     ints four[4];
 };
 
-INLINE bool has_sixes(enum dtype type)
+/* Have the blocks of a super-block scales and minima of their own, of 6 bits? */
+INLINE bool has_block_minima(enum dtype type)
 {
     return type == DTYPE_Q4_K || type == DTYPE_Q5_K;
 }
@@ -196,9 +197,9 @@ INLINE struct sixes unpack_sixes(enum dtype type, const char *unit, unsigned row
     struct sixes s;
 
     memset(&s, 0, sizeof(s));
-    for (unsigned i = 0; i < 3 && has_sixes(type); i++)
+    for (unsigned i = 0; i < 3 && has_block_minima(type); i++)
         lines[i] = i_load(small + 64 * i);
-    for (unsigned i = 0; i < 4 && has_sixes(type); i++)
+    for (unsigned i = 0; i < 4 && has_block_minima(type); i++)
         s.four[i] = sixes_at(lines, i, 0);
     return s;
 }

@@ -158,7 +158,6 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
         struct block_q6_K q6;
         struct block_iq4_xs iq4;
     } b;
-    static const uint8_t middle_swapped[] = {0, 2, 1, 3};
     unsigned scale, min;
 
     memcpy(&b, at, type == DTYPE_Q5_K ? sizeof(b.q4) : dtype_info(type)->block_bytes);
@@ -181,7 +180,7 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
             continue;
         q4_k_scale(b.q4.scales, i, &scale, &min);
         put_six(scale, i / 4, 4 * r + i % 4, scales);
-        put_six(min, 2 + i / 4, 4 * r + middle_swapped[i % 4], scales);
+        put_six(min, 2 + i / 4, 4 * r + packed_minimum(i) % 4, scales);
     }
 }
 

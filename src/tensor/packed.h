@@ -131,6 +131,12 @@ static inline struct packed_unit packed_unit(enum dtype type)
     return u;
 }
 
+/* Of q4_K and q5_K: the place of block k's minimum among those of its super-block. */
+static inline size_t packed_minimum(size_t k)
+{
+    return k % 4 == 1 ? k + 1 : k % 4 == 2 ? k - 1 : k;
+}
+
 static inline size_t packed_groups(size_t rows)
 {
     return (rows + PACKED_GROUP - 1) / PACKED_GROUP;
