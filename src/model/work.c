@@ -7,9 +7,11 @@
 
 static enum work_unit unit_of(enum dtype type)
 {
+    enum form form = backend_best()->prepared_form(type);
+
     if (backend_has_tiles(backend_best(), type))
         return WORK_BF16;
-    if (dtype_is_integer(type) || backend_best()->prepared_form(type) == FORM_FIXED)
+    if (form == FORM_Q8 || form == FORM_FIXED)
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
 }

@@ -488,6 +488,11 @@ static unsigned ternary(float x, uint16_t d)
     return (unsigned)(quant(x, f16_to_f32(d), -1, 1) + 1);
 }
 
+unsigned tq2_0_digit(const struct block_tq2_0 *b, size_t i)
+{
+    return b->q[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
+}
+
 static void tq2_0_to_row(const void *blocks, float *out, size_t n)
 {
     struct block_tq2_0 b;
@@ -495,8 +500,7 @@ static void tq2_0_to_row(const void *blocks, float *out, size_t n)
     for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
         memcpy(&b, at, sizeof(b));
         for (size_t i = 0; i < K_BLOCK; i++)
-            out[i] =
-                f16_to_f32(b.d) * (float)((b.q[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) - 1);
+            out[i] = f16_to_f32(b.d) * (float)((int)tq2_0_digit(&b, i) - 1);
     }
 }
 
@@ -527,20 +531,24 @@ static size_t tq1_0_place(size_t i, size_t *digit)
     return 48 + (i - 240) % 4;
 }
 
-static void tq1_0_to_row(const void *blocks, float *out, size_t n)
+unsigned tq1_0_digit(const struct block_tq1_0 *b, size_t i)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    size_t digit, place = tq1_0_place(i, &digit);
+    uint8_t byte = place < 48 ? b->five[place] : b->four[place - 48];
+    uint8_t rest = (uint8_t)(byte * power[digit]); /* what follows the digits before */
+
+    return rest * 3u >> 8;
+}
+
+static void tq1_0_to_row(const void *blocks, float *out, size_t n)
+{
     struct block_tq1_0 b;
 
     for (const char *at = blocks; n > 0; n -= K_BLOCK, at += sizeof(b), out += K_BLOCK) {
         memcpy(&b, at, sizeof(b));
-        for (size_t i = 0; i < K_BLOCK; i++) {
-            size_t digit, place = tq1_0_place(i, &digit);
-            uint8_t byte = place < 48 ? b.five[place] : b.four[place - 48];
-            uint8_t rest = (uint8_t)(byte * power[digit]); /* what follows the digits before */
-
-            out[i] = f16_to_f32(b.d) * (float)((rest * 3 >> 8) - 1);
-        }
+        for (size_t i = 0; i < K_BLOCK; i++)
+            out[i] = f16_to_f32(b.d) * (float)((int)tq1_0_digit(&b, i) - 1);
     }
 }
 

@@ -138,7 +138,7 @@ struct block_tq2_0 {
 };
 
 /* Types whose products are made of integers, with kernels of their own.  Weights of the others are
- * decoded to f32, a tile at a time. */
+ * decoded to f32, a tile at a time, or multiplied as packed.h has them. */
 static inline bool dtype_is_integer(enum dtype t)
 {
     return t >= DTYPE_Q8_0 && t <= DTYPE_MXFP4;
@@ -157,6 +157,9 @@ static inline bool dtype_is_integer(enum dtype t)
 
 extern const int8_t iq4_levels[16], mxfp4_levels[16];
 float mxfp4_scale(uint8_t e); /* 2^(e - 128); NaN for 255 */
+/* Value i of a super-block, and 1: 0 to 2; what tq2_0 does not write may be 3. */
+unsigned tq1_0_digit(const struct block_tq1_0 *b, size_t i);
+unsigned tq2_0_digit(const struct block_tq2_0 *b, size_t i);
 
 const struct dtype_info *dtype_info(enum dtype t);
 int dtype_by_gguf_id(uint32_t id);   /* -1: a type that we do not know */

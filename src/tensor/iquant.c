@@ -30,6 +30,8 @@ struct kind {
     bool moves;   /* by an eighth, and has no signs */
     bool is_even; /* the number of negative values in eight */
     size_t move_n;
+    const int8_t *levels; /* below */
+    int count, shift;     /* of points with signs: so many, 0, 1, 2 .. when shifted down */
     size_t block_bytes;
     void (*unpack)(const void *block, struct codes *c);
     void (*pack)(const struct codes *c, void *block);
@@ -487,7 +489,17 @@ static void iq3_s_pack(const struct codes *c, void *block)
     memcpy(block, &b, sizeof(b));
 }
 
-/* lattice, values of a scale, its maximum and factor, moves, even signs, values moved alike */
+/* Of single values.  Eighths of points that are moved down, then up; of others the negative levels,
+ * then the same without sign. */
+static const int8_t iq1_levels[16] = {-9, -1, 7, -7, 1, 9};
+static const int8_t iq2_levels[16] = {-8, -25, -43, 8, 25, 43};
+static const int8_t iq3_xxs_levels[16] = {-4, -12, -20, -28, -36, -44, -52, -62,
+                                          4,  12,  20,  28,  36,  44,  52,  62};
+static const int8_t iq3_s_levels[16] = {-1, -3, -5, -7, -9, -11, -13, -15,
+                                        1,  3,  5,  7,  9,  11,  13,  15};
+
+/* lattice, values of a scale, its maximum and factor, moves, even signs, values moved alike,
+ * levels, their count and shift */
 #define IQUANT(type, ...)                                                                 \
     static const struct kind type##_kind = {__VA_ARGS__, sizeof(struct block_##type),     \
                                             type##_unpack, type##_pack};                  \
@@ -499,13 +511,62 @@ static void iq3_s_pack(const struct codes *c, void *block)
     {                                                                                     \
         from_row(&type##_kind, x, importance, blocks, n);                                 \
     }
-IQUANT(iq1_s, LATTICE_IQ1, 32, 7, 2, true, false, 32)
-IQUANT(iq1_m, LATTICE_IQ1, 16, 7, 2, true, false, 8)
-IQUANT(iq2_xxs, LATTICE_IQ2_XXS, 32, 15, 0.25f, false, true, 0)
-IQUANT(iq2_xs, LATTICE_IQ2_XS, 16, 15, 0.25f, false, true, 0)
-IQUANT(iq2_s, LATTICE_IQ2_S, 16, 15, 0.25f, false, false, 0)
-IQUANT(iq3_xxs, LATTICE_IQ3_XXS, 32, 15, 0.5f, false, true, 0)
-IQUANT(iq3_s, LATTICE_IQ3_S, 32, 15, 2, false, false, 0)
+IQUANT(iq1_s, LATTICE_IQ1, 32, 7, 2, true, false, 32, iq1_levels, 0, 0)
+IQUANT(iq1_m, LATTICE_IQ1, 16, 7, 2, true, false, 8, iq1_levels, 0, 0)
+IQUANT(iq2_xxs, LATTICE_IQ2_XXS, 32, 15, 0.25f, false, true, 0, iq2_levels, 3, 4)
+IQUANT(iq2_xs, LATTICE_IQ2_XS, 16, 15, 0.25f, false, true, 0, iq2_levels, 3, 4)
+IQUANT(iq2_s, LATTICE_IQ2_S, 16, 15, 0.25f, false, false, 0, iq2_levels, 3, 4)
+IQUANT(iq3_xxs, LATTICE_IQ3_XXS, 32, 15, 0.5f, false, true, 0, iq3_xxs_levels, 8, 3)
+IQUANT(iq3_s, LATTICE_IQ3_S, 32, 15, 2, false, false, 0, iq3_s_levels, 8, 1)
+
+static const struct kind *kind_of(enum dtype type)
+{
+    static const struct kind *const kinds[DTYPE_COUNT] = {
+        [DTYPE_IQ1_S] = &iq1_s_kind,   [DTYPE_IQ1_M] = &iq1_m_kind, [DTYPE_IQ2_XXS] = &iq2_xxs_kind,
+        [DTYPE_IQ2_XS] = &iq2_xs_kind, [DTYPE_IQ2_S] = &iq2_s_kind, [DTYPE_IQ3_XXS] = &iq3_xxs_kind,
+        [DTYPE_IQ3_S] = &iq3_s_kind,
+    };
+
+    return kinds[type];
+}
+
+/* ---- value by value ---- */
+
+void iquant_levels(enum dtype type, struct iquant_levels *levels)
+{
+    const struct kind *k = kind_of(type);
+
+    memcpy(levels->level, k->levels, sizeof(levels->level));
+    levels->factor = k->factor / (k->moves ? 16 : 2);
+}
+
+static void eight_places(const struct kind *k, const struct codes *c, size_t e, uint8_t out[8])
+{
+    const struct lattice *l = lattice_get(k->lattice);
+    int8_t level[8];
+
+    if (l->dims == 8)
+        memcpy(level, l->points + 8 * c->point[e], 8);
+    for (size_t i = 0; i < 2 && l->dims == 4; i++)
+        memcpy(level + 4 * i, l->points + 4 * c->point[2 * e + i], 4);
+    for (size_t i = 0; i < 8 && k->moves; i++)
+        out[i] = (uint8_t)(level[i] + 1 + 3 * !c->down[e]);
+    for (size_t i = 0; i < 8 && !k->moves; i++)
+        out[i] = (uint8_t)((level[i] >> k->shift) + k->count * !(c->signs[e] >> i & 1));
+}
+
+void iquant_places(enum dtype type, const void *block, struct iquant_places *places)
+{
+    const struct kind *k = kind_of(type);
+    struct codes c = {.d = 0};
+
+    k->unpack(block, &c);
+    places->d = c.d;
+    for (size_t i = 0; i < K_BLOCK / 16; i++)
+        places->scale[i] = c.scale[i * 16 / k->scale_n];
+    for (size_t e = 0; e < EIGHTS; e++)
+        eight_places(k, &c, e, places->place + 8 * e);
+}
 
 _Static_assert(sizeof(struct block_iq1_s) == 50 && sizeof(struct block_iq1_m) == 56 &&
                    sizeof(struct block_iq2_xxs) == 66 && sizeof(struct block_iq2_xs) == 74 &&

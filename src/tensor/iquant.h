@@ -62,4 +62,21 @@ IQUANT_ROW(iq3_xxs);
 IQUANT_ROW(iq3_s);
 #undef IQUANT_ROW
 
+/* The numbers that values of a type are, times d, 2 s + 1 and a factor; at most sixteen. */
+struct iquant_levels {
+    int8_t level[16];
+    float factor;
+};
+
+/* A super-block, value by value. */
+struct iquant_places {
+    uint16_t d;                  /* f16 */
+    uint8_t scale[K_BLOCK / 16]; /* s of each sixteen values */
+    uint8_t place[K_BLOCK];      /* in the list of levels */
+};
+
+/* Of one of the types above. */
+void iquant_levels(enum dtype type, struct iquant_levels *levels);
+void iquant_places(enum dtype type, const void *block, struct iquant_places *places);
+
 #endif

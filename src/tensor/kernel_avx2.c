@@ -227,6 +227,24 @@ V ints lane_byte(ints v, unsigned k)
     return _mm256_shuffle_epi8(v, _mm256_add_epi32(place, _mm256_set1_epi32((int)k)));
 }
 
+V ints i_ones(void)
+{
+    return _mm256_set1_epi32(1);
+}
+
+/* Sixteen bytes, unsigned: 128 is added to signed ones. */
+V ints levels_list(const void *p, bool is_signed)
+{
+    return _mm256_xor_si256(_mm256_broadcastsi128_si256(_mm_loadu_si128(p)),
+                            _mm256_set1_epi8(is_signed ? -128 : 0));
+}
+
+/* Places in a list become what stands there. */
+V ints look_up(ints list, ints w)
+{
+    return _mm256_shuffle_epi8(list, w);
+}
+
 /* A byte a lane. */
 V ints lane_bytes(const void *p, bool is_signed)
 {

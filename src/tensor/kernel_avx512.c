@@ -180,6 +180,11 @@ V ints i_or(ints a, ints b)
     return _mm512_or_si512(a, b);
 }
 
+V ints i_ones(void)
+{
+    return _mm512_set1_epi32(1);
+}
+
 /* Bits [at, at + count) of every lane, moved to `to`. */
 V ints bits(ints v, unsigned at, unsigned count, unsigned to)
 {
@@ -209,6 +214,19 @@ V ints lane_bytes(const void *p, bool is_signed)
     __m128i v = _mm_loadu_si128(p);
 
     return is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
+}
+
+/* Sixteen bytes, unsigned: 128 is added to signed ones. */
+V ints levels_list(const void *p, bool is_signed)
+{
+    return _mm512_xor_si512(_mm512_broadcast_i32x4(_mm_loadu_si128(p)),
+                            _mm512_set1_epi8(is_signed ? -128 : 0));
+}
+
+/* Places in a list become what stands there. */
+V ints look_up(ints list, ints w)
+{
+    return _mm512_shuffle_epi8(list, w);
 }
 
 V float v_most(vec v)
@@ -318,7 +336,7 @@ static void multiply(const struct quant_job *j, size_t n)
     switch (j->form) {
     case FORM_TILES:
     case FORM_SPLIT:
-        tile_matmul(&tile_kinds[type], j, n);
+        tile_matmul(&tile_kinds[packed_as(type)], j, n);
         break;
     case FORM_SPANS:
         span_matmul(type, j, n);
@@ -385,7 +403,7 @@ static bool matmul_tiles_swiglu_prepared(const struct tensor *gate, const struct
         form_for_tiles(weights) != FORM_TILES)
         return false;
     if (n > 0)
-        tile_matmul(&tile_kinds[gate->type], &j, n);
+        tile_matmul(&tile_kinds[packed_as(gate->type)], &j, n);
     return true;
 }
 

@@ -12,11 +12,11 @@
  * they meet.  With VNNI a sum has 32 bits.  Without, it has 16 for two of the four values, and
  * keeps them for as long as a sum of (w - bias) * x fits: a block of 5 bits, 16 * 16 * 127 < 2^15,
  * half a block of 6, 8 * 32 * 127.  On the way it may wrap around, and no harm is done; two
- * products of at most 6 bits do not saturate, 2 * 63 * 127.  Weights of 8 bits are two sums of 4
- * bits each.
+ * products of at most 6 bits do not saturate, 2 * 63 * 127.  Weights of 8 bits, and what places in
+ * a list of levels stand for, are two sums of 4 bits each.
  *
- * q6_K's small scales are whole numbers, and so a block's sum of both halves times theirs is still
- * exact, and below 2^24. */
+ * Small scales of halves are whole numbers, and so a block's sum of both halves times theirs is
+ * still exact, and below 2^24. */
 #ifndef TENSOR_KERNEL_EIGHTS_H
 #define TENSOR_KERNEL_EIGHTS_H
 
@@ -282,18 +282,27 @@ INLINE unsigned together(enum dtype type)
 /* Weights of 8 bits. */
 INLINE bool has_bytes(enum dtype type)
 {
-    return type == DTYPE_Q8_0 || levels_of(type);
+    return type == DTYPE_Q8_0 || has_levels(type);
 }
 
-/* Integer sums of an element, and registers of weights that go into each. */
+/* Bytes are low nibbles and then high ones. */
+INLINE bool splits(enum dtype type)
+{
+    return has_bytes(type) && !VNNI;
+}
+
+/* Integer sums of an element, and registers of weights that go into each: of both halves, of low
+ * nibbles and then of high ones. */
+#define SUMS_OF_ONE 4
+
 INLINE unsigned sums(enum dtype type)
 {
-    return has_halves(type) || (has_bytes(type) && !VNNI) ? 2 : 1;
+    return halves_of(type) * (splits(type) ? 2 : 1);
 }
 
 INLINE unsigned sum_groups(enum dtype type)
 {
-    return has_halves(type) ? 4 : 8;
+    return 8 / halves_of(type);
 }
 
 #define W_MAX (VNNI ? 8 : 16) /* registers of a block */
@@ -358,21 +367,11 @@ INLINE void get_q8_0(const struct rows *rows, size_t offset, __m256i *w)
     split_bytes(w);
 }
 
-/* Places in the list of levels become these, with 128 added. */
-INLINE __m256i look_up(enum dtype type, __m256i w)
-{
-    const __m256i list = _mm256_xor_si256(
-        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels_of(type))),
-        _mm256_set1_epi8(-128));
-
-    return _mm256_shuffle_epi8(list, w);
-}
-
 INLINE void get_levels(enum dtype type, const struct rows *rows, size_t offset, __m256i *w)
 {
     get_nibbles(rows, offset, w);
     for (unsigned i = 0; i < 8; i++)
-        w[i] = look_up(type, w[i]);
+        w[i] = look_up(levels_list(levels_of(type), true), w[i]);
     split_bytes(w);
 }
 
@@ -499,6 +498,8 @@ INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
     case DTYPE_IQ4_XS:
     case DTYPE_MXFP4:
         return _mm256_set1_epi32(x->minus_128_sum);
+    case DTYPE_IQ2_S:
+        return minus_128_half(x, k);
     case DTYPE_Q4_0:
         return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 4);
     case DTYPE_Q5_0:
@@ -559,12 +560,15 @@ INLINE __m256i minus_32_half(const struct x_q8 *x, unsigned k)
 INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 {
     const bool is_five = type == DTYPE_Q5_0 || type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
+    const unsigned half = k % halves_of(type), high = k / halves_of(type);
     __m256i all;
 
-    if (has_offset(type) ? !is_five : has_bytes(type) && k == 0)
+    if (has_offset(type) ? !is_five : splits(type) && !high)
         return _mm256_setzero_si256();
-    if (has_halves(type))
-        return type == DTYPE_Q3_K ? _mm256_srai_epi16(minus_32_half(x, k), 3) : minus_32_half(x, k);
+    if (has_halves(type)) /* of q6_K the bias is 32, of q3_K 4, of high nibbles 8 */
+        return _mm256_srai_epi16(minus_32_half(x, half), type == DTYPE_Q6_K ? 0
+                                                         : splits(type)     ? 2
+                                                                            : 3);
     all = two_halves(x->minus_16_sum);
     return is_five ? all : _mm256_srai_epi16(all, 1);
 }
@@ -577,9 +581,11 @@ INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 /* Sum k of a block, as a part of its whole sum. */
 INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
 {
-    if (has_halves(type))
-        return _mm256_madd_epi16(sum, s->by[k]);
-    return _mm256_madd_epi16(sum, _mm256_set1_epi16(k ? 16 : 1));
+    const unsigned half = k % halves_of(type), high = k / halves_of(type);
+
+    if (!has_halves(type))
+        return _mm256_madd_epi16(sum, _mm256_set1_epi16(high ? 16 : 1));
+    return _mm256_madd_epi16(sum, high ? _mm256_slli_epi16(s->by[half], 4) : s->by[half]);
 }
 
 /* Minima times the sums of x that they meet, which are 32 times as large and negative. */
@@ -668,15 +674,15 @@ INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, 
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < G; g++)
             sum[g][t] = part_of_whole(type, sum[g][t], &s[g], 0);
-    if (sums(type) > 1)
-        block_sums(G, T, type, 1, w, x, x_bytes, more);
-    for (unsigned t = 0; t < T; t++) {
-        for (unsigned g = 0; g < G; g++) {
-            if (sums(type) > 1)
-                sum[g][t] = _mm256_add_epi32(sum[g][t], part_of_whole(type, more[g][t], &s[g], 1));
-            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0), sum[g][t], acc[g][t]);
-        }
+    for (unsigned k = 1; k < sums(type); k++) {
+        block_sums(G, T, type, k, w, x, x_bytes, more);
+        for (unsigned t = 0; t < T; t++)
+            for (unsigned g = 0; g < G; g++)
+                sum[g][t] = _mm256_add_epi32(sum[g][t], part_of_whole(type, more[g][t], &s[g], k));
     }
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < G; g++)
+            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0), sum[g][t], acc[g][t]);
 }
 
 /* Few vectors: weights go from memory through registers to sums. */

@@ -42,7 +42,7 @@ INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsig
 {
     struct small_scales by = unpack_small_scales(type, unit, g * GROUP, NULL, k);
     const char *small = half_of(unit + packed_unit(type).scales + 32 * k, g, 1);
-    struct scales s = {.d = v_f16(half_of(unit, g, 2)),
+    struct scales s = {.d = unpack_d(type, unit, g * GROUP),
                        .m = v_zero(),
                        .by = {factor(by.low), factor(by.high)},
                        .minima = {_mm256_setzero_si256(), _mm256_setzero_si256()}};
@@ -71,7 +71,7 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
         if (has_offset(type))
             s.m = v_f16(half_of(unit + 64 + 32 * k, g, 2));
     } else {
-        s.d = v_mul(v_f16(half_of(unit, g, 2)),
+        s.d = v_mul(unpack_d(type, unit, g * GROUP),
                     v_of_ints(unpack_small_scales(type, unit, g * GROUP, sixes, k).low));
         if (has_offset(type))
             s.m = block_minimum(v_f16(half_of(unit + 32, g, 2)),
@@ -86,11 +86,8 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
 INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, unsigned k,
                                  struct ask ask)
 {
-    const struct packed_unit u = packed_unit(type);
-
     /* A line is asked for once. */
-    return load_planes(type, half_of(unit + u.first + k * u.block, g, 4),
-                       g == 0 ? ask : ASK_NOTHING);
+    return load_planes(type, unit, g * GROUP, k, g == 0 ? ask : ASK_NOTHING);
 }
 
 /* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
@@ -99,8 +96,7 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
                          const struct scales *s, const char *x, size_t x_bytes, vec acc[Q_TILE_T])
 {
     const unsigned count = sums(type);
-    const bool splits = has_bytes(type) && !VNNI;
-    __m256i sum[2][Q_TILE_T];
+    __m256i sum[SUMS_OF_ONE][Q_TILE_T];
 
     for (unsigned k = 0; k < count; k++)
         for (unsigned t = 0; t < T; t++)
@@ -108,24 +104,26 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 8; i++) {
         const unsigned k = has_halves(type) ? i / 4 : 0;
-        __m256i w = quants_at(type, p, i), low = splits ? byte_bits(w, 0, 4, 0) : w;
+        __m256i w = quants_at(type, p, i), low = splits(type) ? byte_bits(w, 0, 4, 0) : w;
 
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
 
             sum[k][t] = add_products(sum[k][t], low, xt);
             HOLD(sum[k][t]);
-            if (splits) {
-                sum[1][t] = add_products(sum[1][t], byte_bits(w, 4, 4, 0), xt);
-                HOLD(sum[1][t]);
+            if (splits(type)) {
+                const unsigned high = halves_of(type) + k;
+
+                sum[high][t] = add_products(sum[high][t], byte_bits(w, 4, 4, 0), xt);
+                HOLD(sum[high][t]);
             }
         }
     }
     for (unsigned t = 0; t < T; t++) {
         __m256i all = part_of_whole(type, sum[0][t], s, 0);
 
-        if (count > 1)
-            all = _mm256_add_epi32(all, part_of_whole(type, sum[1][t], s, 1));
+        for (unsigned k = 1; k < count; k++)
+            all = _mm256_add_epi32(all, part_of_whole(type, sum[k][t], s, k));
         acc[t] = add_block(type, s, x_block(x + t * x_bytes, 0), all, acc[t]);
     }
 }

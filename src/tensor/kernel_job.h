@@ -46,6 +46,66 @@ INLINE struct strip strip_of(const struct tensor *w, size_t b)
     return (struct strip){packed_strip(w, first * Q_BLOCK), first};
 }
 
+/* ---- weights that have kernels for a packed form only ---- */
+
+INLINE bool has_plain_kernel(enum dtype type)
+{
+    return type != DTYPE_IQ2_S;
+}
+
+/* Are others packed as this type? */
+INLINE bool packs_others(enum dtype type)
+{
+    return type == DTYPE_IQ2_S || type == DTYPE_IQ4_XS || type == DTYPE_Q2_K;
+}
+
+/* Have plain weights no kernel, so that those of the type get a packed form of them, made on the
+ * way? */
+INLINE bool is_made(enum dtype type, const struct tensor *w)
+{
+    return packs_others(type) && !w->is_packed && (w->type != type || !has_plain_kernel(type));
+}
+
+/* Sixteen rows of a strip: 4 bits with any head. */
+#define MADE_BYTES ((64 + 256 + 8 * 64 * 4) * (PACKED_STRIP / K_BLOCK))
+
+struct made {
+    struct tensor w;
+    char units[MADE_BYTES] __attribute__((aligned(64)));
+};
+
+/* Of at most sixteen rows from r on the blocks from b on, which are at most a strip. */
+static void make_packed(const struct tensor *w, size_t r, size_t rows, size_t b, size_t blocks,
+                        struct made *made)
+{
+    struct tensor part = *w;
+
+    part.data = (const char *)tensor_row(w, r) + dtype_row_bytes(w->type, b * Q_BLOCK);
+    part.shape[0] = blocks * Q_BLOCK;
+    part.shape[1] = rows;
+    packed_write(&part, 0, 0, 1, made->units);
+    made->w = packed_form(&part, made->units);
+}
+
+struct packed_part {
+    const struct tensor *w;
+    size_t r, b;
+};
+
+/* Where `count` blocks from b on of a group of rows are packed; false: nowhere. */
+INLINE bool find_packed(enum dtype type, const struct tensor *w, size_t r, size_t b, size_t count,
+                        struct made *made, struct packed_part *part)
+{
+    *part = (struct packed_part){w, r, b};
+    if (is_made(type, w)) {
+        size_t rows = w->shape[1] - r;
+
+        make_packed(w, r, rows < GROUP ? rows : GROUP, b, count, made);
+        *part = (struct packed_part){&made->w, 0, 0};
+    }
+    return part->w->is_packed;
+}
+
 /* What of a product of few vectors, which have x_bytes for each block, lies in a strip. */
 INLINE struct quant_job job_of_strip(const struct quant_job *job, const struct strip *s,
                                      size_t x_bytes)

@@ -345,7 +345,7 @@ INLINE const struct x_q8 *x_block(const char *x, size_t b)
 INLINE size_t parts(enum dtype type)
 {
     return type == DTYPE_Q4_K || type == DTYPE_Q6_K || type == DTYPE_Q2_K || type == DTYPE_Q3_K ||
-                   type == DTYPE_Q5_K || type == DTYPE_IQ4_XS
+                   type == DTYPE_Q5_K || type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S
                ? K_BLOCK / Q_BLOCK
                : 1;
 }
@@ -360,15 +360,25 @@ INLINE bool has_offset(enum dtype type)
 /* The halves of a block of 32 have scales (and offsets) of their own. */
 INLINE bool has_halves(enum dtype type)
 {
-    return type == DTYPE_Q6_K || type == DTYPE_Q3_K || type == DTYPE_Q2_K;
+    return type == DTYPE_Q6_K || type == DTYPE_Q3_K || type == DTYPE_Q2_K || type == DTYPE_IQ2_S;
 }
 
-/* Quants are places in a list of sixteen levels; NULL: they are numbers. */
+INLINE unsigned halves_of(enum dtype type)
+{
+    return has_halves(type) ? 2 : 1;
+}
+
+/* Quants are places in a list of sixteen levels, else numbers. */
+INLINE bool has_levels(enum dtype type)
+{
+    return type == DTYPE_IQ4_NL || type == DTYPE_IQ4_XS || type == DTYPE_MXFP4 ||
+           type == DTYPE_IQ2_S;
+}
+
+/* That list, of weights as they lie in a file. */
 INLINE const int8_t *levels_of(enum dtype type)
 {
-    return type == DTYPE_IQ4_NL || type == DTYPE_IQ4_XS ? iq4_levels
-           : type == DTYPE_MXFP4                        ? mxfp4_levels
-                                                        : NULL;
+    return type == DTYPE_MXFP4 ? mxfp4_levels : iq4_levels;
 }
 
 INLINE size_t block_bytes(enum dtype type)
@@ -403,9 +413,16 @@ INLINE size_t block_bytes(enum dtype type)
     }
 }
 
+/* Are weights of all types of blocks multiplied as integers, if need be as packed.h has them? */
+#ifndef MAKES_PACKED
+#define MAKES_PACKED false
+#endif
+
 static enum form prepared_form(enum dtype weights)
 {
-    return dtype_is_integer(weights) ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
+    bool is_integer = MAKES_PACKED ? weights >= DTYPE_Q8_0 : dtype_is_integer(weights);
+
+    return is_integer ? FORM_Q8 : weights == DTYPE_BF16 ? FORM_BF16 : FORM_F32;
 }
 
 static size_t prepared_bytes(enum dtype weights, size_t inner)

@@ -35,7 +35,7 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
         d = placed(type, v_f16(unit + 32 * k));
         return (struct two){d, has_offset(type) ? v_f16(unit + 64 + 32 * k) : v_zero()};
     }
-    d = placed(type, v_f16(unit));
+    d = placed(type, unpack_d(type, unit, 0));
     s = unpack_small_scales(type, unit, 0, &sixes, k);
     return (struct two){v_mul(d, _mm512_cvtepi32_ps(s.low)),
                         has_halves(type) ? v_mul(d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
@@ -133,7 +133,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 
             if (b + k == blocks) /* an odd number of blocks */
                 break;
-            unpack(type, unit + u.first + k * u.block, ask, w);
+            unpack(type, unit, k, ask, w);
             for (unsigned t = 0; t < T; t++)
                 acc[t] = stream_block(type, w, s, m, x_at(j->x + t * j->x_bytes, b + k), acc[t]);
         }
@@ -225,7 +225,7 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
         for (unsigned k = 0; k < u.blocks; k++) {
             __m512i v[8];
 
-            unpack(type, unit + u.first + k * u.block, ASK_NOTHING, v);
+            unpack(type, unit, k, ASK_NOTHING, v);
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = v[c];
             panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),

@@ -211,6 +211,40 @@ INLINE void stream_packed_strips(enum dtype type, const struct quant_job *job, s
     } while (b < blocks_of(job->w->shape[0]));
 }
 
+/* Few vectors times weights whose packed form is made on the way. */
+INLINE void stream_made(enum dtype type, const struct quant_job *job, size_t n)
+{
+    const size_t blocks = blocks_of(job->w->shape[0]), most = PACKED_STRIP / Q_BLOCK;
+
+    for (size_t r = job->row_begin; r < job->row_end; r += PACKED_GROUP) {
+        size_t rows = job->row_end - r < PACKED_GROUP ? job->row_end - r : PACKED_GROUP, b = 0;
+
+        do { /* once even if there are no blocks: the sum of nothing is 0 */
+            struct quant_job j = *job;
+            struct made made;
+
+            make_packed(job->w, r, rows, b, blocks - b < most ? blocks - b : most, &made);
+            j.w = &made.w;
+            j.row_begin = 0;
+            j.row_end = rows;
+            j.out += r;
+            j.x += b * X_BYTES;
+            j.adds = b > 0;
+            stream_strip(type, true, &j, 0, PACKED_GROUP, n);
+            b += most;
+        } while (b < blocks);
+    }
+}
+
+INLINE void made_matmul(enum dtype type, const struct panel_kind *panels, const struct quant_job *j,
+                        size_t n)
+{
+    if (n > STREAM_T && j->w->shape[1] >= GROUP)
+        all_panels(panels, j, j->row_begin, n);
+    else
+        stream_made(type, j, n);
+}
+
 INLINE void quant_matmul(enum dtype type, const struct panel_kind *panels,
                          const struct quant_job *j, size_t n)
 {
@@ -254,10 +288,13 @@ INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct 
         const struct quant_job *j, const struct tensor *w, const struct rows *rows, unsigned g, \
         size_t b, size_t count, void *panel)                                                    \
     {                                                                                           \
+        struct packed_part part;                                                                \
+        struct made made;                                                                       \
+                                                                                                \
         (void)j;                                                                                \
-        if (w->is_packed)                                                                       \
-            panel_unpack(TYPE, w, rows->out, g, b, count, panel);                               \
-        else                                                                                    \
+        if (find_packed(TYPE, w, rows->out, b, count, &made, &part))                            \
+            panel_unpack(TYPE, part.w, part.r, g, part.b, count, panel);                        \
+        else if (has_plain_kernel(TYPE))                                                        \
             panel_fill(TYPE, rows, g, b, count, panel);                                         \
     }                                                                                           \
     PANEL_TILE(type##_tile, Q_TILE_T, TYPE)                                                     \
@@ -272,19 +309,22 @@ INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct 
     {                                                                                           \
         if (j->w->is_packed)                                                                    \
             packed_matmul(TYPE, &panels_##type, j, n);                                          \
-        else                                                                                    \
+        else if (is_made(TYPE, j->w))                                                           \
+            made_matmul(TYPE, &panels_##type, j, n);                                            \
+        else if (has_plain_kernel(TYPE))                                                        \
             quant_matmul(TYPE, &panels_##type, j, n);                                           \
     }
 FOR_EACH_INTEGER_TYPE(MATMUL)
+MATMUL(iq2_s, DTYPE_IQ2_S)
 #define MATMUL_OF(type, TYPE) [TYPE] = matmul_##type,
 
 /* Of a type whose activations have FORM_Q8. */
 static void quant_multiply(const struct quant_job *j, size_t n)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *,
-                                                size_t) = {FOR_EACH_INTEGER_TYPE(MATMUL_OF)};
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
+        FOR_EACH_INTEGER_TYPE(MATMUL_OF) MATMUL_OF(iq2_s, DTYPE_IQ2_S)};
 
-    quantised[j->w->type](j, n);
+    quantised[packed_as(j->w->type)](j, n);
 }
 
 #endif

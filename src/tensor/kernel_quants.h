@@ -169,7 +169,7 @@ INLINE vec exponents(__m512i e)
 /* Bits by which signed quants are shifted up in their bytes: they end at the highest one. */
 INLINE unsigned place_bits(enum dtype type)
 {
-    return has_offset(type) || levels_of(type) ? 0 : 8 - packed_bits(type);
+    return has_offset(type) || has_levels(type) ? 0 : 8 - packed_bits(type);
 }
 
 /* What that multiplies them by. */
@@ -421,16 +421,6 @@ INLINE void get_q3_k(const struct rows *rows, size_t low, size_t high, unsigned 
     }
 }
 
-/* Places in the list of levels become these, with 128 added. */
-INLINE __m512i look_up(enum dtype type, __m512i w)
-{
-    const __m512i list =
-        _mm512_xor_si512(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels_of(type))),
-                         _mm512_set1_epi8(-128));
-
-    return _mm512_shuffle_epi8(list, w);
-}
-
 /* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of sixteen rows, unsigned. */
 INLINE void get_quants(enum dtype type, const struct rows *rows, size_t offset, unsigned part,
                        const struct head *h, __m512i w[][8])
@@ -481,8 +471,8 @@ INLINE void get_quants(enum dtype type, const struct rows *rows, size_t offset, 
     default:
         get_q6_k(rows, offset + 16 * part, offset + K_BLOCK / 2 + 8 * part, w);
     }
-    for (unsigned i = 0; i < 8 && levels_of(type); i++)
-        w[0][i] = look_up(type, w[0][i]);
+    for (unsigned i = 0; i < 8 && has_levels(type); i++)
+        w[0][i] = look_up(levels_list(levels_of(type), true), w[0][i]);
 }
 
 INLINE const struct x_biased *x_at(const char *x, size_t b)

@@ -38,9 +38,12 @@ struct x_span {
     uint32_t unused;
 };
 
+/* Not of ternary weights: two steps would not hold one of them exactly. */
 INLINE bool has_spans(enum dtype type)
 {
-    return parts(type) * Q_BLOCK == K_BLOCK;
+    bool is_ternary = type == DTYPE_TQ1_0 || type == DTYPE_TQ2_0;
+
+    return parts(packed_as(type)) * Q_BLOCK == K_BLOCK && !is_ternary;
 }
 
 /* ---- weights ---- */
@@ -53,33 +56,30 @@ struct span_words {
     __m512i times[2], plus[2];
 };
 
-INLINE unsigned halves_of(enum dtype type)
+/* The largest magnitude of quants, whose zero is subtracted. */
+INLINE float largest_quant(enum dtype type)
 {
-    return has_halves(type) ? 2 : 1;
+    return has_offset(type) ? (float)((1u << packed_bits(type)) - 1) : has_levels(type) ? 127 : 128;
 }
 
 /* The largest magnitude that weights can have. */
-INLINE vec largest_weight(enum dtype type, vec d, vec plus)
+INLINE vec largest_weight(enum dtype type, vec quants, vec d, vec plus)
 {
-    const float of_type = has_offset(type)  ? (float)((1u << packed_bits(type)) - 1)
-                          : levels_of(type) ? 127
-                                            : 128;
-    const vec quants = v_set1(of_type);
     vec most = has_offset(type) ? v_fma(d, quants, plus) : v_mul(d, quants);
 
     most = _mm512_abs_ps(most);
     return has_offset(type) ? v_max(_mm512_abs_ps(plus), most) : most; /* NaN stays: see v_max */
 }
 
-/* The steps of spans whose weights are no larger; NaN where some are not finite. */
-INLINE vec span_steps(enum dtype type, const struct affine *s)
+/* The steps of spans whose quants are no larger; NaN where some weights are not finite. */
+INLINE vec span_steps(enum dtype type, float largest, const struct affine *s)
 {
     __mmask16 is_finite = 0xffff;
     vec most = v_zero();
 
     for (unsigned k = 0; k < SPAN_BLOCKS; k++) {
         for (unsigned h = 0; h < halves_of(type); h++) {
-            vec here = largest_weight(type, s[k].d[h], s[k].plus[h]);
+            vec here = largest_weight(type, v_set1(largest), s[k].d[h], s[k].plus[h]);
 
             is_finite &= _mm512_cmp_ps_mask(here, v_set1(INFINITY), _CMP_LT_OQ);
             most = v_max(here, most);
@@ -170,7 +170,8 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
             for (unsigned k = 0; k < SPAN_BLOCKS; k++)
                 s[k] = affine_of(type, unpack_scales(type, unit, from + k),
                                  unpack_minima(type, unit, from + k), &minima, from + k);
-            step = span_steps(type, s);
+            step = span_steps(
+                type, lists_levels(type) ? levels_in(unit)->largest : largest_quant(type), s);
             inverse = span_inverse(step);
             put_span_steps(p, (i + from) / SPAN_BLOCKS, g, step);
 #pragma GCC unroll 4
@@ -178,7 +179,7 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
                 struct span_words words = span_words(type, &s[k], inverse);
                 __m512i v[8];
 
-                unpack(type, unit + u.first + (from + k) * u.block, ASK_NOTHING, v);
+                unpack(type, unit, from + k, ASK_NOTHING, v);
                 put_span_block(type, p, i + from + k, g, v, &words);
             }
         }
@@ -202,7 +203,7 @@ INLINE void span_fill(enum dtype type, const struct rows *rows, unsigned g, size
         for (unsigned k = 0; k < parts(type); k++)
             s[k] = affine_of(type, get_scales(type, &h, k), get_minima(type, &h, k), &minima, k);
         for (unsigned k = 0; k < K_BLOCK / SPAN; k++) {
-            vec step = span_steps(type, s + k * SPAN_BLOCKS);
+            vec step = span_steps(type, largest_quant(type), s + k * SPAN_BLOCKS);
 
             put_span_steps(p, i / SPAN_BLOCKS + k, g, step);
             inverse[k] = span_inverse(step);
@@ -292,10 +293,13 @@ SPAN_TILE(span_tile1, 1)
         const struct quant_job *j, const struct tensor *w, const struct rows *rows, unsigned g, \
         size_t b, size_t count, void *panel)                                                    \
     {                                                                                           \
+        struct packed_part part;                                                                \
+        struct made made;                                                                       \
+                                                                                                \
         (void)j;                                                                                \
-        if (w->is_packed)                                                                       \
-            span_unpack(TYPE, w, rows->out, g, b, count, panel);                                \
-        else                                                                                    \
+        if (find_packed(TYPE, w, rows->out, b, count, &made, &part))                            \
+            span_unpack(TYPE, part.w, part.r, g, part.b, count, panel);                         \
+        else if (has_plain_kernel(TYPE))                                                        \
             span_fill(TYPE, rows, g, b, count, panel);                                          \
     }                                                                                           \
     static const struct panel_kind spans_##type = {                                             \
@@ -309,15 +313,17 @@ SPANS(q2_k, DTYPE_Q2_K)
 SPANS(q3_k, DTYPE_Q3_K)
 SPANS(q5_k, DTYPE_Q5_K)
 SPANS(iq4_xs, DTYPE_IQ4_XS)
+SPANS(iq2_s, DTYPE_IQ2_S)
 
 static void span_matmul(enum dtype type, const struct quant_job *j, size_t n)
 {
     static const struct panel_kind *const kinds[DTYPE_COUNT] = {
-        [DTYPE_Q4_K] = &spans_q4_k, [DTYPE_Q6_K] = &spans_q6_k, [DTYPE_Q2_K] = &spans_q2_k,
-        [DTYPE_Q3_K] = &spans_q3_k, [DTYPE_Q5_K] = &spans_q5_k, [DTYPE_IQ4_XS] = &spans_iq4_xs,
+        [DTYPE_Q4_K] = &spans_q4_k,   [DTYPE_Q6_K] = &spans_q6_k, [DTYPE_Q2_K] = &spans_q2_k,
+        [DTYPE_Q3_K] = &spans_q3_k,   [DTYPE_Q5_K] = &spans_q5_k, [DTYPE_IQ4_XS] = &spans_iq4_xs,
+        [DTYPE_IQ2_S] = &spans_iq2_s,
     };
 
-    all_panels(kinds[type], j, first_row(j), n);
+    all_panels(kinds[packed_as(type)], j, first_row(j), n);
 }
 
 /* ---- activations ---- */

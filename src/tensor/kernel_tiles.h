@@ -179,7 +179,7 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
 
             ready_affine(type, &s);
             ask_beside(next, i + k);
-            unpack(type, unit + u.first + k * u.block, ASK_NOTHING, v);
+            unpack(type, unit, k, ASK_NOTHING, v);
             put_quants(type, v, &s, tiles[i + k][g]);
         }
     }
@@ -604,9 +604,12 @@ static void tile_matmul(const struct tile_kind *kind, const struct quant_job *jo
         const struct tensor *w, const struct rows *rows, unsigned g, size_t b, size_t count, \
         const struct tile_lines *next, tile_pair *tiles)                                     \
     {                                                                                        \
-        if (w->is_packed)                                                                    \
-            tile_fill_packed(TYPE, w, rows->out, g, b, count, next, tiles);                  \
-        else                                                                                 \
+        struct packed_part part;                                                             \
+        struct made made;                                                                    \
+                                                                                             \
+        if (find_packed(TYPE, w, rows->out, b, count, &made, &part))                         \
+            tile_fill_packed(TYPE, part.w, part.r, g, part.b, count, next, tiles);           \
+        else if (has_plain_kernel(TYPE))                                                     \
             tile_fill_plain(TYPE, rows, g, b, count, next, tiles);                           \
     }
 TILE_KIND(q8_0, DTYPE_Q8_0)
@@ -622,6 +625,7 @@ TILE_KIND(q5_k, DTYPE_Q5_K)
 TILE_KIND(iq4_nl, DTYPE_IQ4_NL)
 TILE_KIND(iq4_xs, DTYPE_IQ4_XS)
 TILE_KIND(mxfp4, DTYPE_MXFP4)
+TILE_KIND(iq2_s, DTYPE_IQ2_S)
 
 #define TILE_FLOATS(type, TYPE)                                                              \
     static __attribute__((noinline)) void tile_fill_##type(                                  \
@@ -654,11 +658,12 @@ static const struct tile_kind tile_kinds[DTYPE_COUNT] = {
     [DTYPE_Q5_K] = {tile_fill_q5_k, tile_multiply_whole, TOGETHER_SUPER},
     [DTYPE_Q6_K] = {tile_fill_q6_k, tile_multiply_whole, TOGETHER_SUPER},
     [DTYPE_IQ4_XS] = {tile_fill_iq4_xs, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_IQ2_S] = {tile_fill_iq2_s, tile_multiply_whole, TOGETHER_SUPER},
 };
 
 INLINE bool is_tiled(enum dtype weights)
 {
-    return dtype_is_integer(weights) || weights == DTYPE_F16 || weights == DTYPE_BF16;
+    return weights != DTYPE_F32;
 }
 
 /* ---- activations ---- */

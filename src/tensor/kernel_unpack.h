@@ -6,19 +6,19 @@
  * those of the rows that pointers were moved to: of lines by 4 bytes a row, of small scales by one,
  * of halves by two.
  *
- *   i_load(p) i_or(a, b)
+ *   i_load(p) i_or(a, b) i_ones()     1 in every lane
  *   bits(v, at, count, to) byte_bits  bits [at, at + count) of every lane, of every byte, moved
  *   lane_bytes(p, is_signed)          a byte a lane
  *   lane_byte(v, k)                   byte k of every lane
  *   place_bits(type)                  by how many bits quants are shifted up in their bytes
- *   look_up(type, w)                  places in the list of levels become these */
+ *   levels_list(p, is_signed)         a list of levels; 128 is added to signed ones
+ *   look_up(list, w)                  places in it become its levels */
 #ifndef TENSOR_KERNEL_UNPACK_H
 #define TENSOR_KERNEL_UNPACK_H
 
 #include "tensor/packed.h"
 
 INLINE unsigned place_bits(enum dtype type);
-INLINE ints look_up(enum dtype type, ints w);
 
 /* The processor follows a stream by itself, but stops at the end of each page and has to find it
  * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
@@ -59,7 +59,9 @@ struct ask {
 
 INLINE bool is_busy(const unsigned T, enum dtype type)
 {
-    return T > 1 && (!dtype_is_integer(type) || 2 * T > packed_bits(type));
+    bool is_float = type == DTYPE_F16 || type == DTYPE_BF16;
+
+    return T > 1 && (is_float || 2 * T > packed_bits(type));
 }
 
 /* For T vectors; ahead: what lines_ahead says, or 0 where processors are not told. */
@@ -109,16 +111,42 @@ INLINE void begin_unit(const struct packed_unit *u, const char *unit, struct ask
     load_lines(unit, (unsigned)u->first / 64, ask, head);
 }
 
-/* A block of quants as it lies: the lines of its planes, one for each bit. */
+/* Does each unit hold the list of levels? */
+INLINE bool lists_levels(enum dtype type)
+{
+    return has_levels(type) && parts(type) > 1;
+}
+
+INLINE const struct packed_levels *levels_in(const char *unit)
+{
+    return (const struct packed_levels *)(const void *)(unit + PACKED_LEVELS);
+}
+
+/* d of a super-block, of the rows from `row` on. */
+INLINE vec unpack_d(enum dtype type, const char *unit, unsigned row)
+{
+    vec d = v_f16(unit + 2 * row);
+
+    return lists_levels(type) ? v_mul(d, v_set1(levels_in(unit)->factor)) : d;
+}
+
+/* A block of quants as it lies: the lines of its planes, one for each bit; and what they name. */
 struct planes {
-    ints line[8];
+    ints line[8], list;
 };
 
-INLINE struct planes load_planes(enum dtype type, const char *block, struct ask ask)
+/* Block k of a unit, of the rows from `row` on. */
+INLINE struct planes load_planes(enum dtype type, const char *unit, unsigned row, size_t k,
+                                 struct ask ask)
 {
+    const struct packed_unit u = packed_unit(type);
     struct planes p;
 
-    load_lines(block, packed_bits(type), ask, p.line);
+    load_lines(unit + u.first + k * u.block + 4 * row, packed_bits(type), ask, p.line);
+    if (lists_levels(type))
+        p.list = levels_list(levels_in(unit)->level, false);
+    else if (has_levels(type))
+        p.list = levels_list(levels_of(type), true);
     return p;
 }
 
@@ -152,13 +180,14 @@ INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
     }
     if (bits & 1)
         w = i_or(w, byte_bits(*plane, i, 1, to + bits - 1));
-    return levels_of(type) ? look_up(type, w) : w;
+    return has_levels(type) ? look_up(p->list, w) : w;
 }
 
-/* A block: w[i] = values 4 i .. 4 i + 3 of all rows; those of one line after each other. */
-INLINE void unpack(enum dtype type, const char *block, struct ask ask, ints w[8])
+/* Block k of a unit: w[i] = values 4 i .. 4 i + 3 of all rows; those of one line after each other.
+ */
+INLINE void unpack(enum dtype type, const char *unit, size_t k, struct ask ask, ints w[8])
 {
-    struct planes p = load_planes(type, block, ask);
+    struct planes p = load_planes(type, unit, 0, k, ask);
 
 #pragma GCC unroll 4
     for (unsigned i = 0; i < 4; i++) {
@@ -170,6 +199,12 @@ INLINE void unpack(enum dtype type, const char *block, struct ask ask, ints w[8]
 INLINE ints lane_nibbles(const char *p, unsigned at)
 {
     return bits(lane_bytes(p, false), at, 4, 0);
+}
+
+/* 2 s + 1 */
+INLINE ints odd_nibbles(const char *p, unsigned at)
+{
+    return i_or(bits(lane_bytes(p, false), at, 4, 1), i_ones());
 }
 
 /* Of super-blocks: the small scales of a block, of which the second is that of its upper half where
@@ -214,6 +249,9 @@ INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit
     if (type == DTYPE_Q2_K)
         return (struct small_scales){lane_nibbles(small + 32 * k, 0),
                                      lane_nibbles(small + 32 * k + 16, 0)};
+    if (type == DTYPE_IQ2_S)
+        return (struct small_scales){odd_nibbles(small + 16 * k, 0),
+                                     odd_nibbles(small + 16 * k, 4)};
     if (has_halves(type))
         return (struct small_scales){lane_bytes(small + 32 * k, true),
                                      lane_bytes(small + 32 * k + 16, true)};

@@ -9,6 +9,8 @@
 
 #define V static inline __attribute__((always_inline))
 
+#define MAKES_PACKED true
+
 typedef __m128 quad;
 
 V quad quad_load(const float *p)

@@ -3,6 +3,7 @@
 #include "tensor/packed.h"
 
 #include "tensor/fixed.h"
+#include "tensor/iquant.h"
 #include "tensor/kquant.h"
 
 #include <math.h>
@@ -95,13 +96,31 @@ static void get_q6_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
         out[j] = (uint8_t)q6_k_quant(&k, part * Q_BLOCK + j);
 }
 
+static void get_tq1_0(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    struct block_tq1_0 b;
+
+    memcpy(&b, at, sizeof(b));
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)tq1_0_digit(&b, part * Q_BLOCK + j);
+}
+
+static void get_tq2_0(const char *at, size_t part, uint8_t out[Q_BLOCK])
+{
+    struct block_tq2_0 b;
+
+    memcpy(&b, at, sizeof(b));
+    for (size_t j = 0; j < Q_BLOCK; j++)
+        out[j] = (uint8_t)tq2_0_digit(&b, part * Q_BLOCK + j);
+}
+
 /* The 32 quants of a part of a block, unsigned. */
 static void (*const get_quants[DTYPE_COUNT])(const char *at, size_t part, uint8_t out[Q_BLOCK]) = {
     [DTYPE_Q8_0] = get_q8_0,   [DTYPE_Q4_0] = get_q4_0,     [DTYPE_Q4_1] = get_q4_1,
     [DTYPE_Q5_0] = get_q5_0,   [DTYPE_Q5_1] = get_q5_1,     [DTYPE_Q2_K] = get_q2_k,
     [DTYPE_Q3_K] = get_q3_k,   [DTYPE_Q4_K] = get_q4_k,     [DTYPE_Q5_K] = get_q5_k,
     [DTYPE_Q6_K] = get_q6_k,   [DTYPE_IQ4_NL] = get_iq4_nl, [DTYPE_IQ4_XS] = get_iq4_xs,
-    [DTYPE_MXFP4] = get_mxfp4,
+    [DTYPE_MXFP4] = get_mxfp4, [DTYPE_TQ1_0] = get_tq1_0,   [DTYPE_TQ2_0] = get_tq2_0,
 };
 
 /* Of six bits: what byte `byte` of a dword stands for. */
@@ -115,37 +134,44 @@ static void put_six(unsigned quant, size_t dword, size_t byte, uint8_t *block)
         first[64 * k] |= (uint8_t)(quant >> 2 * k & 3);
 }
 
-/* Row r of sixteen in a block at `to`. */
+/* Lane r of line `line`. */
+static void put_dword(uint8_t *block, size_t line, size_t r, uint32_t dword)
+{
+    memcpy(block + 64 * line + 4 * r, &dword, sizeof(dword));
+}
+
+/* The lowest of the bits of each byte, as many as `mask` has. */
+#define LOWEST(dword, mask) ((dword)&0x01010101u * (mask))
+
+/* Row r of sixteen in a block at `to`: four quants at a time, of which none needs another's bits.
+ */
 static void put_quants(enum dtype type, const uint8_t q[Q_BLOCK], size_t r, uint8_t *to)
 {
     const unsigned bits = packed_bits(type);
+    uint32_t d[Q_BLOCK / 4], line;
 
-    for (size_t j = 0; j < Q_BLOCK; j++) {
-        size_t dword = j / 4, byte = 4 * r + j % 4;
-        unsigned left = q[j];
-        uint8_t *plane = to;
-
-        if (bits == 8) {
-            to[64 * dword + byte] = q[j];
-            continue;
-        }
-        if (bits == 6) {
-            put_six(q[j], dword, byte, to);
-            continue;
-        }
-        if (bits & 4) {
-            plane[64 * (dword % 4) + byte] |= (uint8_t)((left & 15) << (dword < 4 ? 0 : 4));
-            plane += 256;
-            left >>= 4;
-        }
-        if (bits & 2) {
-            plane[64 * (dword / 4) + byte] |= (uint8_t)((left & 3) << 2 * (dword % 4));
-            plane += 128;
-            left >>= 2;
-        }
-        if (bits & 1)
-            plane[byte] |= (uint8_t)(left << dword);
+    memcpy(d, q, sizeof(d));
+    for (size_t i = 0; i < 8 && bits == 8; i++)
+        put_dword(to, i, r, d[i]);
+    for (size_t i = 0; i < 6 && bits == 6; i++)
+        put_dword(to, i, r, d[i / 3 * 4 + i % 3] << 2 | LOWEST(d[i / 3 * 4 + 3] >> 2 * (i % 3), 3));
+    if (bits > 5)
+        return;
+    for (size_t i = 0; i < 4 && bits & 4; i++)
+        put_dword(to, i, r, LOWEST(d[i], 15) | LOWEST(d[i + 4], 15) << 4);
+    to += 64 * (bits & 4);
+    for (size_t h = 0; h < 2 && bits & 2; h++) {
+        line = 0;
+        for (size_t i = 0; i < 4; i++)
+            line |= LOWEST(d[4 * h + i], 3) << 2 * i;
+        put_dword(to, h, r, line);
     }
+    to += 64 * (bits & 2);
+    line = 0;
+    for (size_t i = 0; i < 8 && bits & 1; i++)
+        line |= LOWEST(d[i] >> (bits - 1), 1) << i;
+    if (bits & 1)
+        put_dword(to, 0, r, line);
 }
 
 /* Small scales of a super-block. */
@@ -166,6 +192,8 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
 
         if (type == DTYPE_Q2_K)
             *to = b.q2.scales[i];
+        else if (type == DTYPE_TQ1_0 || type == DTYPE_TQ2_0)
+            *to = 0x11;
         else if (type == DTYPE_Q3_K)
             *to = (uint8_t)q3_k_scale(b.q3.scales, i);
         else if (type == DTYPE_Q6_K)
@@ -184,25 +212,67 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
     }
 }
 
+/* Of types whose quants are places in a list that their units hold. */
+static void put_levels(enum dtype type, uint8_t *unit)
+{
+    struct iquant_levels of_type = {.factor = 1};
+    struct packed_levels levels = {.largest = 0};
+
+    if (type == DTYPE_IQ4_XS)
+        memcpy(of_type.level, iq4_levels, sizeof(iq4_levels));
+    else
+        iquant_levels(type, &of_type);
+    levels.factor = of_type.factor;
+    for (size_t i = 0; i < sizeof(levels.level); i++) {
+        levels.level[i] = (uint8_t)(of_type.level[i] + 128);
+        levels.largest = fmaxf(levels.largest, fabsf((float)of_type.level[i]));
+    }
+    memcpy(unit + PACKED_LEVELS, &levels, sizeof(levels));
+}
+
 /* What a super-block of row r has besides its quants. */
 static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *unit)
 {
-    /* Where d stands, and dmin behind it where the type has one. */
+    /* Where d and, if the type has it, what stands for dmin is. */
     static const struct {
-        size_t at, bytes;
-    } d[DTYPE_COUNT] = {
-        [DTYPE_Q2_K] = {offsetof(struct block_q2_K, d), 4},
-        [DTYPE_Q3_K] = {offsetof(struct block_q3_K, d), 2},
-        [DTYPE_Q4_K] = {offsetof(struct block_q4_K, d), 4},
-        [DTYPE_Q5_K] = {offsetof(struct block_q5_K, d), 4},
-        [DTYPE_Q6_K] = {offsetof(struct block_q6_K, d), 2},
-        [DTYPE_IQ4_XS] = {offsetof(struct block_iq4_xs, d), 2},
+        size_t d, min;
+    } from[DTYPE_COUNT] = {
+        [DTYPE_Q2_K] = {offsetof(struct block_q2_K, d), offsetof(struct block_q2_K, dmin)},
+        [DTYPE_Q3_K] = {offsetof(struct block_q3_K, d), 0},
+        [DTYPE_Q4_K] = {offsetof(struct block_q4_K, d), offsetof(struct block_q4_K, dmin)},
+        [DTYPE_Q5_K] = {offsetof(struct block_q5_K, d), offsetof(struct block_q5_K, dmin)},
+        [DTYPE_Q6_K] = {offsetof(struct block_q6_K, d), 0},
+        [DTYPE_IQ4_XS] = {offsetof(struct block_iq4_xs, d), 0},
+        [DTYPE_TQ1_0] = {offsetof(struct block_tq1_0, d), offsetof(struct block_tq1_0, d)},
+        [DTYPE_TQ2_0] = {offsetof(struct block_tq2_0, d), offsetof(struct block_tq2_0, d)},
     };
 
-    memcpy(unit + 2 * r, at + d[type].at, 2);
-    if (d[type].bytes == 4)
-        memcpy(unit + 2 * PACKED_GROUP + 2 * r, at + d[type].at + 2, 2);
+    memcpy(unit + 2 * r, at + from[type].d, 2);
+    if (from[type].min)
+        memcpy(unit + 2 * PACKED_GROUP + 2 * r, at + from[type].min, 2);
+    if (type == DTYPE_IQ4_XS)
+        put_levels(type, unit);
     put_scales(type, at, r, unit + packed_unit(type).scales);
+}
+
+/* A super-block that names points. */
+static void put_points(enum dtype type, const char *at, size_t r, uint8_t *unit)
+{
+    const struct packed_unit u = packed_unit(type);
+    const bool has_halves = packed_as(type) == DTYPE_IQ2_S;
+    struct iquant_places p;
+
+    iquant_places(type, at, &p);
+    memcpy(unit + 2 * r, &p.d, 2);
+    if (r == 0)
+        put_levels(type, unit);
+    for (size_t k = 0; k < u.blocks; k++) {
+        const uint8_t *s = p.scale + 2 * k;
+
+        unit[u.scales + PACKED_GROUP * k + r] =
+            (uint8_t)(has_halves ? s[0] | s[1] << 4 : 2 * s[0] + 1);
+        put_quants(type, p.place + Q_BLOCK * k, r, unit + u.first + k * u.block);
+    }
 }
 
 /* Scale, and offset behind it where the type has one, of block k of the unit. */
@@ -322,6 +392,11 @@ static void write_blocks(enum dtype type, const char *row, size_t blocks, size_t
         uint8_t *unit = group + b / u.blocks * u.bytes, q[Q_BLOCK];
         const char *at = row + b / parts * info->block_bytes;
 
+        if (!get_quants[type]) {
+            if (b % parts == 0)
+                put_points(type, at, r, unit);
+            continue;
+        }
         get_quants[type](at, b % parts, q);
         put_quants(type, q, r, unit + u.first + b % u.blocks * u.block);
         if (parts == 1)
@@ -333,7 +408,7 @@ static void write_blocks(enum dtype type, const char *row, size_t blocks, size_t
 
 bool packed_has(enum dtype type)
 {
-    return type == DTYPE_F16 || type == DTYPE_BF16 || get_quants[type];
+    return type != DTYPE_F32;
 }
 
 void packed_write(const struct tensor *w, size_t first, size_t begin, size_t end, void *out)

@@ -22,17 +22,20 @@
 #define PACKED_ALIGN 64   /* of a packed matrix: a register, a cache line */
 #define PACKED_STRIP 1024 /* whole panels of every kernel */
 /* Raised whenever a byte of the layout changes: files made before are then made again. */
-#define PACKED_VERSION 9
+#define PACKED_VERSION 10
 
 /* A unit: what lies together of a few blocks of 32 values, or of a super-block, of sixteen rows.
  *
  *   head    [2][16] f16 scales of the blocks and, for types with an offset, [2][16] f16 offsets;
  *           mxfp4: [4][16] bytes, the exponents;
- *           super-blocks: [16] f16 d, [16] f16 dmin (or zeros), then small scales:
+ *           super-blocks: [16] f16 d, [16] f16 dmin or a list of levels (or zeros), then small
+ *           scales:
  *           q4_K, q5_K  [3][16] dwords of four, as quants of 6 bits lie: scales of the blocks 0 to
  *                       3 and 4 to 7, then minima of the blocks 0, 2, 1, 3 and 4, 6, 5, 7
  *           q2_K        [16][16] bytes as they are in the file: scales below minima
  *           q3_K, q6_K  [16][16] int8        iq4_xs  [8][16] int8
+ *           iq2_s       [8][16] bytes: s of the first sixteen values of a block below that of the
+ *                       others, and a scale is 2 s + 1
  *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian), in
  *           planes that hold the bits of quants from the lowest on:
  *           8 bits  [8][16] dwords, bytes with 128 added
@@ -56,13 +59,47 @@
  * filled up to fours][16]: the power of two of fixed.h.
  *
  * Quants are unsigned, without the offset that a type subtracts; the integers of f16 are signed.  A
- * row whose values do not fill its last unit ends with zeros. */
+ * row whose values do not fill its last unit ends with zeros.
+ *
+ * iq1, iq2, iq3 and tq name their values one by one here, instead of points of a lattice or digits
+ * of a number, and lie as other types do (packed_as).  What differs between those of one layout is
+ * in the list of levels, struct packed_levels. */
 struct packed_unit {
     size_t blocks;       /* of 32 values */
     size_t scales;       /* offset of the small scales */
     size_t first, block; /* offset of block 0, bytes of each */
     size_t bytes;        /* a multiple of PACKED_ALIGN */
 };
+
+/* Behind d: places in this list are quants; a value is d * scale * factor * level. */
+#define PACKED_LEVELS 32
+struct packed_levels {
+    uint8_t level[16]; /* with 128 added */
+    float factor;
+    float largest; /* magnitude of a level */
+    uint8_t unused[8];
+};
+
+/* As what type it is laid out and multiplied: that which it is, or one whose layout holds it too.
+ */
+static inline enum dtype packed_as(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_IQ3_XXS:
+    case DTYPE_IQ3_S:
+        return DTYPE_IQ4_XS; /* 4 bits, and a scale for 32 values */
+    case DTYPE_IQ1_S:
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ2_XXS:
+    case DTYPE_IQ2_XS:
+        return DTYPE_IQ2_S; /* 3 bits, for 16 */
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+        return DTYPE_Q2_K; /* with scales and minima of 1 */
+    default:
+        return type;
+    }
+}
 
 /* Of bf16: how far an exponent may be below the largest of its block; 4 bits hold it.  What is
  * smaller has PACKED_ZERO there, as do subnormal numbers: it becomes no integer but zero. */
@@ -72,7 +109,7 @@ struct packed_unit {
 /* Of a value: 14, 12, 8, 6, or a plane for each bit of this number that is set. */
 static inline unsigned packed_bits(enum dtype type)
 {
-    switch (type) {
+    switch (packed_as(type)) {
     case DTYPE_F16:
         return 14;
     case DTYPE_BF16:
@@ -86,6 +123,7 @@ static inline unsigned packed_bits(enum dtype type)
     case DTYPE_Q6_K:
         return 6;
     case DTYPE_Q3_K:
+    case DTYPE_IQ2_S:
         return 3;
     case DTYPE_Q2_K:
         return 2;
@@ -100,7 +138,7 @@ static inline struct packed_unit packed_unit(enum dtype type)
     struct packed_unit u = {.blocks = 2, .scales = 64, .block = 64u * packed_bits(type)};
 
     u.first = has_offset ? 128 : 64;
-    switch (type) {
+    switch (packed_as(type)) {
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
         u.blocks = 8;
@@ -113,6 +151,7 @@ static inline struct packed_unit packed_unit(enum dtype type)
         u.first = 64 + 256;
         break;
     case DTYPE_IQ4_XS:
+    case DTYPE_IQ2_S:
         u.blocks = 8;
         u.first = 64 + 128;
         break;

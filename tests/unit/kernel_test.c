@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "tensor/backend.h"
+#include "tensor/iquant.h"
 #include "tensor/step.h"
 
 #include <float.h>
@@ -187,6 +188,44 @@ static double split(float w, float x)
            exact(w - w_high, x_high);
 }
 
+/* NaN counts as infinity. */
+static float most_of(const float *x, size_t n)
+{
+    float most = 0;
+
+    for (size_t i = 0; i < n; i++)
+        most = isnan(x[i]) ? INFINITY : fmaxf(most, fabsf(x[i]));
+    return most;
+}
+
+/* The step of n activations that share one; NAN: they are no numbers, 0: they are zeros. */
+static float step_of(const float *x, size_t n)
+{
+    float most = most_of(x, n);
+    struct step step;
+
+    if (!(most >= STEP_LEAST && most < STEP_MOST))
+        return most < STEP_LEAST ? 0 : NAN;
+    step = step_for(most);
+    return step.power * step_factors[step.factor];
+}
+
+/* Activations rounded to 8 bits by blocks. */
+static void multiply_rounded(const struct problem *p, float *out)
+{
+    struct problem q = *p;
+
+    q.x = malloc(p->n * p->inner * sizeof(float) + 1);
+    CHECK(q.x);
+    for (size_t i = 0; i < p->n * p->inner; i++) {
+        float step = step_of(p->x + i / Q_BLOCK * Q_BLOCK, Q_BLOCK);
+
+        q.x[i] = step == 0 ? 0 : rintf(p->x[i] * (1 / step)) * step;
+    }
+    multiply_by(exact, &q, out);
+    free(q.x);
+}
+
 /* What a back end's products must be near to. */
 static void multiply_for(const struct backend *b, const struct problem *p, float *out)
 {
@@ -196,6 +235,8 @@ static void multiply_for(const struct backend *b, const struct problem *p, float
         multiply_by(p->w.type == DTYPE_F16 ? split : rounded, p, out);
     else if (form == FORM_FIXED || form == FORM_SPANS)
         multiply_by(exact, p, out);
+    else if (form != backend_ref.prepared_form(p->w.type))
+        multiply_rounded(p, out);
     else
         multiply(&backend_ref, p, 0, p->n, 0, p->rows, out);
 }
@@ -214,6 +255,29 @@ static void quants_at(enum dtype type, size_t *begin, size_t *end)
     *end = at[type][1];
 }
 
+/* Of a row of points, the largest magnitude in each span, whatever its points. */
+static void largest_of_points(const struct tensor *w, size_t row, float *largest)
+{
+    const size_t block_bytes = dtype_info(w->type)->block_bytes;
+    struct iquant_levels levels;
+    struct iquant_places places;
+    float most = 0;
+
+    iquant_levels(w->type, &levels);
+    for (size_t i = 0; i < COUNT(levels.level); i++)
+        most = fmaxf(most, fabsf((float)levels.level[i]));
+    for (size_t i = 0; i < w->shape[0]; i += 16) {
+        const char *block = (const char *)tensor_row(w, row) + i / K_BLOCK * block_bytes;
+        float *to = &largest[i / SPAN], here;
+
+        iquant_places(w->type, block, &places);
+        here = fabsf(f16_to_f32(places.d)) * levels.factor * most *
+               (float)(2 * places.scale[i % K_BLOCK / 16] + 1);
+        if (!(here <= *to)) /* NaN stays */
+            *to = here;
+    }
+}
+
 /* The largest magnitude in each span of a row, whatever its quants. */
 static void largest_of_spans(const struct problem *p, size_t row, float *largest)
 {
@@ -223,8 +287,10 @@ static void largest_of_spans(const struct problem *p, size_t row, float *largest
     size_t begin, end;
 
     CHECK(w && bytes);
-    quants_at(p->w.type, &begin, &end);
     memset(largest, 0, p->inner / SPAN * sizeof(float));
+    if (p->w.type >= DTYPE_IQ1_S)
+        largest_of_points(&p->w, row, largest);
+    quants_at(p->w.type, &begin, &end);
     for (int quants = 0; quants <= 0xff; quants += 0xff) {
         memcpy(bytes, tensor_row(&p->w, row), p->w.row_bytes);
         for (size_t at = 0; at < p->w.row_bytes; at += type->block_bytes)
@@ -236,20 +302,6 @@ static void largest_of_spans(const struct problem *p, size_t row, float *largest
     }
     free(bytes);
     free(w);
-}
-
-/* The step of a span of activations. */
-static float step_of_span(const float *x)
-{
-    float most = 0;
-    struct step step;
-
-    for (size_t i = 0; i < SPAN; i++)
-        most = fmaxf(most, fabsf(x[i]));
-    if (!(most >= STEP_LEAST && most < STEP_MOST))
-        return 2 * most; /* all is lost */
-    step = step_for(most);
-    return step.power * step_factors[step.factor];
 }
 
 /* How far off each result may be where weights and activations are rounded by spans: by half a step
@@ -270,7 +322,9 @@ static float *rounding_by_spans(const struct backend *b, const struct problem *p
             float sum = 0, step = 0;
 
             for (size_t i = 0; i < p->inner; i++) {
-                step = i % SPAN == 0 ? step_of_span(x + i) : step;
+                step = i % SPAN == 0 ? step_of(x + i, SPAN) : step;
+                if (!(step > 0)) /* all is lost */
+                    step = 2 * most_of(x + i / SPAN * SPAN, SPAN);
                 sum += fabsf(w[i]) * step / 2 +
                        largest[i / SPAN] / 127 * 0.76f * (fabsf(x[i]) + step / 2);
             }
@@ -676,7 +730,7 @@ TEST(rounding_by_spans_is_as_fine_as_it_says)
 {
     FOR_EACH_BACKEND(b)
     {
-        for (int type = DTYPE_Q8_0; dtype_is_integer((enum dtype)type); type++) {
+        for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
             struct problem p;
             double errors = 0, sizes = 0;
             float *expected, *out;
@@ -1847,12 +1901,14 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
-            if (!dtype_is_integer((enum dtype)type)) {
+            bool has_spans = dtype_info((enum dtype)type)->block == K_BLOCK &&
+                             type != DTYPE_TQ1_0 && type != DTYPE_TQ2_0;
+            enum dtype like = has_spans ? DTYPE_Q6_K : DTYPE_Q8_0;
+
+            if (!dtype_is_integer((enum dtype)type) && !backend_reads_packed(b, DTYPE_Q8_0)) {
                 CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));
                 continue;
             }
-            enum dtype like =
-                dtype_info((enum dtype)type)->block == K_BLOCK ? DTYPE_Q6_K : DTYPE_Q8_0;
 
             CHECK_INT(b->prepared_form(like), b->prepared_form((enum dtype)type));
             CHECK(b->prepared_form(DTYPE_F32) != b->prepared_form((enum dtype)type));

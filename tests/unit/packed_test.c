@@ -23,9 +23,11 @@ static float uniform(void) /* [-1, 1) */
     return (float)random_bits() * 0x1p-23f - 1;
 }
 
-static const enum dtype types[] = {DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1,   DTYPE_Q5_0,   DTYPE_Q5_1,
-                                   DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_F16,    DTYPE_BF16,   DTYPE_Q2_K,
-                                   DTYPE_Q3_K, DTYPE_Q5_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4};
+static const enum dtype types[] = {
+    DTYPE_Q8_0,   DTYPE_Q4_0,    DTYPE_Q4_1,   DTYPE_Q5_0,  DTYPE_Q5_1,    DTYPE_Q4_K,
+    DTYPE_Q6_K,   DTYPE_F16,     DTYPE_BF16,   DTYPE_Q2_K,  DTYPE_Q3_K,    DTYPE_Q5_K,
+    DTYPE_IQ4_NL, DTYPE_IQ4_XS,  DTYPE_MXFP4,  DTYPE_TQ1_0, DTYPE_TQ2_0,   DTYPE_IQ1_S,
+    DTYPE_IQ1_M,  DTYPE_IQ2_XXS, DTYPE_IQ2_XS, DTYPE_IQ2_S, DTYPE_IQ3_XXS, DTYPE_IQ3_S};
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 /* Blocks of any bits with scales that are small numbers: what no quantiser makes, a file may hold.
@@ -117,7 +119,7 @@ static int six_bits(const uint8_t *block, size_t dword, size_t byte)
 static float value_of(const struct tensor *matrix, size_t r, size_t i)
 {
     const struct tensor strip = packed_strip(matrix, i / PACKED_STRIP * PACKED_STRIP), *p = &strip;
-    enum dtype type = p->type;
+    enum dtype type = packed_as(p->type);
     struct packed_unit u = packed_unit(type);
     size_t b = i % PACKED_STRIP / Q_BLOCK, k = b % u.blocks, v = i % Q_BLOCK,
            lane = r % PACKED_GROUP;
@@ -158,8 +160,17 @@ static float value_of(const struct tensor *matrix, size_t r, size_t i)
         return half(unit + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] & 15) *
                    (float)q -
                half(unit + 32 + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] >> 4);
-    if (type == DTYPE_IQ4_XS)
-        return half(unit + 2 * lane) * (float)(int8_t)small[16 * k + lane] * (float)iq4_levels[q];
+    if (type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S) {
+        struct packed_levels levels;
+        int scale = (int8_t)small[16 * k + lane];
+
+        if (type == DTYPE_IQ2_S)
+            scale = 2 * (small[16 * k + lane] >> (v < 16 ? 0 : 4) & 15) + 1;
+        memcpy(&levels, unit + PACKED_LEVELS, sizeof(levels));
+        CHECK(abs(levels.level[q] - 128) <= levels.largest);
+        return half(unit + 2 * lane) * (float)scale * levels.factor *
+               (float)(levels.level[q] - 128);
+    }
     if (type == DTYPE_IQ4_NL)
         return half(unit + 32 * k + 2 * lane) * (float)iq4_levels[q];
     if (type == DTYPE_MXFP4)
