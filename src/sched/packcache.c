@@ -262,7 +262,7 @@ int packcache_begin(const struct packcache *c, const struct modelhash *model, ui
                     struct packcache_entry *e, struct llmos_error *err)
 {
     char name[CACHEFOLDER_NAME_SIZE], unmade[CACHEFOLDER_NAME_SIZE];
-    uint64_t limit = 0, most = 2 * model_bytes + MIB; /* sixteen rows for one; large pages */
+    uint64_t limit = 0, most = 3 * model_bytes + MIB; /* 3 bits for 1.5; sixteen rows for one */
     CLEANUP(fd) int fd = -1;
     int there;
     int rc;

@@ -282,7 +282,7 @@ INLINE unsigned together(enum dtype type)
 /* Weights of 8 bits. */
 INLINE bool has_bytes(enum dtype type)
 {
-    return type == DTYPE_Q8_0 || has_levels(type);
+    return type == DTYPE_Q8_0 || (has_levels(type) && type != DTYPE_TQ2_0);
 }
 
 /* Bytes are low nibbles and then high ones. */
@@ -317,6 +317,12 @@ INLINE unsigned place_bits(enum dtype type)
 {
     (void)type;
     return 0;
+}
+
+/* Levels from -2 to 2 need no more than 2 added. */
+INLINE ints unpacked_list(enum dtype type, ints list)
+{
+    return type == DTYPE_TQ2_0 ? _mm256_sub_epi8(list, _mm256_set1_epi8(128 - 2)) : list;
 }
 
 /* Adds 16 to byte k of w[i] where bit 4 i + k of a row's dword is set. */
@@ -498,6 +504,8 @@ INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
     case DTYPE_IQ4_XS:
     case DTYPE_MXFP4:
         return _mm256_set1_epi32(x->minus_128_sum);
+    case DTYPE_TQ2_0:
+        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 6);
     case DTYPE_IQ2_S:
         return minus_128_half(x, k);
     case DTYPE_Q4_0:
@@ -570,6 +578,8 @@ INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
                                                          : splits(type)     ? 2
                                                                             : 3);
     all = two_halves(x->minus_16_sum);
+    if (type == DTYPE_TQ2_0)
+        return _mm256_srai_epi16(all, 3);
     return is_five ? all : _mm256_srai_epi16(all, 1);
 }
 

@@ -50,13 +50,13 @@ INLINE struct strip strip_of(const struct tensor *w, size_t b)
 
 INLINE bool has_plain_kernel(enum dtype type)
 {
-    return type != DTYPE_IQ2_S;
+    return type != DTYPE_IQ2_S && type != DTYPE_TQ2_0;
 }
 
-/* Are others packed as this type? */
+/* Are others packed as this type, or it itself by the way? */
 INLINE bool packs_others(enum dtype type)
 {
-    return type == DTYPE_IQ2_S || type == DTYPE_IQ4_XS || type == DTYPE_Q2_K;
+    return type == DTYPE_IQ4_XS || !has_plain_kernel(type);
 }
 
 /* Have plain weights no kernel, so that those of the type get a packed form of them, made on the

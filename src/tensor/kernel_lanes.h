@@ -345,7 +345,8 @@ INLINE const struct x_q8 *x_block(const char *x, size_t b)
 INLINE size_t parts(enum dtype type)
 {
     return type == DTYPE_Q4_K || type == DTYPE_Q6_K || type == DTYPE_Q2_K || type == DTYPE_Q3_K ||
-                   type == DTYPE_Q5_K || type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S
+                   type == DTYPE_Q5_K || type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S ||
+                   type == DTYPE_TQ2_0
                ? K_BLOCK / Q_BLOCK
                : 1;
 }
@@ -372,7 +373,7 @@ INLINE unsigned halves_of(enum dtype type)
 INLINE bool has_levels(enum dtype type)
 {
     return type == DTYPE_IQ4_NL || type == DTYPE_IQ4_XS || type == DTYPE_MXFP4 ||
-           type == DTYPE_IQ2_S;
+           type == DTYPE_IQ2_S || type == DTYPE_TQ2_0;
 }
 
 /* That list, of weights as they lie in a file. */

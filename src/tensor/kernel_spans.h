@@ -38,12 +38,9 @@ struct x_span {
     uint32_t unused;
 };
 
-/* Not of ternary weights: two steps would not hold one of them exactly. */
 INLINE bool has_spans(enum dtype type)
 {
-    bool is_ternary = type == DTYPE_TQ1_0 || type == DTYPE_TQ2_0;
-
-    return parts(packed_as(type)) * Q_BLOCK == K_BLOCK && !is_ternary;
+    return parts(packed_as(type)) * Q_BLOCK == K_BLOCK;
 }
 
 /* ---- weights ---- */
@@ -314,13 +311,14 @@ SPANS(q3_k, DTYPE_Q3_K)
 SPANS(q5_k, DTYPE_Q5_K)
 SPANS(iq4_xs, DTYPE_IQ4_XS)
 SPANS(iq2_s, DTYPE_IQ2_S)
+SPANS(tq2_0, DTYPE_TQ2_0)
 
 static void span_matmul(enum dtype type, const struct quant_job *j, size_t n)
 {
     static const struct panel_kind *const kinds[DTYPE_COUNT] = {
-        [DTYPE_Q4_K] = &spans_q4_k,   [DTYPE_Q6_K] = &spans_q6_k, [DTYPE_Q2_K] = &spans_q2_k,
-        [DTYPE_Q3_K] = &spans_q3_k,   [DTYPE_Q5_K] = &spans_q5_k, [DTYPE_IQ4_XS] = &spans_iq4_xs,
-        [DTYPE_IQ2_S] = &spans_iq2_s,
+        [DTYPE_Q4_K] = &spans_q4_k,   [DTYPE_Q6_K] = &spans_q6_k,   [DTYPE_Q2_K] = &spans_q2_k,
+        [DTYPE_Q3_K] = &spans_q3_k,   [DTYPE_Q5_K] = &spans_q5_k,   [DTYPE_IQ4_XS] = &spans_iq4_xs,
+        [DTYPE_IQ2_S] = &spans_iq2_s, [DTYPE_TQ2_0] = &spans_tq2_0,
     };
 
     all_panels(kinds[packed_as(type)], j, first_row(j), n);

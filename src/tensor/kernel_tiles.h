@@ -626,6 +626,7 @@ TILE_KIND(iq4_nl, DTYPE_IQ4_NL)
 TILE_KIND(iq4_xs, DTYPE_IQ4_XS)
 TILE_KIND(mxfp4, DTYPE_MXFP4)
 TILE_KIND(iq2_s, DTYPE_IQ2_S)
+TILE_KIND(tq2_0, DTYPE_TQ2_0)
 
 #define TILE_FLOATS(type, TYPE)                                                              \
     static __attribute__((noinline)) void tile_fill_##type(                                  \
@@ -659,6 +660,7 @@ static const struct tile_kind tile_kinds[DTYPE_COUNT] = {
     [DTYPE_Q6_K] = {tile_fill_q6_k, tile_multiply_whole, TOGETHER_SUPER},
     [DTYPE_IQ4_XS] = {tile_fill_iq4_xs, tile_multiply_whole, TOGETHER_SUPER},
     [DTYPE_IQ2_S] = {tile_fill_iq2_s, tile_multiply_whole, TOGETHER_SUPER},
+    [DTYPE_TQ2_0] = {tile_fill_tq2_0, tile_multiply_whole, TOGETHER_SUPER},
 };
 
 INLINE bool is_tiled(enum dtype weights)

@@ -12,6 +12,7 @@
  *   lane_byte(v, k)                   byte k of every lane
  *   place_bits(type)                  by how many bits quants are shifted up in their bytes
  *   levels_list(p, is_signed)         a list of levels; 128 is added to signed ones
+ *   unpacked_list(type, list)         as quants are to come out, where that is another bias
  *   look_up(list, w)                  places in it become its levels */
 #ifndef TENSOR_KERNEL_UNPACK_H
 #define TENSOR_KERNEL_UNPACK_H
@@ -19,6 +20,7 @@
 #include "tensor/packed.h"
 
 INLINE unsigned place_bits(enum dtype type);
+INLINE ints unpacked_list(enum dtype type, ints list);
 
 /* The processor follows a stream by itself, but stops at the end of each page and has to find it
  * again.  Asks for the beginning of the second page behind the present one, if the next `bytes`
@@ -144,7 +146,7 @@ INLINE struct planes load_planes(enum dtype type, const char *unit, unsigned row
 
     load_lines(unit + u.first + k * u.block + 4 * row, packed_bits(type), ask, p.line);
     if (lists_levels(type))
-        p.list = levels_list(levels_in(unit)->level, false);
+        p.list = unpacked_list(type, levels_list(levels_in(unit)->level, false));
     else if (has_levels(type))
         p.list = levels_list(levels_of(type), true);
     return p;
@@ -255,8 +257,9 @@ INLINE struct small_scales unpack_small_scales(enum dtype type, const char *unit
     if (has_halves(type))
         return (struct small_scales){lane_bytes(small + 32 * k, true),
                                      lane_bytes(small + 32 * k + 16, true)};
-    one = type == DTYPE_IQ4_XS ? lane_bytes(small + 16 * k, true)
-                               : lane_byte(sixes->four[k / 4], k % 4);
+    one = type == DTYPE_TQ2_0    ? i_ones()
+          : type == DTYPE_IQ4_XS ? lane_bytes(small + 16 * k, true)
+                                 : lane_byte(sixes->four[k / 4], k % 4);
     return (struct small_scales){one, one};
 }
 

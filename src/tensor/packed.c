@@ -96,31 +96,13 @@ static void get_q6_k(const char *at, size_t part, uint8_t out[Q_BLOCK])
         out[j] = (uint8_t)q6_k_quant(&k, part * Q_BLOCK + j);
 }
 
-static void get_tq1_0(const char *at, size_t part, uint8_t out[Q_BLOCK])
-{
-    struct block_tq1_0 b;
-
-    memcpy(&b, at, sizeof(b));
-    for (size_t j = 0; j < Q_BLOCK; j++)
-        out[j] = (uint8_t)tq1_0_digit(&b, part * Q_BLOCK + j);
-}
-
-static void get_tq2_0(const char *at, size_t part, uint8_t out[Q_BLOCK])
-{
-    struct block_tq2_0 b;
-
-    memcpy(&b, at, sizeof(b));
-    for (size_t j = 0; j < Q_BLOCK; j++)
-        out[j] = (uint8_t)tq2_0_digit(&b, part * Q_BLOCK + j);
-}
-
 /* The 32 quants of a part of a block, unsigned. */
 static void (*const get_quants[DTYPE_COUNT])(const char *at, size_t part, uint8_t out[Q_BLOCK]) = {
     [DTYPE_Q8_0] = get_q8_0,   [DTYPE_Q4_0] = get_q4_0,     [DTYPE_Q4_1] = get_q4_1,
     [DTYPE_Q5_0] = get_q5_0,   [DTYPE_Q5_1] = get_q5_1,     [DTYPE_Q2_K] = get_q2_k,
     [DTYPE_Q3_K] = get_q3_k,   [DTYPE_Q4_K] = get_q4_k,     [DTYPE_Q5_K] = get_q5_k,
     [DTYPE_Q6_K] = get_q6_k,   [DTYPE_IQ4_NL] = get_iq4_nl, [DTYPE_IQ4_XS] = get_iq4_xs,
-    [DTYPE_MXFP4] = get_mxfp4, [DTYPE_TQ1_0] = get_tq1_0,   [DTYPE_TQ2_0] = get_tq2_0,
+    [DTYPE_MXFP4] = get_mxfp4,
 };
 
 /* Of six bits: what byte `byte` of a dword stands for. */
@@ -192,8 +174,6 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
 
         if (type == DTYPE_Q2_K)
             *to = b.q2.scales[i];
-        else if (type == DTYPE_TQ1_0 || type == DTYPE_TQ2_0)
-            *to = 0x11;
         else if (type == DTYPE_Q3_K)
             *to = (uint8_t)q3_k_scale(b.q3.scales, i);
         else if (type == DTYPE_Q6_K)
@@ -212,14 +192,22 @@ static void put_scales(enum dtype type, const char *at, size_t r, uint8_t *scale
     }
 }
 
+static bool is_ternary(enum dtype type)
+{
+    return packed_as(type) == DTYPE_TQ2_0;
+}
+
 /* Of types whose quants are places in a list that their units hold. */
 static void put_levels(enum dtype type, uint8_t *unit)
 {
+    static const int8_t ternary[16] = {-1, 0, 1};
     struct iquant_levels of_type = {.factor = 1};
     struct packed_levels levels = {.largest = 0};
 
     if (type == DTYPE_IQ4_XS)
         memcpy(of_type.level, iq4_levels, sizeof(iq4_levels));
+    else if (is_ternary(type))
+        memcpy(of_type.level, ternary, sizeof(ternary));
     else
         iquant_levels(type, &of_type);
     levels.factor = of_type.factor;
@@ -233,7 +221,7 @@ static void put_levels(enum dtype type, uint8_t *unit)
 /* What a super-block of row r has besides its quants. */
 static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *unit)
 {
-    /* Where d and, if the type has it, what stands for dmin is. */
+    /* Where d and, if the type has it, dmin is. */
     static const struct {
         size_t d, min;
     } from[DTYPE_COUNT] = {
@@ -243,8 +231,6 @@ static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *u
         [DTYPE_Q5_K] = {offsetof(struct block_q5_K, d), offsetof(struct block_q5_K, dmin)},
         [DTYPE_Q6_K] = {offsetof(struct block_q6_K, d), 0},
         [DTYPE_IQ4_XS] = {offsetof(struct block_iq4_xs, d), 0},
-        [DTYPE_TQ1_0] = {offsetof(struct block_tq1_0, d), offsetof(struct block_tq1_0, d)},
-        [DTYPE_TQ2_0] = {offsetof(struct block_tq2_0, d), offsetof(struct block_tq2_0, d)},
     };
 
     memcpy(unit + 2 * r, at + from[type].d, 2);
@@ -255,22 +241,55 @@ static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *u
     put_scales(type, at, r, unit + packed_unit(type).scales);
 }
 
-/* A super-block that names points. */
-static void put_points(enum dtype type, const char *at, size_t r, uint8_t *unit)
+/* A super-block of digits, value by value. */
+static void ternary_places(enum dtype type, const char *at, struct iquant_places *p)
+{
+    struct block_tq1_0 one;
+    struct block_tq2_0 two;
+
+    if (type == DTYPE_TQ1_0)
+        memcpy(&one, at, sizeof(one));
+    else
+        memcpy(&two, at, sizeof(two));
+    p->d = type == DTYPE_TQ1_0 ? one.d : two.d;
+    for (size_t i = 0; i < K_BLOCK; i++)
+        p->place[i] = (uint8_t)(type == DTYPE_TQ1_0 ? tq1_0_digit(&one, i) : tq2_0_digit(&two, i));
+}
+
+/* A digit of two bits may be 3 in a file that no quantiser made: then such steps as others have do
+ * not hold it. */
+static void allow_three(uint8_t *unit)
+{
+    struct packed_levels levels;
+
+    memcpy(&levels, unit + PACKED_LEVELS, sizeof(levels));
+    levels.level[3] = 128 + 2;
+    levels.largest = 2;
+    memcpy(unit + PACKED_LEVELS, &levels, sizeof(levels));
+}
+
+/* A super-block that names points, or has digits. */
+static void put_places(enum dtype type, const char *at, size_t r, uint8_t *unit)
 {
     const struct packed_unit u = packed_unit(type);
-    const bool has_halves = packed_as(type) == DTYPE_IQ2_S;
     struct iquant_places p;
 
-    iquant_places(type, at, &p);
+    if (is_ternary(type))
+        ternary_places(type, at, &p);
+    else
+        iquant_places(type, at, &p);
     memcpy(unit + 2 * r, &p.d, 2);
     if (r == 0)
         put_levels(type, unit);
+    if (is_ternary(type) && memchr(p.place, 3, sizeof(p.place)))
+        allow_three(unit);
     for (size_t k = 0; k < u.blocks; k++) {
-        const uint8_t *s = p.scale + 2 * k;
+        uint8_t *scale = &unit[u.scales + PACKED_GROUP * k + r];
 
-        unit[u.scales + PACKED_GROUP * k + r] =
-            (uint8_t)(has_halves ? s[0] | s[1] << 4 : 2 * s[0] + 1);
+        if (packed_as(type) == DTYPE_IQ2_S)
+            *scale = (uint8_t)(p.scale[2 * k] | p.scale[2 * k + 1] << 4);
+        else if (!is_ternary(type))
+            *scale = (uint8_t)(2 * p.scale[2 * k] + 1);
         put_quants(type, p.place + Q_BLOCK * k, r, unit + u.first + k * u.block);
     }
 }
@@ -394,7 +413,7 @@ static void write_blocks(enum dtype type, const char *row, size_t blocks, size_t
 
         if (!get_quants[type]) {
             if (b % parts == 0)
-                put_points(type, at, r, unit);
+                put_places(type, at, r, unit);
             continue;
         }
         get_quants[type](at, b % parts, q);

@@ -36,6 +36,7 @@
  *           q3_K, q6_K  [16][16] int8        iq4_xs  [8][16] int8
  *           iq2_s       [8][16] bytes: s of the first sixteen values of a block below that of the
  *                       others, and a scale is 2 s + 1
+ *           tq2_0       none: 1
  *   blocks  of 32 values each, as dwords of four values, a lane for each row (little-endian), in
  *           planes that hold the bits of quants from the lowest on:
  *           8 bits  [8][16] dwords, bytes with 128 added
@@ -94,8 +95,7 @@ static inline enum dtype packed_as(enum dtype type)
     case DTYPE_IQ2_XS:
         return DTYPE_IQ2_S; /* 3 bits, for 16 */
     case DTYPE_TQ1_0:
-    case DTYPE_TQ2_0:
-        return DTYPE_Q2_K; /* with scales and minima of 1 */
+        return DTYPE_TQ2_0; /* 2 bits, for all */
     default:
         return type;
     }
@@ -126,6 +126,7 @@ static inline unsigned packed_bits(enum dtype type)
     case DTYPE_IQ2_S:
         return 3;
     case DTYPE_Q2_K:
+    case DTYPE_TQ2_0:
         return 2;
     default:
         return 4;
@@ -154,6 +155,9 @@ static inline struct packed_unit packed_unit(enum dtype type)
     case DTYPE_IQ2_S:
         u.blocks = 8;
         u.first = 64 + 128;
+        break;
+    case DTYPE_TQ2_0:
+        u.blocks = 8;
         break;
     case DTYPE_MXFP4:
         u.blocks = 4;

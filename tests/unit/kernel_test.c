@@ -249,6 +249,7 @@ static void quants_at(enum dtype type, size_t *begin, size_t *end)
     static const size_t at[DTYPE_COUNT][2] = {
         [DTYPE_Q2_K] = {16, 80},  [DTYPE_Q3_K] = {0, 96},  [DTYPE_Q4_K] = {16, 144},
         [DTYPE_Q5_K] = {16, 176}, [DTYPE_Q6_K] = {0, 192}, [DTYPE_IQ4_XS] = {8, 136},
+        [DTYPE_TQ1_0] = {0, 52},  [DTYPE_TQ2_0] = {0, 64},
     };
 
     *begin = at[type][0];
@@ -725,7 +726,8 @@ TEST(blocks_of_any_bits_are_multiplied_as_they_read)
     }
 }
 
-/* Steps of 127ths of the largest of 128 on both sides: here half a percent each. */
+/* Steps of 127ths of the largest of 128 on both sides: here half a percent each, and more where
+ * sixteen weights have much larger scales than the others. */
 TEST(rounding_by_spans_is_as_fine_as_it_says)
 {
     FOR_EACH_BACKEND(b)
@@ -751,7 +753,7 @@ TEST(rounding_by_spans_is_as_fine_as_it_says)
             }
             printf("# %s %s: off by %.4f\n", b->name, dtype_info((enum dtype)type)->name,
                    sqrt(errors / sizes));
-            CHECK(errors < 0.008 * 0.008 * sizes);
+            CHECK(errors < 0.01 * 0.01 * sizes);
             free(expected);
             free(out);
             problem_free(&p);
@@ -1901,9 +1903,8 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
-            bool has_spans = dtype_info((enum dtype)type)->block == K_BLOCK &&
-                             type != DTYPE_TQ1_0 && type != DTYPE_TQ2_0;
-            enum dtype like = has_spans ? DTYPE_Q6_K : DTYPE_Q8_0;
+            enum dtype like =
+                dtype_info((enum dtype)type)->block == K_BLOCK ? DTYPE_Q6_K : DTYPE_Q8_0;
 
             if (!dtype_is_integer((enum dtype)type) && !backend_reads_packed(b, DTYPE_Q8_0)) {
                 CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));

@@ -160,9 +160,9 @@ static float value_of(const struct tensor *matrix, size_t r, size_t i)
         return half(unit + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] & 15) *
                    (float)q -
                half(unit + 32 + 2 * lane) * (float)(small[16 * (2 * k + v / 16) + lane] >> 4);
-    if (type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S) {
+    if (type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S || type == DTYPE_TQ2_0) {
         struct packed_levels levels;
-        int scale = (int8_t)small[16 * k + lane];
+        int scale = type == DTYPE_TQ2_0 ? 1 : (int8_t)small[16 * k + lane];
 
         if (type == DTYPE_IQ2_S)
             scale = 2 * (small[16 * k + lane] >> (v < 16 ? 0 : 4) & 15) + 1;
