@@ -170,6 +170,13 @@ struct writer {
     void *arg;
 };
 
+static int tell(const struct writer *w, uint64_t done, struct llmos_error *err)
+{
+    if (w->progress && w->progress(w->arg, done, w->header->file_bytes) < 0)
+        return fail(err, LLMOS_ECANCELED, "packing was canceled");
+    return 0;
+}
+
 static int piece_written(void *arg, const char *piece, size_t n, uint64_t at,
                          struct llmos_error *err)
 {
@@ -177,9 +184,7 @@ static int piece_written(void *arg, const char *piece, size_t n, uint64_t at,
     size_t skip = at == 0 ? sizeof(struct header) : 0;
 
     checksum_add(&w->sum, piece + skip, n - skip);
-    if (w->progress && w->progress(w->arg, at + n, w->header->file_bytes) < 0)
-        return fail(err, LLMOS_ECANCELED, "packing was canceled");
-    return 0;
+    return tell(w, at + n, err);
 }
 
 static int put_zeros_to(struct writer *w, uint64_t at, struct llmos_error *err)
@@ -223,8 +228,10 @@ static int put_matrices(struct writer *w, const struct tensor *t, struct llmos_e
 static int put_all(struct writer *w, const llmos_model *m, const struct plan *plan,
                    struct llmos_error *err)
 {
-    int rc = pieces_put(&w->out, NULL, sizeof(struct header), err);
+    int rc = tell(w, 0, err); /* who knows of no room for all of it says so now */
 
+    if (rc == 0)
+        rc = pieces_put(&w->out, NULL, sizeof(struct header), err);
     if (rc == 0)
         rc = pieces_put(&w->out, plan->rows, plan->bytes - sizeof(struct header), err);
     for (size_t i = 0, k = 0; rc == 0 && matrix_at(m, i); i++) {

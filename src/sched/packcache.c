@@ -6,6 +6,7 @@
 #include "sched/packcache.h"
 
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/paths.h"
 #include "tensor/backend.h"
@@ -258,11 +259,23 @@ static int open_locked(const struct packcache *c, const char *name, struct llmos
     return fail(err, LLMOS_EBUSY, "others are making them");
 }
 
+/* Of the packed weights of a model.  A matrix may take sixteen rows for one, and 3 bits for 1.5;
+ * but what is larger than the model, and than memory, would be read from a disk each time. */
+static uint64_t most_bytes(uint64_t model_bytes)
+{
+    uint64_t most = 3 * model_bytes + MIB, alike = model_bytes + model_bytes / 4;
+    uint64_t memory = machine_memory().total_bytes;
+
+    if (memory == 0 || most <= memory)
+        return most;
+    return alike < memory ? memory : alike;
+}
+
 int packcache_begin(const struct packcache *c, const struct modelhash *model, uint64_t model_bytes,
                     struct packcache_entry *e, struct llmos_error *err)
 {
     char name[CACHEFOLDER_NAME_SIZE], unmade[CACHEFOLDER_NAME_SIZE];
-    uint64_t limit = 0, most = 3 * model_bytes + MIB; /* 3 bits for 1.5; sixteen rows for one */
+    uint64_t limit = 0, most = most_bytes(model_bytes);
     CLEANUP(fd) int fd = -1;
     int there;
     int rc;

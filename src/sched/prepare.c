@@ -14,7 +14,7 @@
 
 struct preparing {
     const struct prepare_options *options;
-    uint64_t done, total;
+    uint64_t done, total, bytes_max; /* of the file */
 };
 
 static int tell(struct preparing *p, enum prepare_step step)
@@ -54,6 +54,17 @@ static int start(struct worker **w, const struct prepare_options *o, const struc
     return worker_start(w, &worker, err);
 }
 
+/* As soon as it is known, before the disk is full of what has to go again. */
+static int check_room(const struct preparing *p, struct llmos_error *err)
+{
+    if (p->total <= p->bytes_max)
+        return 0;
+    return fail(err, LLMOS_ELIMIT,
+                "packed weights would take %.1f MiB, and may take %.1f: what memory holds, or the "
+                "cache has room for",
+                (double)p->total / (1 << 20), (double)p->bytes_max / (1 << 20));
+}
+
 /* 1: it is finished, and *helps says how. */
 static int hear(struct worker *w, struct preparing *p, const struct message *m, bool *helps,
                 struct llmos_error *err)
@@ -66,7 +77,7 @@ static int hear(struct worker *w, struct preparing *p, const struct message *m, 
     case MESSAGE_PROGRESS:
         p->done = m->progress.done;
         p->total = m->progress.total;
-        return 0;
+        return check_room(p, err);
     case MESSAGE_PACKED:
         *helps = m->packed.helps;
         return 1;
@@ -107,6 +118,7 @@ static int make(struct preparing *p, const struct parts *model, const struct pac
     struct worker *w = NULL;
     int rc = start(&w, p->options, model, e, err);
 
+    p->bytes_max = e->bytes_max;
     if (rc == 0)
         rc = let_pack(w, p, helps, err);
     worker_destroy(w); /* and with it the last who could write */

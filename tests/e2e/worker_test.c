@@ -483,7 +483,7 @@ TEST(worker_survives_every_failed_allocation)
 
 /* --- packed weights --------------------------------------------------------------------------- */
 
-static const char *synth_model(const char *name)
+static const char *synth_model_of(const char *name, enum dtype type)
 {
     static char path[512];
     struct synth_options o;
@@ -493,21 +493,35 @@ static const char *synth_model(const char *name)
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
-    o.type = DTYPE_Q8_0;
+    o.type = type;
+    if (dtype_info(type)->block == K_BLOCK) {
+        o.width = K_BLOCK;
+        o.hidden = 2 * K_BLOCK;
+    }
     CHECK_INT(synth_write(fd, &o, NULL), 0);
     close(fd);
     return path;
 }
 
-static struct packcache *open_cache(void)
+static const char *synth_model(const char *name)
 {
-    const struct packcache_options place = {.folder = work_path("cache")};
+    return synth_model_of(name, DTYPE_Q8_0);
+}
+
+static struct packcache *open_cache_of(const char *name, uint64_t bytes_max)
+{
+    const struct packcache_options place = {.folder = work_path(name), .bytes_max = bytes_max};
     struct llmos_error err;
     struct packcache *c;
 
     if (packcache_open(&c, &place, &err) < 0)
         TEST_FAIL("%s", err.text);
     return c;
+}
+
+static struct packcache *open_cache(void)
+{
+    return open_cache_of("cache", 0);
 }
 
 static int prepare(struct packcache *c, const struct worker_options *o, struct llmos_error *err)
@@ -577,10 +591,11 @@ TEST(worker_believes_no_packed_weights_that_it_did_not_give)
     worker_destroy(w);
 }
 
-TEST(worker_runs_from_packed_weights_and_says_the_same)
+static void check_same_from_packed(enum dtype type, const char *cache)
 {
-    struct worker_options o = worker_options_for("llmos-engine", synth_model("packed.gguf"));
-    struct packcache *c = open_cache();
+    struct worker_options o =
+        worker_options_for("llmos-engine", synth_model_of("packed.gguf", type));
+    struct packcache *c = open_cache_of(cache, 0);
     struct llmos_error err = {0};
     struct answer plain, packed;
 
@@ -594,6 +609,41 @@ TEST(worker_runs_from_packed_weights_and_says_the_same)
     CHECK(plain.text.len > 0 && str_eq(buf_str(&plain.text), buf_str(&packed.text)));
     buf_fini(&plain.text);
     buf_fini(&packed.text);
+    packcache_close(c);
+}
+
+TEST(worker_runs_from_packed_weights_and_says_the_same)
+{
+    check_same_from_packed(DTYPE_Q8_0, "cache");
+}
+
+TEST(worker_says_the_same_from_points_and_digits_that_were_packed_value_by_value)
+{
+    static const enum dtype types[] = {DTYPE_IQ3_XXS, DTYPE_IQ2_XS, DTYPE_IQ1_M, DTYPE_TQ1_0};
+
+    for (size_t k = 0; k < sizeof(types) / sizeof(types[0]); k++)
+        check_same_from_packed(types[k], "values");
+}
+
+TEST(worker_packs_nothing_that_takes_more_than_there_is_room_for)
+{
+    struct worker_options o =
+        worker_options_for("llmos-engine", synth_model_of("packed.gguf", DTYPE_IQ1_S));
+    uint64_t model_bytes = parts_bytes(o.model_path);
+    struct packcache *c = open_cache_of("roomy", 0);
+    struct llmos_error err = {0};
+    struct packcache_item *items;
+    size_t count;
+
+    need_packing(c, &o);
+    packcache_close(c);
+    c = open_cache_of("narrow", model_bytes + model_bytes / 8);
+    if (prepare(c, &o, &err) != LLMOS_ELIMIT)
+        TEST_FAIL("%s", err.text);
+    CHECK_CONTAINS(err.text, "packed weights would take 0.5 MiB, and may take 0.3: ");
+    CHECK_INT(packcache_list(c, &items, &count, NULL), 0);
+    CHECK_INT(count, 0);
+    mem_free(items);
     packcache_close(c);
 }
 

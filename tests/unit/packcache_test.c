@@ -137,7 +137,7 @@ TEST(packcache_gives_what_was_kept_and_only_that)
 
     CHECK_INT(get(c, 1), LLMOS_ENOTFOUND);
     CHECK_INT(begin(c, 1, &e), 1);
-    CHECK_INT(e.bytes_max, 2 * 4096 + (1 << 20));
+    CHECK_INT(e.bytes_max, 3 * 4096 + (1 << 20));
     CHECK_INT(fcntl(e.fd, F_GETFL) & O_ACCMODE, O_WRONLY);
     CHECK_INT(file_write_all(e.fd, "packed", 6), 0);
     CHECK_INT(get(c, 1), LLMOS_ENOTFOUND); /* it has no name yet */
