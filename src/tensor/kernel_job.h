@@ -48,19 +48,21 @@ INLINE struct strip strip_of(const struct tensor *w, size_t b)
 
 /* ---- weights that have kernels for a packed form only ---- */
 
+/* F(name, type) for each type whose packed form has kernels. */
+#define FOR_EACH_PACKED_TYPE(F) FOR_EACH_INTEGER_TYPE(F) F(iq2_s, DTYPE_IQ2_S) F(tq2_0, DTYPE_TQ2_0)
+
 INLINE bool has_plain_kernel(enum dtype type)
 {
     return type != DTYPE_IQ2_S && type != DTYPE_TQ2_0;
 }
 
-/* Are others packed as this type, or it itself by the way? */
+/* Do weights without kernels of their own come to those of this type? */
 INLINE bool packs_others(enum dtype type)
 {
     return type == DTYPE_IQ4_XS || !has_plain_kernel(type);
 }
 
-/* Have plain weights no kernel, so that those of the type get a packed form of them, made on the
- * way? */
+/* Are these such, and plain, so that their packed form is made on the way? */
 INLINE bool is_made(enum dtype type, const struct tensor *w)
 {
     return packs_others(type) && !w->is_packed && (w->type != type || !has_plain_kernel(type));

@@ -314,17 +314,14 @@ INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct 
         else if (has_plain_kernel(TYPE))                                                        \
             quant_matmul(TYPE, &panels_##type, j, n);                                           \
     }
-FOR_EACH_INTEGER_TYPE(MATMUL)
-MATMUL(iq2_s, DTYPE_IQ2_S)
-MATMUL(tq2_0, DTYPE_TQ2_0)
+FOR_EACH_PACKED_TYPE(MATMUL)
 #define MATMUL_OF(type, TYPE) [TYPE] = matmul_##type,
 
 /* Of a type whose activations have FORM_Q8. */
 static void quant_multiply(const struct quant_job *j, size_t n)
 {
-    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *, size_t) = {
-        FOR_EACH_INTEGER_TYPE(MATMUL_OF) MATMUL_OF(iq2_s, DTYPE_IQ2_S)
-            MATMUL_OF(tq2_0, DTYPE_TQ2_0)};
+    static void (*const quantised[DTYPE_COUNT])(const struct quant_job *,
+                                                size_t) = {FOR_EACH_PACKED_TYPE(MATMUL_OF)};
 
     quantised[packed_as(j->w->type)](j, n);
 }

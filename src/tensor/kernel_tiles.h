@@ -612,21 +612,7 @@ static void tile_matmul(const struct tile_kind *kind, const struct quant_job *jo
         else if (has_plain_kernel(TYPE))                                                     \
             tile_fill_plain(TYPE, rows, g, b, count, next, tiles);                           \
     }
-TILE_KIND(q8_0, DTYPE_Q8_0)
-TILE_KIND(q4_0, DTYPE_Q4_0)
-TILE_KIND(q4_1, DTYPE_Q4_1)
-TILE_KIND(q5_0, DTYPE_Q5_0)
-TILE_KIND(q5_1, DTYPE_Q5_1)
-TILE_KIND(q4_k, DTYPE_Q4_K)
-TILE_KIND(q6_k, DTYPE_Q6_K)
-TILE_KIND(q2_k, DTYPE_Q2_K)
-TILE_KIND(q3_k, DTYPE_Q3_K)
-TILE_KIND(q5_k, DTYPE_Q5_K)
-TILE_KIND(iq4_nl, DTYPE_IQ4_NL)
-TILE_KIND(iq4_xs, DTYPE_IQ4_XS)
-TILE_KIND(mxfp4, DTYPE_MXFP4)
-TILE_KIND(iq2_s, DTYPE_IQ2_S)
-TILE_KIND(tq2_0, DTYPE_TQ2_0)
+FOR_EACH_PACKED_TYPE(TILE_KIND)
 
 #define TILE_FLOATS(type, TYPE)                                                              \
     static __attribute__((noinline)) void tile_fill_##type(                                  \
