@@ -25,26 +25,30 @@ static uint64_t cost_of(enum dtype type)
     return backend_best()->prepared_form(type) == FORM_FIXED ? 2 : 1;
 }
 
-static void add(struct work *work, uint64_t *products, const struct tensor *t)
+static void add(struct work *work, uint64_t *products, const struct tensor *t, uint32_t experts)
 {
+    uint64_t rows;
+
     if (!t)
         return;
-    work->decode_bytes += (uint64_t)t->row_bytes * t->shape[1];
+    rows = t->shape[1] * (t->n_dims > 2 ? experts : 1);
+    work->decode_bytes += t->row_bytes * rows;
     if (t->n_dims > 1) /* a vector of a norm costs next to nothing */
-        products[unit_of(t->type)] += (uint64_t)t->shape[0] * t->shape[1] * cost_of(t->type);
+        products[unit_of(t->type)] += t->shape[0] * rows * cost_of(t->type);
 }
 
 void work_of(struct work *work, const llmos_model *model)
 {
     const struct weights *w = &model->weights;
     const struct tensor *embedding = w->model[WEIGHT_EMBED];
+    const uint32_t experts = model->hparams.n_expert_used;
 
     *work = (struct work){.decode_bytes = 0};
     for (uint32_t l = 0; l < model->hparams.n_layer; l++)
         for (int role = WEIGHT_MODEL_COUNT; role < WEIGHT_ROLE_COUNT; role++)
-            add(work, work->layers, weights_get(w, l, (enum weight_role)role));
-    add(work, work->output, w->model[WEIGHT_OUTPUT_NORM]);
-    add(work, work->output, w->model[WEIGHT_OUTPUT]);
+            add(work, work->layers, weights_get(w, l, (enum weight_role)role), experts);
+    add(work, work->output, w->model[WEIGHT_OUTPUT_NORM], 1);
+    add(work, work->output, w->model[WEIGHT_OUTPUT], 1);
     if (embedding != w->model[WEIGHT_OUTPUT])
         work->decode_bytes += embedding->row_bytes; /* one row is looked up */
 }

@@ -13,8 +13,8 @@
 enum work_unit { WORK_INT8, WORK_BF16, WORK_F32, WORK_UNITS };
 
 struct work {
-    uint64_t
-        decode_bytes; /* of all weights that one step reads, however many sequences it serves */
+    uint64_t decode_bytes; /* of all weights that one step reads, however many sequences it serves;
+                              of experts, those of one token */
     uint64_t layers[WORK_UNITS]; /* multiply-adds for every token */
     uint64_t output[WORK_UNITS]; /* multiply-adds more where logits are wanted */
 };

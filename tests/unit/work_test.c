@@ -2,6 +2,7 @@
 /* work_test.c - the costs of a token, counted by hand for small models. */
 #include "test.h"
 
+#include "model/loaded.h"
 #include "model/work.h"
 #include "tensor/backend.h"
 
@@ -52,6 +53,26 @@ TEST(work_reads_a_tied_embedding_once)
     CHECK_INT(w.layers[unit_of_quants()], LAYERS);
     CHECK_INT(w.output[unit_of_quants()], E * V);
     CHECK_INT(w.decode_bytes, (LAYERS + E * V) / 32 * 34 + 4 * 5 * E);
+}
+
+TEST(work_counts_the_experts_that_a_token_has)
+{
+    enum { ROWS = 16, USED = 3 };
+    const struct tensor experts = {
+        .type = DTYPE_F32, .n_dims = 3, .shape = {E, ROWS, 8, 1}, .row_bytes = 4 * E};
+    struct synth_options o;
+    struct work without, with;
+    llmos_model *m;
+
+    CHECK_INT(synth_shape(&o, "tiny", NULL), 0);
+    m = modelfile_open_synth(&o);
+    work_of(&without, m);
+    m->weights.layers[WEIGHT_LAYER_ROLES + WEIGHT_EXP_UP - WEIGHT_MODEL_COUNT] = &experts;
+    m->hparams.n_expert_used = USED;
+    work_of(&with, m);
+    CHECK_INT(with.layers[WORK_F32] - without.layers[WORK_F32], USED * E * ROWS);
+    CHECK_INT(with.decode_bytes - without.decode_bytes, USED * 4 * E * ROWS);
+    llmos_model_close(m);
 }
 
 TEST(work_knows_who_multiplies_which_type)
