@@ -9,23 +9,40 @@
 
 #include "tensor/kernel_quants.h"
 
+/* What the blocks of a super-block have in common: computed once, which compilers do not see behind
+ * loads whose order they must keep. */
+struct common {
+    vec d, m; /* m: of q2_K */
+    struct sixes sixes;
+};
+
+INLINE struct common unpack_common(enum dtype type, const char *unit)
+{
+    struct common c = {v_zero(), v_zero(), unpack_sixes(type, unit, 0)};
+
+    if (parts(type) > 1)
+        c.d = placed(type, unpack_d(type, unit, 0));
+    if (type == DTYPE_Q2_K)
+        c.m = v_sub(v_zero(), v_f16(unit + 32));
+    return c;
+}
+
 /* What get_minima gives of block k of a unit. */
-INLINE struct two unpack_minima(enum dtype type, const char *unit, unsigned k)
+INLINE struct two unpack_minima(enum dtype type, const char *unit, const struct common *c,
+                                unsigned k)
 {
     const char *small = unit + packed_unit(type).scales;
-    vec m;
 
     if (type != DTYPE_Q2_K)
         return (struct two){v_zero(), v_zero()};
-    m = v_sub(v_zero(), v_f16(unit + 32));
-    return (struct two){v_mul(m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k, 4))),
-                        v_mul(m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k + 16, 4)))};
+    return (struct two){v_mul(c->m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k, 4))),
+                        v_mul(c->m, _mm512_cvtepi32_ps(lane_nibbles(small + 32 * k + 16, 4)))};
 }
 
 /* What get_scales gives of block k of a unit. */
-INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
+INLINE struct two unpack_scales(enum dtype type, const char *unit, const struct common *c,
+                                unsigned k)
 {
-    const struct sixes sixes = unpack_sixes(type, unit, 0);
     struct small_scales s;
     vec d;
 
@@ -35,20 +52,17 @@ INLINE struct two unpack_scales(enum dtype type, const char *unit, unsigned k)
         d = placed(type, v_f16(unit + 32 * k));
         return (struct two){d, has_offset(type) ? v_f16(unit + 64 + 32 * k) : v_zero()};
     }
-    d = placed(type, unpack_d(type, unit, 0));
-    s = unpack_small_scales(type, unit, 0, &sixes, k);
-    return (struct two){v_mul(d, _mm512_cvtepi32_ps(s.low)),
-                        has_halves(type) ? v_mul(d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
+    s = unpack_small_scales(type, unit, 0, &c->sixes, k);
+    return (struct two){v_mul(c->d, _mm512_cvtepi32_ps(s.low)),
+                        has_halves(type) ? v_mul(c->d, _mm512_cvtepi32_ps(s.high)) : v_zero()};
 }
 
 /* What get_block_minima gives of a unit. */
-INLINE void unpack_block_minima(enum dtype type, const char *unit, struct block_minima *m)
+INLINE void unpack_block_minima(const char *unit, const struct common *c, struct block_minima *m)
 {
-    const struct sixes sixes = unpack_sixes(type, unit, 0);
-
     for (unsigned i = 0; i < 2; i++) {
-        m->pair[2 * i] = _mm512_and_si512(sixes.four[2 + i], _mm512_set1_epi16(0xff));
-        m->pair[2 * i + 1] = _mm512_srli_epi16(sixes.four[2 + i], 8);
+        m->pair[2 * i] = _mm512_and_si512(c->sixes.four[2 + i], _mm512_set1_epi16(0xff));
+        m->pair[2 * i + 1] = _mm512_srli_epi16(c->sixes.four[2 + i], 8);
     }
     m->d = v_sub(v_zero(), v_f16(unit + 32));
 }
@@ -125,10 +139,14 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
     for (unsigned t = 0; t < T; t++)
         acc[t] = sums_so_far(j, t, r);
     for (size_t b = 0; b < blocks; b += u.blocks, unit += u.bytes) {
+        struct common common;
+
         begin_unit(&u, unit, ask);
+        common = unpack_common(type, unit);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
-            struct two s = unpack_scales(type, unit, k), m = unpack_minima(type, unit, k);
+            struct two s = unpack_scales(type, unit, &common, k);
+            struct two m = unpack_minima(type, unit, &common, k);
             __m512i w[8];
 
             if (b + k == blocks) /* an odd number of blocks */
@@ -139,7 +157,7 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
         }
         if (!has_block_minima(type))
             continue;
-        unpack_block_minima(type, unit, &minima);
+        unpack_block_minima(unit, &common, &minima);
         for (unsigned t = 0; t < T; t++)
             acc[t] = add_block_minima(&minima, x_at(j->x + t * j->x_bytes, b), acc[t]);
     }
@@ -221,6 +239,8 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
     struct block_minima minima;
 
     for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        const struct common common = unpack_common(type, unit);
+
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
             __m512i v[8];
@@ -228,11 +248,11 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
             unpack(type, unit, k, ASK_NOTHING, v);
             for (unsigned c = 0; c < 8; c++)
                 p->w[i + k][c][g] = v[c];
-            panel_scales(type, p, i + k, g, unpack_scales(type, unit, k),
-                         unpack_minima(type, unit, k));
+            panel_scales(type, p, i + k, g, unpack_scales(type, unit, &common, k),
+                         unpack_minima(type, unit, &common, k));
         }
         if (has_block_minima(type)) {
-            unpack_block_minima(type, unit, &minima);
+            unpack_block_minima(unit, &common, &minima);
             panel_block_minima(p, i, g, &minima);
         }
     }

@@ -154,10 +154,11 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
 
     for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        const struct common common = unpack_common(type, unit);
         struct block_minima minima;
 
         if (has_block_minima(type))
-            unpack_block_minima(type, unit, &minima);
+            unpack_block_minima(unit, &common, &minima);
 #pragma GCC unroll 2
         for (unsigned from = 0; from < 8; from += SPAN_BLOCKS) {
             struct affine s[SPAN_BLOCKS];
@@ -165,8 +166,8 @@ INLINE void span_unpack(enum dtype type, const struct tensor *w, size_t r, unsig
 
 #pragma GCC unroll 4
             for (unsigned k = 0; k < SPAN_BLOCKS; k++)
-                s[k] = affine_of(type, unpack_scales(type, unit, from + k),
-                                 unpack_minima(type, unit, from + k), &minima, from + k);
+                s[k] = affine_of(type, unpack_scales(type, unit, &common, from + k),
+                                 unpack_minima(type, unit, &common, from + k), &minima, from + k);
             step = span_steps(
                 type, lists_levels(type) ? levels_in(unit)->largest : largest_quant(type), s);
             inverse = span_inverse(step);

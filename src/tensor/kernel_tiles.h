@@ -167,14 +167,15 @@ INLINE void tile_fill_packed(enum dtype type, const struct tensor *w, size_t r, 
     const char *unit = (const char *)tensor_row(w, r) + b / u.blocks * u.bytes;
 
     for (size_t i = 0; i < count; i += u.blocks, unit += u.bytes) {
+        const struct common common = unpack_common(type, unit);
         struct block_minima minima;
 
         if (has_block_minima(type))
-            unpack_block_minima(type, unit, &minima);
+            unpack_block_minima(unit, &common, &minima);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < u.blocks; k++) {
-            struct affine s = affine_of(type, unpack_scales(type, unit, k),
-                                        unpack_minima(type, unit, k), &minima, k);
+            struct affine s = affine_of(type, unpack_scales(type, unit, &common, k),
+                                        unpack_minima(type, unit, &common, k), &minima, k);
             __m512i v[8];
 
             ready_affine(type, &s);
