@@ -236,7 +236,7 @@ static void put_super_head(enum dtype type, const char *at, size_t r, uint8_t *u
     memcpy(unit + 2 * r, at + from[type].d, 2);
     if (from[type].min)
         memcpy(unit + 2 * PACKED_GROUP + 2 * r, at + from[type].min, 2);
-    if (type == DTYPE_IQ4_XS)
+    if (type == DTYPE_IQ4_XS && r == 0)
         put_levels(type, unit);
     put_scales(type, at, r, unit + packed_unit(type).scales);
 }
