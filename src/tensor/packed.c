@@ -123,7 +123,10 @@ static void put_dword(uint8_t *block, size_t line, size_t r, uint32_t dword)
 }
 
 /* The lowest of the bits of each byte, as many as `mask` has. */
-#define LOWEST(dword, mask) ((dword)&0x01010101u * (mask))
+static uint32_t lowest(uint32_t dword, uint32_t mask)
+{
+    return dword & 0x01010101u * mask;
+}
 
 /* Row r of sixteen in a block at `to`: four quants at a time, of which none needs another's bits.
  */
@@ -136,22 +139,22 @@ static void put_quants(enum dtype type, const uint8_t q[Q_BLOCK], size_t r, uint
     for (size_t i = 0; i < 8 && bits == 8; i++)
         put_dword(to, i, r, d[i]);
     for (size_t i = 0; i < 6 && bits == 6; i++)
-        put_dword(to, i, r, d[i / 3 * 4 + i % 3] << 2 | LOWEST(d[i / 3 * 4 + 3] >> 2 * (i % 3), 3));
+        put_dword(to, i, r, d[i / 3 * 4 + i % 3] << 2 | lowest(d[i / 3 * 4 + 3] >> 2 * (i % 3), 3));
     if (bits > 5)
         return;
     for (size_t i = 0; i < 4 && bits & 4; i++)
-        put_dword(to, i, r, LOWEST(d[i], 15) | LOWEST(d[i + 4], 15) << 4);
+        put_dword(to, i, r, lowest(d[i], 15) | lowest(d[i + 4], 15) << 4);
     to += 64 * (bits & 4);
     for (size_t h = 0; h < 2 && bits & 2; h++) {
         line = 0;
         for (size_t i = 0; i < 4; i++)
-            line |= LOWEST(d[4 * h + i], 3) << 2 * i;
+            line |= lowest(d[4 * h + i], 3) << 2 * i;
         put_dword(to, h, r, line);
     }
     to += 64 * (bits & 2);
     line = 0;
     for (size_t i = 0; i < 8 && bits & 1; i++)
-        line |= LOWEST(d[i] >> (bits - 1), 1) << i;
+        line |= lowest(d[i] >> (bits - 1), 1) << i;
     if (bits & 1)
         put_dword(to, 0, r, line);
 }
