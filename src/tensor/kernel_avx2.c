@@ -279,23 +279,31 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_eights_panels.h"
+#include "tensor/kernel_words.h"
+
 #include "tensor/kernel_products.h"
 
-/* Floats are exact as they lie. */
-static bool reads_packed(enum dtype weights)
+static size_t bytes_of(enum dtype weights, size_t inner)
 {
-    return packed_has(weights) && prepared_form(weights) == FORM_Q8;
+    return form_of(weights) == FORM_FIXED ? words_bytes(inner) : prepared_bytes(weights, inner);
+}
+
+static void prepare_256(enum dtype weights, const float *x, size_t inner, void *out)
+{
+    if (form_of(weights) == FORM_FIXED)
+        prepare_words(x, inner, out);
+    else
+        PREPARE(weights, x, inner, out);
 }
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,
                    size_t n, float *out, size_t out_stride)
 {
-    enum form form = prepared_form(w->type);
-    size_t x_bytes = prepared_bytes(w->type, w->shape[0]),
+    enum form form = form_of(w->type);
+    size_t x_bytes = bytes_of(w->type, w->shape[0]),
            ahead = cpu_wants_lines_asked() ? lines_ahead(w) : 0;
 
-    if (form == FORM_Q8)
+    if (form != FORM_F32)
         quant_multiply(
             &(struct quant_job){w, form, x, out, x_bytes, out_stride, row_begin, row_end, ahead},
             n);
@@ -306,8 +314,8 @@ static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, con
 static bool matmul_swiglu(const struct tensor *gate, const struct tensor *up, size_t row_begin,
                           size_t row_end, const void *x, size_t n, float *out, size_t out_stride)
 {
-    enum form form = prepared_form(gate->type);
-    size_t x_bytes = prepared_bytes(gate->type, gate->shape[0]);
+    enum form form = form_of(gate->type);
+    size_t x_bytes = bytes_of(gate->type, gate->shape[0]);
 
     if (n < SWIGLU_LEAST || !makes_pairs(form, gate, up))
         return false;
@@ -324,9 +332,9 @@ static bool matmul_swiglu(const struct tensor *gate, const struct tensor *up, si
     return true;
 }
 
-#define BACKEND_EIGHTS(usable_here)                                                      \
-    .usable = usable_here, .reads_packed = reads_packed, .matmul_swiglu = matmul_swiglu, \
-    BACKEND_LANES_WITH(PREPARE)
+#define BACKEND_EIGHTS(usable_here)                                                    \
+    .usable = usable_here, .reads_packed = packed_has, .matmul_swiglu = matmul_swiglu, \
+    BACKEND_LANES_OF(form_of, bytes_of, prepare_256, matmul)
 
 #if defined(__AVXVNNI__)
 const struct backend backend_avx2vnni = {.name = "avx2vnni", BACKEND_EIGHTS(cpu_has_avx2vnni)};

@@ -23,9 +23,13 @@
 #define GROUP    8  /* rows of one register */
 #define Q_TILE_T 6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
 #define PANEL    16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
-#define X_BYTES  sizeof(struct x_q8)
+#define X_BYTES(type) \
+    ((type) == DTYPE_F16 || (type) == DTYPE_BF16 ? sizeof(struct x_words) : sizeof(struct x_q8))
 
-#define STREAM_T 4
+#define STREAM_T    4
+#define LOOKS_AHEAD false
+
+#define FOR_EACH_WORD_TYPE(F) F(f16_words, DTYPE_F16) F(bf16_words, DTYPE_BF16)
 
 #include "tensor/kernel_job.h"
 #include "tensor/kernel_unpack.h"
@@ -199,10 +203,16 @@ INLINE void get_head(enum dtype type, const struct rows *rows, size_t offset, st
         memcpy(h->scales, v, sizeof(v));
 }
 
+/* The lower word of each lane in both. */
+INLINE __m256i two_words(__m256i v)
+{
+    return _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa);
+}
+
 /* A whole number as integer sums are multiplied by it. */
 INLINE __m256i factor(__m256i v)
 {
-    return VNNI ? v : _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa);
+    return VNNI ? v : two_words(v);
 }
 
 /* Of one 32-block: scale and offset; of types whose halves have their own, what the sums of these
@@ -278,6 +288,12 @@ INLINE unsigned together(enum dtype type)
 }
 
 #define TOGETHER_MAX 4
+
+/* Weights of two bytes (kernel_words.h). */
+INLINE bool has_words(enum dtype type)
+{
+    return type == DTYPE_F16 || type == DTYPE_BF16;
+}
 
 /* Weights of 8 bits. */
 INLINE bool has_bytes(enum dtype type)
@@ -696,7 +712,7 @@ INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, 
 }
 
 /* Few vectors: weights go from memory through registers to sums. */
-INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
+INLINE void stream_eights(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
 {
     const size_t fetched = GROUP * block_bytes(type) / parts(type);
     struct rows rows = plain_rows(j->w, r, j->row_end);
@@ -733,6 +749,8 @@ INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_jo
 /* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
 INLINE size_t stream_passes(enum dtype type)
 {
+    if (has_words(type))
+        return 2;
     if (VNNI)
         return parts(type) == 1 ? 4 : 2;
     return has_bytes(type) ? 2 : 1;

@@ -129,7 +129,8 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
 }
 
 /* Few vectors, sixteen rows from r on of a strip, which begin a group. */
-INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
+INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct quant_job *j,
+                                 size_t r)
 {
     const struct packed_unit u = packed_unit(type);
     const struct ask ask = ask_for(T, type, j->lines_ahead);
@@ -164,14 +165,14 @@ INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_
 }
 
 /* Blocks of 2 groups of rows, transposed. */
-struct panel {
+struct eights_panel {
     __m256i w[PANEL * W_MAX * 2]; /* block after block, of as many pairs as it has registers */
     struct scales scales[PANEL][2];
 };
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
-INLINE void panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b, size_t count,
-                       struct panel *p)
+INLINE void eights_panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b,
+                              size_t count, struct eights_panel *p)
 {
     const unsigned per_block = registers(type);
 
@@ -196,8 +197,8 @@ INLINE void panel_fill(enum dtype type, const struct rows *rows, unsigned g, siz
 }
 
 /* The same from packed weights, of the eight rows at r; a unit at a time. */
-INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
-                         size_t count, struct panel *p)
+INLINE void eights_panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g,
+                                size_t b, size_t count, struct eights_panel *p)
 {
     const struct packed_unit u = packed_unit(type);
     const unsigned half = r / GROUP % 2;
@@ -223,8 +224,8 @@ INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsi
 }
 
 /* sums (+)= panel * x for T vectors. */
-INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
-                       const struct panel_x *v, sums2 *sums, bool is_first)
+INLINE void eights_tile(const unsigned T, enum dtype type, const struct eights_panel *p,
+                        size_t count, const struct panel_x *v, sums2 *sums, bool is_first)
 {
     const unsigned per_block = registers(type);
     vec acc[2][Q_TILE_T];

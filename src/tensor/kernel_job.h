@@ -25,6 +25,12 @@ struct quant_job {
     bool adds;               /* few vectors: to what is in out, which earlier strips made */
 };
 
+/* How activations are prepared where floats of two bytes are multiplied as integers. */
+INLINE enum form form_of(enum dtype weights)
+{
+    return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
+}
+
 INLINE size_t blocks_of(size_t inner)
 {
     return (inner + Q_BLOCK - 1) / Q_BLOCK;
@@ -48,8 +54,14 @@ INLINE struct strip strip_of(const struct tensor *w, size_t b)
 
 /* ---- weights that have kernels for a packed form only ---- */
 
+/* Types of two bytes that are multiplied in the same way: none, unless the includer has some. */
+#ifndef FOR_EACH_WORD_TYPE
+#define FOR_EACH_WORD_TYPE(F)
+#endif
+
 /* F(name, type) for each type whose packed form has kernels. */
-#define FOR_EACH_PACKED_TYPE(F) FOR_EACH_INTEGER_TYPE(F) F(iq2_s, DTYPE_IQ2_S) F(tq2_0, DTYPE_TQ2_0)
+#define FOR_EACH_PACKED_TYPE(F) \
+    FOR_EACH_INTEGER_TYPE(F) F(iq2_s, DTYPE_IQ2_S) F(tq2_0, DTYPE_TQ2_0) FOR_EACH_WORD_TYPE(F)
 
 INLINE bool has_plain_kernel(enum dtype type)
 {

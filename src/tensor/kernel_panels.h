@@ -201,9 +201,10 @@ INLINE void panel_block_minima(struct panel *p, size_t b, unsigned g, const stru
 }
 
 /* `count` blocks from b on; both are multiples of a super-block's. */
-INLINE void panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b, size_t count,
-                       struct panel *p)
+INLINE void panel_fill(enum dtype type, const struct tensor *matrix, const struct rows *rows,
+                       unsigned g, size_t b, size_t count, struct panel *p)
 {
+    (void)matrix;
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
         struct block_minima minima;

@@ -11,7 +11,7 @@
  *   struct rows              a group: `out`, the first of its rows, and which of them are stored
  *   plain_rows packed_rows   that of a layout     put_line  stores it
  *   stream_rows stream_packed stream_alone        few vectors
- *   struct panel panel_fill panel_unpack panel_tile, PANEL blocks, X_BYTES of a block of x */
+ *   struct panel panel_fill panel_unpack panel_tile, PANEL blocks, X_BYTES(type) of a block of x */
 #ifndef TENSOR_KERNEL_PRODUCTS_H
 #define TENSOR_KERNEL_PRODUCTS_H
 
@@ -204,7 +204,7 @@ INLINE void stream_packed_strips(enum dtype type, const struct quant_job *job, s
 
     do { /* once even if there are no blocks: the sum of nothing is 0 */
         struct strip s = strip_of(job->w, b);
-        struct quant_job j = job_of_strip(job, &s, X_BYTES);
+        struct quant_job j = job_of_strip(job, &s, X_BYTES(type));
 
         stream_strip(type, true, &j, r, PACKED_GROUP, n);
         b += blocks_of(s.w.shape[0]);
@@ -228,7 +228,7 @@ INLINE void stream_made(enum dtype type, const struct quant_job *job, size_t n)
             j.row_begin = 0;
             j.row_end = rows;
             j.out += r;
-            j.x += b * X_BYTES;
+            j.x += b * X_BYTES(type);
             j.adds = b > 0;
             stream_strip(type, true, &j, 0, PACKED_GROUP, n);
             b += most;
@@ -295,14 +295,14 @@ INLINE bool makes_pairs(enum form form, const struct tensor *gate, const struct 
         if (find_packed(TYPE, w, rows->out, b, count, &made, &part))                            \
             panel_unpack(TYPE, part.w, part.r, g, part.b, count, panel);                        \
         else if (has_plain_kernel(TYPE))                                                        \
-            panel_fill(TYPE, rows, g, b, count, panel);                                         \
+            panel_fill(TYPE, w, rows, g, b, count, panel);                                      \
     }                                                                                           \
     PANEL_TILE(type##_tile, Q_TILE_T, TYPE)                                                     \
     PANEL_TILE(type##_tile2, 2, TYPE)                                                           \
     PANEL_TILE(type##_tile1, 1, TYPE)                                                           \
     static const struct panel_kind panels_##type = {                                            \
         PANEL,                                                                                  \
-        X_BYTES,                                                                                \
+        X_BYTES(TYPE),                                                                          \
         type##_fill,                                                                            \
         {{type##_tile, Q_TILE_T}, {type##_tile2, 2}, {type##_tile1, 1}}};                       \
     static void matmul_##type(const struct quant_job *j, size_t n)                              \

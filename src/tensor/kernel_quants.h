@@ -22,10 +22,10 @@
 
 #include "tensor/fixed.h"
 
-#define GROUP    16 /* rows of one register */
-#define Q_TILE_T 6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
-#define PANEL    16 /* blocks transposed at a time for many vectors */
-#define X_BYTES  sizeof(struct x_biased)
+#define GROUP         16 /* rows of one register */
+#define Q_TILE_T      6  /* 2 groups x 6 vectors, twice (integers and sums): 24 registers */
+#define PANEL         16 /* blocks transposed at a time for many vectors */
+#define X_BYTES(type) sizeof(struct x_biased)
 
 #define STREAM_T 8
 

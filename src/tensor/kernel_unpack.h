@@ -56,8 +56,12 @@ struct ask {
 #define ASK_NOTHING ((struct ask){0, 0})
 
 /* Where it is left to look ahead by itself, a processor does so while there is little to do for
- * each line; more arithmetic leaves it no room. */
+ * each line; more arithmetic leaves it no room.  Those without AVX-512 do not even then: a Zen 3
+ * reads packed weights at half of its speed (bench/NOTES.md). */
 #define BUSY_AHEAD 8192
+#ifndef LOOKS_AHEAD
+#define LOOKS_AHEAD true
+#endif
 
 INLINE bool is_busy(const unsigned T, enum dtype type)
 {
@@ -71,7 +75,7 @@ INLINE struct ask ask_for(const unsigned T, enum dtype type, size_t ahead)
 {
     if (ahead)
         return (struct ask){ahead, NEAR};
-    return (struct ask){is_busy(T, type) ? BUSY_AHEAD : 0, 0};
+    return (struct ask){!LOOKS_AHEAD || is_busy(T, type) ? BUSY_AHEAD : 0, 0};
 }
 
 /* Lines of packed weights, which are aligned.  Compilers load what they like first, and one load

@@ -25,6 +25,7 @@
 
 #define AVX2   __attribute__((target("avx2,fma")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
+#define VNNI   __attribute__((target("avx2,avxvnni")))
 #define BF16   __attribute__((target("avx512f,avx512bf16")))
 #define AMX    __attribute__((target("amx-tile,amx-int8,amx-bf16")))
 
@@ -41,74 +42,46 @@ static double run_gops(struct pool *pool, pool_fn loop, double operations)
 /* Hides values from the optimiser. */
 #define KEEP(v) __asm__ volatile("" : "+v"(v))
 
-AVX512 static void f32_512(void *arg, unsigned part, unsigned parts)
-{
-    __m512 sum[CHAINS], a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(0.5f);
+#define EACH_CHAIN(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#define BEGIN(c)      __typeof__(factor) sum##c = factor;
+#define STEP(c)           \
+    sum##c = ADD(sum##c); \
+    KEEP(sum##c);
+#define END(c) KEEP(sum##c);
 
-    (void)arg, (void)part, (void)parts;
-    for (int c = 0; c < CHAINS; c++)
-        sum[c] = _mm512_setzero_ps();
-    for (long i = 0; i < ROUNDS; i++) {
-        KEEP(a);
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sum[c] = _mm512_fmadd_ps(sum[c], b, a);
+/* Independent sums, each a register, to which ADD adds products of `factor`, which the compiler has
+ * to take for another number each time. */
+#define SUMS_LOOP(name, TARGET, factors)                              \
+    TARGET static void name(void *arg, unsigned part, unsigned parts) \
+    {                                                                 \
+        __typeof__(factors) factor = factors;                         \
+        EACH_CHAIN(BEGIN)                                             \
+                                                                      \
+        (void)arg, (void)part, (void)parts;                           \
+        for (long i = 0; i < ROUNDS; i++) {                           \
+            KEEP(factor);                                             \
+            EACH_CHAIN(STEP)                                          \
+        }                                                             \
+        EACH_CHAIN(END)                                               \
     }
-    for (int c = 0; c < CHAINS; c++)
-        KEEP(sum[c]);
-}
-
-AVX2 static void f32_256(void *arg, unsigned part, unsigned parts)
-{
-    __m256 sum[CHAINS], a = _mm256_set1_ps(1e-3f), b = _mm256_set1_ps(0.5f);
-
-    (void)arg, (void)part, (void)parts;
-    for (int c = 0; c < CHAINS; c++)
-        sum[c] = _mm256_setzero_ps();
-    for (long i = 0; i < ROUNDS; i++) {
-        KEEP(a);
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sum[c] = _mm256_fmadd_ps(sum[c], b, a);
-    }
-    for (int c = 0; c < CHAINS; c++)
-        KEEP(sum[c]);
-}
-
-AVX512 static void int8_512(void *arg, unsigned part, unsigned parts)
-{
-    __m512i sum[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
-
-    (void)arg, (void)part, (void)parts;
-    for (int c = 0; c < CHAINS; c++)
-        sum[c] = _mm512_setzero_si512();
-    for (long i = 0; i < ROUNDS; i++) {
-        KEEP(a);
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sum[c] = _mm512_dpbusd_epi32(sum[c], a, b);
-    }
-    for (int c = 0; c < CHAINS; c++)
-        KEEP(sum[c]);
-}
-
-BF16 static void bf16_512(void *arg, unsigned part, unsigned parts)
-{
-    __m512i pairs = _mm512_set1_epi32(0x3c003c00);
-    __m512 sum[CHAINS];
-
-    (void)arg, (void)part, (void)parts;
-    for (int c = 0; c < CHAINS; c++)
-        sum[c] = _mm512_setzero_ps();
-    for (long i = 0; i < ROUNDS; i++) {
-        KEEP(pairs);
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sum[c] = _mm512_dpbf16_ps(sum[c], (__m512bh)pairs, (__m512bh)pairs);
-    }
-    for (int c = 0; c < CHAINS; c++)
-        KEEP(sum[c]);
-}
+#define ADD(sum) _mm512_fmadd_ps(factor, factor, sum)
+SUMS_LOOP(f32_512, AVX512, _mm512_set1_ps(0.5f))
+#undef ADD
+#define ADD(sum) _mm256_fmadd_ps(factor, factor, sum)
+SUMS_LOOP(f32_256, AVX2, _mm256_set1_ps(0.5f))
+#undef ADD
+#define ADD(sum) _mm512_dpbusd_epi32(sum, factor, factor)
+SUMS_LOOP(int8_512, AVX512, _mm512_set1_epi8(3))
+#undef ADD
+#define ADD(sum) _mm256_dpbusd_avx_epi32(sum, factor, factor)
+SUMS_LOOP(int8_256_vnni, VNNI, _mm256_set1_epi8(3))
+#undef ADD
+/* The product of each sum is its own, or one would do for all. */
+#define ADD(sum) _mm256_add_epi16(sum, _mm256_maddubs_epi16(factor, sum))
+SUMS_LOOP(int8_256, AVX2, _mm256_set1_epi8(3))
+#undef ADD
+#define ADD(sum) (__m512i) _mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)factor)
+SUMS_LOOP(bf16_512, BF16, _mm512_set1_epi32(0x3c003c00))
 
 #define TILE_ROUNDS 400000
 #define TILE_GOPS(bits) \
@@ -166,6 +139,20 @@ AVX512 static inline void read_512(const char *p, size_t bytes, const size_t ahe
         KEEP(sum[c]);
 }
 
+AVX2 static void read_256(const char *p, size_t bytes)
+{
+    __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                      _mm256_setzero_si256()};
+
+    for (size_t i = 0; i + 128 <= bytes; i += 128) {
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++)
+            sum[c] = _mm256_add_epi64(sum[c], _mm256_loadu_si256((const void *)(p + i + 32 * c)));
+    }
+    for (int c = 0; c < 4; c++)
+        KEEP(sum[c]);
+}
+
 double limit_f32_gflops(struct pool *pool)
 {
     return cpu_has_avx512vnni() ? run_gops(pool, f32_512, CHAINS_OF(16))
@@ -184,6 +171,8 @@ double limit_int8_gops(struct pool *pool)
 {
     return cpu_has_amx()          ? run_gops(pool, int8_tiles, TILE_GOPS(8))
            : cpu_has_avx512vnni() ? run_gops(pool, int8_512, CHAINS_OF(64))
+           : cpu_has_avx2vnni()   ? run_gops(pool, int8_256_vnni, CHAINS_OF(32))
+           : cpu_has_avx2()       ? run_gops(pool, int8_256, CHAINS_OF(32))
                                   : 0;
 }
 
@@ -241,6 +230,10 @@ static void read_part(void *arg, unsigned part, unsigned parts)
             read_512(m->at + begin, end - begin, 2048);
         else
             read_512(m->at + begin, end - begin, 0);
+        return;
+    }
+    if (cpu_has_avx2()) {
+        read_256(m->at + begin, end - begin);
         return;
     }
 #endif

@@ -14,7 +14,9 @@
 double limit_read_gbs(struct pool *pool, const void *memory, size_t bytes);
 double limit_f32_gflops(struct pool *pool);  /* two operations per multiply-add */
 double limit_bf16_gflops(struct pool *pool); /* tiles (AMX) or vdpbf16ps, likewise */
-double limit_int8_gops(struct pool *pool);   /* tiles or vpdpbusd, likewise */
+/* Tiles or vpdpbusd, likewise; with AVX2 alone vpmaddubsw and an addition of 16 bits, for weights
+ * of up to five: eight bits take twice as many. */
+double limit_int8_gops(struct pool *pool);
 
 /* Memory to read: 1 GiB, far more than any cache holds. */
 struct limit_memory {
