@@ -279,9 +279,13 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 #include "tensor/kernel_lanes.h"
 
-#include "tensor/kernel_words.h"
-
+#include "tensor/kernel_halves.h"
 #include "tensor/kernel_products.h"
+
+static enum form form_of(enum dtype weights)
+{
+    return HAS_WORDS(packed_as(weights)) ? FORM_FIXED : prepared_form(weights);
+}
 
 static size_t bytes_of(enum dtype weights, size_t inner)
 {

@@ -258,6 +258,11 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 /* ---- the back ends ---- */
 
+static enum form form_of(enum dtype weights)
+{
+    return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
+}
+
 /* A line more than there are blocks: the same block of the vectors of a tile would else be in the
  * same set of the cache, where rows are powers of two. */
 static size_t bytes_of(enum dtype weights, size_t inner)

@@ -13,18 +13,18 @@
  * keeps them for as long as a sum of (w - bias) * x fits: a block of 5 bits, 16 * 16 * 127 < 2^15,
  * half a block of 6, 8 * 32 * 127.  On the way it may wrap around, and no harm is done; two
  * products of at most 6 bits do not saturate, 2 * 63 * 127.  Weights of 8 bits, and what places in
- * a list of levels stand for, are two sums of 4 bits each.
+ * a list of levels stand for, are words (kernel_words.h), or where halves of blocks have their own
+ * scales two sums of 4 bits each.
  *
  * Small scales of halves are whole numbers, and so a block's sum of both halves times theirs is
  * still exact, and below 2^24. */
 #ifndef TENSOR_KERNEL_EIGHTS_H
 #define TENSOR_KERNEL_EIGHTS_H
 
-#define GROUP    8  /* rows of one register */
-#define Q_TILE_T 6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
-#define PANEL    16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
-#define X_BYTES(type) \
-    ((type) == DTYPE_F16 || (type) == DTYPE_BF16 ? sizeof(struct x_words) : sizeof(struct x_q8))
+#define GROUP         8  /* rows of one register */
+#define Q_TILE_T      6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
+#define PANEL         16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
+#define X_BYTES(type) (HAS_WORDS(type) ? sizeof(struct x_words) : sizeof(struct x_q8))
 
 #define STREAM_T    4
 #define LOOKS_AHEAD false
@@ -34,11 +34,11 @@
 #include "tensor/kernel_job.h"
 #include "tensor/kernel_unpack.h"
 
-#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
-#define VNNI 1
-#else
-#define VNNI 0
-#endif
+/* Keeps the compiler to the order of the source: it would multiply all of a tile first, and then
+ * add, for which there are not enough registers. */
+#define HOLD(v) __asm__ volatile("" : "+x"(v))
+
+#include "tensor/kernel_words.h"
 
 /* Eight rows, an equal stride apart: two pointers and the stride fit the registers, eight pointers
  * do not.  Where fewer than eight rows follow, earlier ones are computed once more and not stored.
@@ -289,13 +289,7 @@ INLINE unsigned together(enum dtype type)
 
 #define TOGETHER_MAX 4
 
-/* Weights of two bytes (kernel_words.h). */
-INLINE bool has_words(enum dtype type)
-{
-    return type == DTYPE_F16 || type == DTYPE_BF16;
-}
-
-/* Weights of 8 bits. */
+/* Bytes, of numbers or of levels. */
 INLINE bool has_bytes(enum dtype type)
 {
     return type == DTYPE_Q8_0 || (has_levels(type) && type != DTYPE_TQ2_0);
@@ -304,7 +298,7 @@ INLINE bool has_bytes(enum dtype type)
 /* Bytes are low nibbles and then high ones. */
 INLINE bool splits(enum dtype type)
 {
-    return has_bytes(type) && !VNNI;
+    return has_bytes(type) && !VNNI && !HAS_WORDS(type);
 }
 
 /* Integer sums of an element, and registers of weights that go into each: of both halves, of low
@@ -370,11 +364,13 @@ INLINE void get_nibbles(const struct rows *rows, size_t offset, __m256i w[8])
     }
 }
 
-/* Eight registers of bytes with 128 added become what sums want: without VNNI sixteen, of low
- * nibbles and then of high ones. */
-INLINE void split_bytes(__m256i *w)
+/* Eight registers of bytes with 128 added become what sums want: without VNNI sixteen, of words, or
+ * of low nibbles and then of high ones. */
+INLINE void fit_bytes(enum dtype type, __m256i *w)
 {
-    for (unsigned i = 0; i < 8 && !VNNI; i++) {
+    if (HAS_WORDS(type))
+        words_of_bytes(w);
+    for (unsigned i = 0; i < 8 && splits(type); i++) {
         w[8 + i] = byte_bits(w[i], 4, 4, 0);
         w[i] = byte_bits(w[i], 0, 4, 0);
     }
@@ -386,7 +382,7 @@ INLINE void get_q8_0(const struct rows *rows, size_t offset, __m256i *w)
     transpose8(rows, offset + 16, w + 4);
     for (unsigned i = 0; i < 8; i++)
         w[i] = _mm256_xor_si256(w[i], _mm256_set1_epi8(-128));
-    split_bytes(w);
+    fit_bytes(DTYPE_Q8_0, w);
 }
 
 INLINE void get_levels(enum dtype type, const struct rows *rows, size_t offset, __m256i *w)
@@ -394,7 +390,7 @@ INLINE void get_levels(enum dtype type, const struct rows *rows, size_t offset, 
     get_nibbles(rows, offset, w);
     for (unsigned i = 0; i < 8; i++)
         w[i] = look_up(levels_list(levels_of(type), true), w[i]);
-    split_bytes(w);
+    fit_bytes(type, w);
 }
 
 INLINE void get_q2_k(const struct rows *rows, size_t offset, __m256i w[][W_MAX])
@@ -663,10 +659,6 @@ INLINE vec add_block(enum dtype type, const struct scales *s, const struct x_q8 
     return has_offset(type) ? v_fma(s->m, v_set1(x->d_sum), acc) : acc;
 }
 
-/* Keeps the compiler to the order of the source: it would multiply all of a tile first, and then
- * add, for which there are not enough registers. */
-#define HOLD(v) __asm__ volatile("" : "+x"(v))
-
 /* Sum k of a block of G groups of rows, w[i * G + g], times T vectors. */
 INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, const unsigned k,
                        const __m256i *w, const char *x, size_t x_bytes, __m256i sum[][Q_TILE_T])
@@ -689,6 +681,18 @@ INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, cons
     }
 }
 
+INLINE void multiply_words(const unsigned G, const unsigned T, const __m256i *w,
+                           const struct scales *s, const char *x, size_t x_bytes,
+                           vec acc[][Q_TILE_T])
+{
+    __m256i sum[2][Q_TILE_T];
+
+    word_sums(G, T, w, x, x_bytes, sum);
+    for (unsigned t = 0; t < T; t++)
+        for (unsigned g = 0; g < G; g++)
+            acc[g][t] = add_words(sum[g][t], s[g].d, words_at(x + t * x_bytes, 0), acc[g][t]);
+}
+
 /* acc[g][t] += w * x of one block. */
 INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, const __m256i *w,
                            const struct scales *s, const char *x, size_t x_bytes,
@@ -696,6 +700,10 @@ INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, 
 {
     __m256i sum[2][Q_TILE_T], more[2][Q_TILE_T];
 
+    if (HAS_WORDS(type)) {
+        multiply_words(G, T, w, s, x, x_bytes, acc);
+        return;
+    }
     block_sums(G, T, type, 0, w, x, x_bytes, sum);
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < G; g++)
@@ -737,7 +745,7 @@ INLINE void stream_eights(const unsigned T, enum dtype type, const struct quant_
                 struct scales s = get_scales(type, &h, part + k);
 
                 fetch_level2(next, fetched);
-                multiply_block(1, T, type, w[k], &s, j->x + (b + part + k) * sizeof(struct x_q8),
+                multiply_block(1, T, type, w[k], &s, j->x + (b + part + k) * X_BYTES(type),
                                j->x_bytes, acc);
             }
         }
@@ -749,7 +757,7 @@ INLINE void stream_eights(const unsigned T, enum dtype type, const struct quant_
 /* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
 INLINE size_t stream_passes(enum dtype type)
 {
-    if (has_words(type))
+    if (IS_HALVES(type))
         return 2;
     if (VNNI)
         return parts(type) == 1 ? 4 : 2;

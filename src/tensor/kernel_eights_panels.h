@@ -90,6 +90,55 @@ INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, 
     return load_planes(type, unit, g * GROUP, k, g == 0 ? ask : ASK_NOTHING);
 }
 
+/* sum[g][t] += four values of eight rows each, bytes[g], times those of T vectors. */
+INLINE void add_bytes(const unsigned T, const __m256i bytes[2], unsigned i, const char *x,
+                      size_t x_bytes, __m256i sum[2][Q_TILE_T])
+{
+    for (unsigned k = 0; k < 2; k++) {
+        __m256i w[2] = {two_bytes(bytes[0], k), two_bytes(bytes[1], k)};
+
+        for (unsigned t = 0; t < T; t++) {
+            __m256i xt = two_values(words_at(x + t * x_bytes, 0), 2 * i + k);
+
+            for (unsigned g = 0; g < 2; g++) {
+                sum[g][t] = add_pairs(sum[g][t], w[g], xt);
+                HOLD(sum[g][t]);
+            }
+        }
+    }
+}
+
+/* acc += w * x of block k of a unit of sixteen rows, for T vectors, where bytes become words.  A
+ * line is loaded when it is needed, and what is loaded of vectors meets all rows. */
+INLINE void stream_bytes(const unsigned T, enum dtype type, const char *unit, size_t k,
+                         const struct scales s[2], struct ask ask, const char *x, size_t x_bytes,
+                         vec acc[2][Q_TILE_T])
+{
+    const struct packed_unit u = packed_unit(type);
+    const unsigned lines = packed_bits(type);
+    const char *block = unit + u.first + k * u.block;
+    __m256i sum[2][Q_TILE_T];
+    struct planes p[2];
+
+    for (unsigned t = 0; t < T; t++)
+        sum[0][t] = sum[1][t] = _mm256_set1_epi32(words_at(x + t * x_bytes, 0)->minus_128_sum);
+    for (unsigned g = 0; g < 2; g++)
+        load_list(type, unit, &p[g]);
+#pragma GCC unroll 8
+    for (unsigned l = 0; l < lines; l++) {
+        load_lines(block + 64 * l, 1, ask, &p[0].line[l]);
+        p[1].line[l] = load_line(block + 64 * l + 4 * GROUP);
+        for (unsigned i = l; i < 8; i += lines) {
+            __m256i bytes[2] = {quants_at(type, &p[0], i), quants_at(type, &p[1], i)};
+
+            add_bytes(T, bytes, i, x, x_bytes, sum);
+        }
+    }
+    for (unsigned g = 0; g < 2; g++)
+        for (unsigned t = 0; t < T; t++)
+            acc[g][t] = add_words(sum[g][t], s[g].d, words_at(x + t * x_bytes, 0), acc[g][t]);
+}
+
 /* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
  * a register or two. */
 INLINE void stream_block(const unsigned T, enum dtype type, const struct planes *p,
@@ -149,13 +198,21 @@ INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct
         for (unsigned g = 0; g < 2; g++)
             sixes[g] = unpack_sixes(type, unit, g * GROUP);
         for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
+            const char *x = j->x + (b + k) * X_BYTES(type);
+
+            if (HAS_WORDS(type)) {
+                const struct scales s[2] = {unpack_scales(type, unit, 0, &sixes[0], k),
+                                            unpack_scales(type, unit, 1, &sixes[1], k)};
+
+                stream_bytes(T, type, unit, k, s, ask, x, j->x_bytes, acc);
+                continue;
+            }
 #pragma GCC unroll 2
             for (unsigned g = 0; g < 2; g++) {
                 struct scales s = unpack_scales(type, unit, g, &sixes[g], k);
                 struct planes p = half_planes(type, unit, g, k, ask);
 
-                stream_block(T, type, &p, &s, j->x + (b + k) * sizeof(struct x_q8), j->x_bytes,
-                             acc[g]);
+                stream_block(T, type, &p, &s, x, j->x_bytes, acc[g]);
             }
         }
     }
@@ -215,7 +272,7 @@ INLINE void eights_panel_unpack(enum dtype type, const struct tensor *w, size_t 
             for (unsigned c = 0; c < 8; c++)
                 v[c] = quants_at(type, &planes, c);
             if (has_bytes(type))
-                split_bytes(v);
+                fit_bytes(type, v);
             for (unsigned c = 0; c < registers(type); c++)
                 p->w[((i + k) * registers(type) + c) * 2 + g] = v[c];
             p->scales[i + k][g] = unpack_scales(type, unit, half, &sixes, k);
@@ -232,7 +289,7 @@ INLINE void eights_tile(const unsigned T, enum dtype type, const struct eights_p
 
     take_sums(T, sums, v->ahead, is_first, acc);
     for (size_t b = 0; b < count; b++) {
-        const char *x = v->x + b * sizeof(struct x_q8);
+        const char *x = v->x + b * X_BYTES(type);
 
         for (unsigned t = 0; t < T; t++)
             _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);

@@ -25,12 +25,6 @@ struct quant_job {
     bool adds;               /* few vectors: to what is in out, which earlier strips made */
 };
 
-/* How activations are prepared where floats of two bytes are multiplied as integers. */
-INLINE enum form form_of(enum dtype weights)
-{
-    return weights == DTYPE_F16 || weights == DTYPE_BF16 ? FORM_FIXED : prepared_form(weights);
-}
-
 INLINE size_t blocks_of(size_t inner)
 {
     return (inner + Q_BLOCK - 1) / Q_BLOCK;

@@ -141,6 +141,15 @@ struct planes {
     ints line[8], list;
 };
 
+/* What quants of a unit name, where they name anything. */
+INLINE void load_list(enum dtype type, const char *unit, struct planes *p)
+{
+    if (lists_levels(type))
+        p->list = unpacked_list(type, levels_list(levels_in(unit)->level, false));
+    else if (has_levels(type))
+        p->list = levels_list(levels_of(type), true);
+}
+
 /* Block k of a unit, of the rows from `row` on. */
 INLINE struct planes load_planes(enum dtype type, const char *unit, unsigned row, size_t k,
                                  struct ask ask)
@@ -149,10 +158,7 @@ INLINE struct planes load_planes(enum dtype type, const char *unit, unsigned row
     struct planes p;
 
     load_lines(unit + u.first + k * u.block + 4 * row, packed_bits(type), ask, p.line);
-    if (lists_levels(type))
-        p.list = unpacked_list(type, levels_list(levels_in(unit)->level, false));
-    else if (has_levels(type))
-        p.list = levels_list(levels_of(type), true);
+    load_list(type, unit, &p);
     return p;
 }
 

@@ -1,17 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_words.h - AVX2: weights of two bytes, two values of eight rows in a register.
+/* kernel_words.h - AVX2: integers of 16 bits, two values of eight rows in a register.
  *
- * Included by kernel_avx2.c only.  A lane is a row here too.
+ * Included by kernel_avx2.c only.  A lane is a row.
  *
- * Weights and activations become integers of 16 bits (fixed.h): one instruction multiplies sixteen
- * of them where a multiply-add of floats does eight, and conversions are left to whoever fills a
- * panel.  The 32 products of a block are added exactly, in whatever order; an element is then the
- * sum over blocks, in order, of that integer times both steps, one fused multiply-add each. */
+ * Weights of two bytes and their activations become integers of 16 bits (fixed.h): one instruction
+ * multiplies sixteen of them where a multiply-add of floats does eight, and conversions are left to
+ * whoever fills a panel.  Without VNNI weights of one byte meet such activations too, since
+ * products of bytes would have to be split in two, and what follows a block takes longer.
+ *
+ * The 32 products of a block are added exactly, in whatever order; an element is then the sum over
+ * blocks, in order, of that integer times both steps, one fused multiply-add each. */
 #ifndef TENSOR_KERNEL_WORDS_H
 #define TENSOR_KERNEL_WORDS_H
 
 #include "tensor/fixed.h"
-#include "tensor/kernel_eights_panels.h"
+#include "tensor/kernel_job.h"
+
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+#define VNNI 1
+#else
+#define VNNI 0
+#endif
+
+#define IS_HALVES(type) ((type) == DTYPE_F16 || (type) == DTYPE_BF16)
+
+/* Of a type that something is laid out as: do its weights become words? */
+#define HAS_WORDS(type)                                                              \
+    (IS_HALVES(type) || (!VNNI && ((type) == DTYPE_Q8_0 || (type) == DTYPE_IQ4_NL || \
+                                   (type) == DTYPE_IQ4_XS || (type) == DTYPE_MXFP4)))
 
 #define PAIRS (Q_BLOCK / 2) /* in a block */
 
@@ -19,6 +35,7 @@
 struct x_words {
     int16_t q[Q_BLOCK];
     float step;
+    int32_t minus_128_sum; /* of q: what bytes made unsigned are off by */
 };
 
 INLINE const struct x_words *words_at(const char *x, size_t b)
@@ -49,412 +66,50 @@ INLINE __m256i add_pairs(__m256i sum, __m256i w, __m256i x)
 /* acc += a block's sums times both steps. */
 INLINE vec add_words(__m256i sum, vec step, const struct x_words *x, vec acc)
 {
-    return v_fma(_mm256_cvtepi32_ps(sum), v_mul(step, v_set1(x->step)), acc);
+    return v_fma(v_mul(_mm256_cvtepi32_ps(sum), step), v_set1(x->step), acc);
 }
 
-/* ---- weights as they lie in a file ---- */
-
-/* Block `block` of eight rows: w[i] = the pairs i.  Behind the end of a row there are zeros. */
-INLINE void get_pairs(const struct rows *rows, size_t inner, size_t block, __m256i w[PAIRS])
-{
-    uint16_t end[GROUP][Q_BLOCK];
-    struct rows last = {.stride = sizeof(end[0])};
-    size_t at = block * Q_BLOCK;
-
-    if (at + Q_BLOCK > inner) {
-        memset(end, 0, sizeof(end));
-        for (unsigned i = 0; i < GROUP; i++)
-            memcpy(end[i], rows->half[i / 4] + i % 4 * rows->stride + 2 * at, 2 * (inner - at));
-        last.half[0] = (const char *)end[0];
-        last.half[1] = (const char *)end[4];
-        rows = &last;
-        at = 0;
-    }
-    for (unsigned i = 0; i < 4; i++)
-        transpose8(rows, 2 * at + 16 * i, w + 4 * i);
-}
-
-/* The largest exponent in each lane, as f32 has it: 255 where there is NaN or infinity. */
-INLINE __m256i largest_exponent(enum dtype type, const __m256i w[PAIRS])
-{
-    __m256i most = _mm256_setzero_si256();
-
-    for (unsigned i = 0; i < PAIRS; i++)
-        most = _mm256_max_epu16(most, _mm256_and_si256(w[i], _mm256_set1_epi16(0x7fff)));
-    most = _mm256_max_epu16(most, _mm256_srli_epi32(most, 16));
-    if (type == DTYPE_BF16)
-        return _mm256_srli_epi32(_mm256_slli_epi32(most, 16), 23);
-    return _mm256_srli_epi32(_mm256_castps_si256(low_halves(most)), 23);
-}
-
-/* The steps of integers in blocks with this largest exponent, as f32 has it; infinity, by which
- * zeros become NaN, where it is that of NaN and infinity. */
-INLINE vec fixed_steps(__m256i exponent)
-{
-    const __m256i nan = _mm256_set1_epi32(FIXED_NAN);
-    __m256i e = _mm256_max_epi32(exponent, _mm256_set1_epi32(FIXED_EXPONENT_LEAST));
-
-    e = _mm256_blendv_epi8(_mm256_sub_epi32(e, _mm256_set1_epi32(FIXED_BITS)), nan,
-                           _mm256_cmpeq_epi32(e, nan));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
-}
-
-/* Makes integers of a block of f16; returns their steps. */
-INLINE vec fix_f16(__m256i w[PAIRS])
-{
-    vec step = fixed_steps(largest_exponent(DTYPE_F16, w));
-    vec inverse = v_div(v_set1(1), step); /* a power of two: exact */
-
-    for (unsigned i = 0; i < PAIRS; i++) {
-        __m256i even = _mm256_cvtps_epi32(v_mul(low_halves(w[i]), inverse));
-        __m256i odd = _mm256_cvtps_epi32(v_mul(high_halves(w[i]), inverse));
-
-        w[i] = _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
-    }
-    return step;
-}
-
-/* Integers of words as they are packed: bits 0 to 3 say how far an exponent is below the largest,
- * bit 4 is the sign, bits 5 to 11 are the mantissa.  Halves are rounded away from zero.
- *
- * A significand is multiplied by 2^-below in units of 2^-15.  That is one byte of a word, which is
- * looked up for each half of it: what belongs into the other half is zero in the table.  2^0 comes
- * out negative, and so does its product, of which only the magnitude is taken; what stands for zero
- * comes out as 2^-15, and rounding makes that zero. */
-INLINE __m256i fixed_words(__m256i w)
-{
-    const __m256i shares = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m256i low_twice = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14));
-    __m256i significand = _mm256_or_si256(_mm256_and_si256(w, _mm256_set1_epi16(0x7f << 5)),
-                                          _mm256_set1_epi16(0x80 << 5));
-    __m256i place = _mm256_and_si256(_mm256_shuffle_epi8(w, low_twice), _mm256_set1_epi8(0x1f));
-
-    place = _mm256_xor_si256(place, _mm256_set1_epi16(8)); /* and bits 4 and 12: the sign */
-    w = _mm256_mulhrs_epi16(significand, _mm256_shuffle_epi8(shares, place));
-    return _mm256_sign_epi16(_mm256_abs_epi16(w), _mm256_slli_epi16(place, 3));
-}
-
-/* Makes integers of a block of bf16; returns their steps. */
-INLINE vec fix_bf16(__m256i w[PAIRS])
-{
-    const __m256i zero = _mm256_set1_epi16(PACKED_ZERO), sign = _mm256_set1_epi16(1 << 4);
-    const __m256i least = _mm256_set1_epi32(FIXED_EXPONENT_LEAST);
-    __m256i largest = _mm256_max_epi32(largest_exponent(DTYPE_BF16, w), least);
-    __m256i both = two_words(largest), none = _mm256_setzero_si256();
-    __m256i is_nan = _mm256_cmpeq_epi16(both, _mm256_set1_epi16(FIXED_NAN));
-
-    for (unsigned i = 0; i < PAIRS; i++) {
-        __m256i e = _mm256_and_si256(_mm256_srli_epi16(w[i], 7), _mm256_set1_epi16(0xff));
-        __m256i below = _mm256_min_epu16(_mm256_sub_epi16(both, e), zero);
-        __m256i is_zero = _mm256_or_si256(_mm256_cmpeq_epi16(e, none), is_nan);
-
-        below = _mm256_blendv_epi8(below, zero, is_zero);
-        below = _mm256_or_si256(below, _mm256_and_si256(_mm256_srli_epi16(w[i], 11), sign));
-        w[i] = fixed_words(_mm256_or_si256(_mm256_slli_epi16(w[i], 5), below));
-    }
-    return fixed_steps(largest);
-}
-
-INLINE vec get_words(enum dtype type, const struct rows *rows, size_t inner, size_t block,
-                     __m256i w[PAIRS])
-{
-    get_pairs(rows, inner, block, w);
-    return type == DTYPE_F16 ? fix_f16(w) : fix_bf16(w);
-}
-
-/* ---- packed weights ---- */
-
-/* Pairs that lie in lines together. */
-INLINE unsigned pairs_together(enum dtype type)
-{
-    return type == DTYPE_F16 ? 8 : 4;
-}
-
-/* Eight words of 14 bits from seven, above whose lowest two bits the others lie: the eighth is in
- * those. */
-INLINE void unpack_14(const char *p, struct ask ask, __m256i w[8])
-{
-    const __m256i two = _mm256_set1_epi16(3);
-
-    load_lines(p, 7, ask, w);
-    w[7] = _mm256_slli_epi16(w[6], 14);
-#pragma GCC unroll 6
-    for (unsigned i = 0; i < 6; i++)
-        w[7] =
-            _mm256_or_si256(w[7], _mm256_slli_epi16(_mm256_and_si256(w[i], two), (int)(2 * i + 2)));
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++)
-        w[i] = _mm256_srai_epi16(w[i], 2);
-}
-
-/* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
-INLINE void unpack_12(const char *p, struct ask ask, __m256i w[4])
-{
-    load_lines(p, 3, ask, w);
-    w[3] = _mm256_or_si256(
-        _mm256_srli_epi16(w[0], 12),
-        _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(w[1], 8), _mm256_set1_epi16(0xf0)),
-                        _mm256_and_si256(_mm256_srli_epi16(w[2], 4), _mm256_set1_epi16(0xf00))));
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < 4; i++)
-        w[i] = fixed_words(w[i]);
-}
-
-/* The pairs from `first` on, as many as lie together, of a block of packed words. */
-INLINE void unpack_words(enum dtype type, const char *block, unsigned first, struct ask ask,
-                         __m256i *w)
-{
-    block += first * packed_bits(type) / 16 * 64;
-    if (type == DTYPE_F16)
-        unpack_14(block, ask, w);
-    else
-        unpack_12(block, ask, w);
-}
-
-/* Half g of the sixteen rows at r, which begin a group: bytes in front of their units, and units.
- */
-struct word_rows {
-    const char *front, *units;
-};
-
-INLINE struct word_rows packed_words(enum dtype type, const struct tensor *w, size_t r, unsigned g)
-{
-    const char *at = tensor_row(w, r);
-
-    return (struct word_rows){at + GROUP * g, at + packed_front(type, w->shape[0]) + 4 * GROUP * g};
-}
-
-INLINE vec packed_steps(const struct word_rows *rows, size_t b)
-{
-    __m256i e = lane_bytes(rows->front + PACKED_GROUP * b, false);
-
-    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
-}
-
-/* ---- few vectors ---- */
-
-/* sum[t] += `count` pairs from `first` on times T vectors. */
-INLINE void add_some_pairs(const unsigned T, const __m256i *w, unsigned first, unsigned count,
-                           const char *x, size_t x_bytes, __m256i sum[STREAM_T])
-{
-    for (unsigned i = 0; i < count; i++)
-        for (unsigned t = 0; t < T; t++)
-            sum[t] = add_pairs(sum[t], w[i], two_values(words_at(x + t * x_bytes, 0), first + i));
-}
-
-INLINE void stream_word_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
-{
-    struct rows rows = plain_rows(j->w, r, j->row_end);
-    const char *next = tensor_row(j->w, r + GROUP < j->row_end ? r + GROUP : r);
-    size_t inner = j->w->shape[0];
-    vec acc[STREAM_T];
-
-    for (unsigned t = 0; t < T; t++)
-        acc[t] = v_zero();
-    for (size_t b = 0; b < blocks_of(inner); b++, next += 2 * GROUP * Q_BLOCK) {
-        const char *x = j->x + b * sizeof(struct x_words);
-        __m256i w[PAIRS], sum[STREAM_T];
-        vec step = get_words(type, &rows, inner, b, w);
-
-        fetch_level2(next, 2 * GROUP * Q_BLOCK);
-        for (unsigned t = 0; t < T; t++)
-            sum[t] = _mm256_setzero_si256();
-        add_some_pairs(T, w, 0, PAIRS, x, j->x_bytes, sum);
-        for (unsigned t = 0; t < T; t++)
-            acc[t] = add_words(sum[t], step, words_at(x + t * j->x_bytes, 0), acc[t]);
-    }
-    for (unsigned t = 0; t < T; t++)
-        put_lanes(j->out + t * j->out_stride, &rows, acc[t]);
-}
-
-/* acc[t] += block b of eight packed rows times T vectors. */
-INLINE void stream_word_block(const unsigned T, enum dtype type, const struct word_rows *rows,
-                              size_t b, struct ask ask, const struct quant_job *j,
-                              vec acc[STREAM_T])
-{
-    const char *x = j->x + b * sizeof(struct x_words);
-    const unsigned count = pairs_together(type);
-    __m256i sum[STREAM_T];
-
-    for (unsigned t = 0; t < T; t++)
-        sum[t] = _mm256_setzero_si256();
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < PAIRS; i += count) {
-        __m256i w[8];
-
-        unpack_words(type, rows->units + b * packed_unit(type).bytes, i, ask, w);
-        add_some_pairs(T, w, i, count, x, j->x_bytes, sum);
-    }
-    for (unsigned t = 0; t < T; t++)
-        acc[t] = add_words(sum[t], packed_steps(rows, b), words_at(x + t * j->x_bytes, 0), acc[t]);
-}
-
-/* Sixteen rows from r on of a strip, which begin a group. */
-INLINE void stream_packed_words(const unsigned T, enum dtype type, const struct quant_job *j,
-                                size_t r)
-{
-    const struct ask ask = ask_for(T, type, j->lines_ahead);
-    const size_t blocks = blocks_of(j->w->shape[0]), unit_bytes = packed_unit(type).bytes;
-    struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
-    struct word_rows words[2];
-    vec acc[2][STREAM_T];
-
-    for (unsigned g = 0; g < 2; g++) {
-        words[g] = packed_words(type, j->w, r, g);
-        for (unsigned t = 0; t < T; t++)
-            acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
-    }
-    fetch(words[0].front, packed_front(type, j->w->shape[0]));
-    for (size_t b = 0; b < blocks; b++) {
-        if (!ask.level2)
-            fetch_page(words[0].units + b * unit_bytes, unit_bytes);
-#pragma GCC unroll 2
-        for (unsigned g = 0; g < 2; g++) /* a line is asked for once */
-            stream_word_block(T, type, &words[g], b, g == 0 ? ask : ASK_NOTHING, j, acc[g]);
-    }
-    for (unsigned g = 0; g < 2; g++)
-        for (unsigned t = 0; t < T; t++)
-            put_lanes(j->out + t * j->out_stride, &rows[g], acc[g][t]);
-}
-
-/* ---- many vectors ---- */
-
-struct word_panel {
-    struct word_block {
-        __m256i w[PAIRS][2];
-        vec step[2];
-    } blocks[PANEL];
-};
-
-INLINE void word_panel_put(struct word_block *to, unsigned g, vec step, const __m256i w[PAIRS])
-{
-    for (unsigned i = 0; i < PAIRS; i++)
-        to->w[i][g] = w[i];
-    to->step[g] = step;
-}
-
-/* `count` blocks from b on. */
-INLINE void word_panel_fill(enum dtype type, const struct tensor *w, const struct rows *rows,
-                            unsigned g, size_t b, size_t count, struct word_panel *p)
-{
-    __m256i pairs[PAIRS];
-
-    for (size_t i = 0; i < count; i++) {
-        vec step = get_words(type, rows, w->shape[0], b + i, pairs);
-
-        word_panel_put(&p->blocks[i], g, step, pairs);
-    }
-}
-
-/* The same from packed weights, of the eight rows at r. */
-INLINE void word_panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g,
-                              size_t b, size_t count, struct word_panel *p)
-{
-    struct word_rows rows = packed_words(type, w, r / PACKED_GROUP * PACKED_GROUP, r / GROUP % 2);
-    __m256i pairs[PAIRS];
-
-    for (size_t i = 0; i < count; i++) {
-        const char *block = rows.units + (b + i) * packed_unit(type).bytes;
-
-        for (unsigned k = 0; k < PAIRS; k += pairs_together(type))
-            unpack_words(type, block, k, ASK_NOTHING, pairs + k);
-        word_panel_put(&p->blocks[i], g, packed_steps(&rows, b + i), pairs);
-    }
-}
-
-/* sum = a block of the panel times T vectors. */
-INLINE void word_sums(const unsigned T, const struct word_block *p, const char *x, size_t x_bytes,
-                      __m256i sum[2][Q_TILE_T])
+/* sum = a block of G groups of rows, w[i * G + g], times T vectors. */
+INLINE void word_sums(const unsigned G, const unsigned T, const __m256i *w, const char *x,
+                      size_t x_bytes, __m256i sum[][Q_TILE_T])
 {
     for (unsigned t = 0; t < T; t++)
-        sum[0][t] = sum[1][t] = _mm256_setzero_si256();
+        for (unsigned g = 0; g < G; g++)
+            sum[g][t] = _mm256_setzero_si256();
 #pragma GCC unroll 1
     for (unsigned i = 0; i < PAIRS; i++) {
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = two_values(words_at(x + t * x_bytes, 0), i);
 
-            for (unsigned g = 0; g < 2; g++) {
-                sum[g][t] = add_pairs(sum[g][t], p->w[i][g], xt);
+            for (unsigned g = 0; g < G; g++) {
+                sum[g][t] = add_pairs(sum[g][t], w[i * G + g], xt);
                 HOLD(sum[g][t]);
             }
         }
     }
 }
 
-/* sums (+)= panel * x for T vectors. */
-INLINE void word_tile(const unsigned T, const struct word_panel *p, size_t count,
-                      const struct panel_x *v, sums2 *sums, bool is_first)
+/* The words of the lower or the upper two bytes of each lane. */
+INLINE __m256i two_bytes(__m256i v, const bool upper)
 {
-    vec acc[2][Q_TILE_T];
+    const int place = upper ? (int)0x80038002 : (int)0x80018000; /* 0x80: zero */
+    const __m256i places = _mm256_broadcastsi128_si256(
+        _mm_setr_epi32(place, place + 0x00040004, place + 0x00080008, place + 0x000c000c));
 
-    take_sums(T, sums, v->ahead, is_first, acc);
-    for (size_t b = 0; b < count; b++) {
-        const char *x = v->x + b * sizeof(struct x_words);
-        __m256i sum[2][Q_TILE_T];
+    return _mm256_shuffle_epi8(v, places);
+}
 
-        for (unsigned t = 0; t < T; t++)
-            _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
-        word_sums(T, &p->blocks[b], x, v->x_bytes, sum);
-        for (unsigned t = 0; t < T; t++)
-            for (unsigned g = 0; g < 2; g++)
-                acc[g][t] = add_words(sum[g][t], p->blocks[b].step[g],
-                                      words_at(x + t * v->x_bytes, 0), acc[g][t]);
+/* Eight registers of bytes with 128 added become sixteen of words without. */
+INLINE void words_of_bytes(__m256i *w)
+{
+    const __m256i bias = _mm256_set1_epi16(128);
+
+    for (unsigned i = 8; i-- > 0;) {
+        __m256i bytes = w[i];
+
+        w[2 * i] = _mm256_sub_epi16(two_bytes(bytes, false), bias);
+        w[2 * i + 1] = _mm256_sub_epi16(two_bytes(bytes, true), bias);
     }
-    leave_sums(T, sums, acc);
-}
-
-/* ---- words or bytes: what kernel_products.h includes ---- */
-
-struct panel {
-    union {
-        struct eights_panel eights;
-        struct word_panel words;
-    };
-};
-
-INLINE void stream_rows(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
-{
-    if (has_words(type))
-        stream_word_rows(T, type, j, r);
-    else
-        stream_eights(T, type, j, r);
-}
-
-INLINE void stream_packed(const unsigned T, enum dtype type, const struct quant_job *j, size_t r)
-{
-    if (has_words(type))
-        stream_packed_words(T, type, j, r);
-    else
-        stream_packed_eights(T, type, j, r);
-}
-
-INLINE void panel_fill(enum dtype type, const struct tensor *w, const struct rows *rows, unsigned g,
-                       size_t b, size_t count, struct panel *p)
-{
-    if (has_words(type))
-        word_panel_fill(type, w, rows, g, b, count, &p->words);
-    else
-        eights_panel_fill(type, rows, g, b, count, &p->eights);
-}
-
-INLINE void panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g, size_t b,
-                         size_t count, struct panel *p)
-{
-    if (has_words(type))
-        word_panel_unpack(type, w, r, g, b, count, &p->words);
-    else
-        eights_panel_unpack(type, w, r, g, b, count, &p->eights);
-}
-
-INLINE void panel_tile(const unsigned T, enum dtype type, const struct panel *p, size_t count,
-                       const struct panel_x *v, sums2 *sums, bool is_first)
-{
-    if (has_words(type))
-        word_tile(T, &p->words, count, v, sums, is_first);
-    else
-        eights_tile(T, type, &p->eights, count, v, sums, is_first);
 }
 
 /* ---- activations ---- */
@@ -466,17 +121,21 @@ static size_t words_bytes(size_t inner)
     return (blocks_of(inner) * sizeof(struct x_words) + 127) / 64 * 64;
 }
 
-/* x * factor of 32 numbers, to the nearest integers. */
-INLINE void put_words(const float *x, float factor, int16_t *out)
+/* x * factor of 32 numbers, to the nearest integers; their sum. */
+INLINE int32_t put_words(const float *x, float factor, int16_t *out)
 {
+    __m256i sum = _mm256_setzero_si256();
+
     for (unsigned i = 0; i < Q_BLOCK; i += 16) {
         __m256i low = _mm256_cvtps_epi32(v_mul(v_load(x + i), v_set1(factor)));
         __m256i high = _mm256_cvtps_epi32(v_mul(v_load(x + i + 8), v_set1(factor)));
 
+        sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
         /* Packing works in halves. */
         low = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
         _mm256_storeu_si256((void *)(out + i), low);
     }
+    return sum_epi32(sum);
 }
 
 static void prepare_words(const float *x, size_t inner, struct x_words *out)
@@ -497,7 +156,7 @@ static void prepare_words(const float *x, size_t inner, struct x_words *out)
         }
         e = fixed_power(most);
         out[b].step = fixed_step(e);
-        put_words(x, fixed_step(-e), out[b].q);
+        out[b].minus_128_sum = -128 * put_words(x, fixed_step(-e), out[b].q);
     }
 }
 

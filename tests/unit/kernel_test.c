@@ -358,6 +358,12 @@ static float rounding_of_weights(const struct backend *b, enum dtype type, size_
     return loses ? 0x1p-12f * sqrtf((float)inner) : 0x1p-14f;
 }
 
+/* Half a step of w and one of x are 2^-14 and 2^-13 at most, times 2 and 1. */
+static float rounding_to_words(const struct backend *b, enum dtype type, size_t inner)
+{
+    return b->prepared_form(type) == FORM_FIXED ? 0x1p-12f * sqrtf((float)inner) : 0;
+}
+
 static void compare(const struct backend *b, const struct problem *p)
 {
     float *expected = malloc(p->n * p->rows * sizeof(float));
@@ -377,9 +383,7 @@ static void compare(const struct backend *b, const struct problem *p)
             tolerance *= 2;
         tolerance += rounding_of_sums(b, p->w.type, p->inner);
         tolerance += rounding_of_weights(b, p->w.type, p->inner);
-        /* Half a step of w and one of x are 2^-14 and 2^-13 at most, times 2 and 1. */
-        if (b->prepared_form(p->w.type) == FORM_FIXED)
-            tolerance += 0x1p-12f * sqrtf((float)p->inner);
+        tolerance += rounding_to_words(b, p->w.type, p->inner);
         /* Which infinity it was is lost. */
         if (b->prepared_form(p->w.type) >= FORM_FIXED && isnan(out[i]) && isinf(expected[i]))
             continue;
@@ -708,6 +712,8 @@ TEST(blocks_of_any_bits_are_multiplied_as_they_read)
                 float expected[37 * 13], out[37 * 13], largest = 0;
                 float share = rounding_of_sums(b, p.w.type, 512) > 0 ? 2e-5f : 2e-6f, *off;
 
+                if (b->prepared_form(p.w.type) == FORM_FIXED) /* x to 2^-14 */
+                    share = 2e-4f;
                 random_blocks(&p);
                 off = rounding_by_spans(b, &p);
                 multiply_for(b, &p, expected);
@@ -844,7 +850,8 @@ TEST(activations_beyond_all_steps_are_no_numbers_and_those_below_are_zeros)
             struct problem p = problem_make((enum dtype)type, 512, 20, 3);
             float out[3 * 20];
 
-            if (backend_has_tiles(b, (enum dtype)type)) { /* knows no steps */
+            if (b->prepared_form((enum dtype)type) >= FORM_FIXED &&
+                b->prepared_form((enum dtype)type) != FORM_SPANS) { /* knows no steps */
                 problem_free(&p);
                 continue;
             }
@@ -895,7 +902,8 @@ TEST(scales_with_nan_or_infinity_spoil_their_own_row_only)
                 struct problem p = problem_make((enum dtype)type, inner, 20, 5);
                 int scale = blocks_scale_at((enum dtype)type);
                 float tolerance = 2e-5f + rounding_of_sums(b, p.w.type, inner) +
-                                  rounding_of_weights(b, p.w.type, inner);
+                                  rounding_of_weights(b, p.w.type, inner) +
+                                  rounding_to_words(b, p.w.type, inner);
                 float *off;
 
                 if (scale < 0)
@@ -927,7 +935,8 @@ TEST(large_and_tiny_activations_keep_their_scale)
                 float expected[10], out[10], lost = 0, *off;
 
                 if (b->prepared_form((enum dtype)type) == FORM_FIXED)
-                    lost = scales[k] * 0x1p-9f + 0x1p-100f * (float)inner;
+                    lost = scales[k] * 2 * rounding_to_words(b, (enum dtype)type, inner) +
+                           0x1p-100f * (float)inner;
                 if (backend_has_tiles(b, (enum dtype)type)) /* without subnormal numbers */
                     lost = 0x1p-126f * (float)inner + scales[k] * 0x1p-14f;
                 lost += scales[k] * (rounding_of_sums(b, (enum dtype)type, inner) +
@@ -1903,8 +1912,10 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
-            enum dtype like =
-                dtype_info((enum dtype)type)->block == K_BLOCK ? DTYPE_Q6_K : DTYPE_Q8_0;
+            bool has_words = b->prepared_form((enum dtype)type) == FORM_FIXED; /* of bytes */
+            enum dtype like = has_words                                        ? DTYPE_BF16
+                              : dtype_info((enum dtype)type)->block == K_BLOCK ? DTYPE_Q6_K
+                                                                               : DTYPE_Q4_0;
 
             if (!dtype_is_integer((enum dtype)type) && !backend_reads_packed(b, DTYPE_Q8_0)) {
                 CHECK_INT(b->prepared_form(DTYPE_F32), b->prepared_form((enum dtype)type));
