@@ -34,9 +34,12 @@
 #include "tensor/kernel_job.h"
 #include "tensor/kernel_unpack.h"
 
-/* Keeps the compiler to the order of the source: it would multiply all of a tile first, and then
- * add, for which there are not enough registers. */
+/* What adds products to a sum keeps the compiler to the order of the source: it would multiply all
+ * of a tile first, and then add, for which there are not enough registers.  Nor may a sum leave its
+ * register: compilers let them wander from add to add, and each step is a move. */
 #define HOLD(v) __asm__ volatile("" : "+x"(v))
+#define ADD_IN_PLACE(instruction, sum, v) \
+    __asm__ volatile(instruction " %1, %0, %0" : "+x"(sum) : "x"(v))
 
 #include "tensor/kernel_words.h"
 
@@ -538,10 +541,12 @@ INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 {
 #if defined(__AVXVNNI__)
-    return _mm256_dpbusd_avx_epi32(sum, w, x);
+    sum = _mm256_dpbusd_avx_epi32(sum, w, x);
 #else
-    return _mm256_dpbusd_epi32(sum, w, x);
+    sum = _mm256_dpbusd_epi32(sum, w, x);
 #endif
+    HOLD(sum);
+    return sum;
 }
 
 /* Sum k of a block, as a part of its whole sum. */
@@ -597,7 +602,8 @@ INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 
 INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
 {
-    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+    ADD_IN_PLACE("vpaddw", sum, _mm256_maddubs_epi16(w, x));
+    return sum;
 }
 
 /* Sum k of a block, as a part of its whole sum. */
@@ -673,10 +679,8 @@ INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, cons
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = four_values(x_block(x + t * x_bytes, 0), i % 8);
 
-            for (unsigned g = 0; g < G; g++) {
+            for (unsigned g = 0; g < G; g++)
                 sum[g][t] = add_products(sum[g][t], w[i * G + g], xt);
-                HOLD(sum[g][t]);
-            }
         }
     }
 }

@@ -100,10 +100,8 @@ INLINE void add_bytes(const unsigned T, const __m256i bytes[2], unsigned i, cons
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = two_values(words_at(x + t * x_bytes, 0), 2 * i + k);
 
-            for (unsigned g = 0; g < 2; g++) {
+            for (unsigned g = 0; g < 2; g++)
                 sum[g][t] = add_pairs(sum[g][t], w[g], xt);
-                HOLD(sum[g][t]);
-            }
         }
     }
 }
@@ -159,12 +157,10 @@ INLINE void stream_block(const unsigned T, enum dtype type, const struct planes 
             __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
 
             sum[k][t] = add_products(sum[k][t], low, xt);
-            HOLD(sum[k][t]);
             if (splits(type)) {
                 const unsigned high = halves_of(type) + k;
 
                 sum[high][t] = add_products(sum[high][t], byte_bits(w, 4, 4, 0), xt);
-                HOLD(sum[high][t]);
             }
         }
     }

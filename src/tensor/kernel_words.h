@@ -55,12 +55,15 @@ INLINE __m256i two_values(const struct x_words *x, unsigned i)
 INLINE __m256i add_pairs(__m256i sum, __m256i w, __m256i x)
 {
 #if defined(__AVXVNNI__)
-    return _mm256_dpwssd_avx_epi32(sum, w, x);
+    sum = _mm256_dpwssd_avx_epi32(sum, w, x);
+    HOLD(sum);
 #elif VNNI
-    return _mm256_dpwssd_epi32(sum, w, x);
+    sum = _mm256_dpwssd_epi32(sum, w, x);
+    HOLD(sum);
 #else
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+    ADD_IN_PLACE("vpaddd", sum, _mm256_madd_epi16(w, x));
 #endif
+    return sum;
 }
 
 /* acc += a block's sums times both steps. */
@@ -81,10 +84,8 @@ INLINE void word_sums(const unsigned G, const unsigned T, const __m256i *w, cons
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = two_values(words_at(x + t * x_bytes, 0), i);
 
-            for (unsigned g = 0; g < G; g++) {
+            for (unsigned g = 0; g < G; g++)
                 sum[g][t] = add_pairs(sum[g][t], w[i * G + g], xt);
-                HOLD(sum[g][t]);
-            }
         }
     }
 }
