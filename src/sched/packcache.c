@@ -10,7 +10,6 @@
 #include "base/mem.h"
 #include "base/paths.h"
 #include "tensor/backend.h"
-#include "tensor/packed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,15 +45,6 @@ const struct cachefolder *packcache_folder(const struct packcache *c)
     return &c->folder;
 }
 
-#define LAYOUT       STRING_OF(PACKED_VERSION) "-" STRING_OF(PACKED_GROUP)
-#define STRING_OF(x) STRING(x)
-#define STRING(x)    #x
-
-const char *packcache_layout(void)
-{
-    return backend_reads_packed(backend_best(), DTYPE_BF16) ? LAYOUT : LAYOUT "-integers";
-}
-
 static void name_of(const struct packcache *c, const struct modelhash *model, const char *ending,
                     char out[CACHEFOLDER_NAME_SIZE])
 {
@@ -64,7 +54,7 @@ static void name_of(const struct packcache *c, const struct modelhash *model, co
         snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%d%s", model->hex, CONVERTED_VERSION, ending);
         return;
     }
-    snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%s%s%s%s", model->hex, packcache_layout(),
+    snprintf(out, CACHEFOLDER_NAME_SIZE, "%s-%s%s%s%s", model->hex, PACKCACHE_LAYOUT,
              is_mark ? "-" : "", is_mark ? backend_best()->name : "", ending);
 }
 

@@ -12,6 +12,7 @@
 #define SCHED_PACKCACHE_H
 
 #include "sched/modelhash.h"
+#include "tensor/packed.h"
 
 #define PACKCACHE_BYTES_MAX (32ull << 30)
 
@@ -33,9 +34,10 @@ void packcache_close(struct packcache *c); /* NULL is fine */
 
 const struct cachefolder *packcache_folder(const struct packcache *c);
 
-/* What the names of packed weights call the layout, behind the model's hash and a hyphen:
- * processors that read floats as they lie in the file have weights of their own. */
-const char *packcache_layout(void);
+/* What the names of packed weights call the layout, behind the model's hash and a hyphen. */
+#define PACKCACHE_STRING(n)    #n
+#define PACKCACHE_STRING_OF(n) PACKCACHE_STRING(n)
+#define PACKCACHE_LAYOUT       PACKCACHE_STRING_OF(PACKED_VERSION) "-" PACKCACHE_STRING_OF(PACKED_GROUP)
 
 /* The packed weights of that model, opened for reading, and noted as used.  LLMOS_ENOTFOUND: there
  * are none; LLMOS_EUNSUPPORTED: they would be of no use on this processor. */

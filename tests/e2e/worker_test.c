@@ -571,7 +571,7 @@ static bool entry(char path[600])
     CHECK(count <= 1);
     if (count)
         snprintf(path, 600, "%s/packed/%s-%s.pack", work_path("cache"), items[0].model.hex,
-                 packcache_layout());
+                 PACKCACHE_LAYOUT);
     mem_free(items);
     packcache_close(c);
     return count == 1;

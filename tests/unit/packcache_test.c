@@ -103,7 +103,7 @@ static const char *entry(const char *cache, int n, const char *ending)
 {
     char name[200];
 
-    snprintf(name, sizeof(name), "%s/packed/%s-%s%s", cache, hash_of(n).hex, packcache_layout(),
+    snprintf(name, sizeof(name), "%s/packed/%s-%s%s", cache, hash_of(n).hex, PACKCACHE_LAYOUT,
              ending);
     return path(name);
 }
