@@ -252,6 +252,7 @@ INLINE void stream_packed_halves(const unsigned T, enum dtype type, const struct
 {
     const struct ask ask = ask_for(T, type, j->lines_ahead);
     const size_t blocks = blocks_of(j->w->shape[0]), unit_bytes = packed_unit(type).bytes;
+    const size_t front = packed_front(type, j->w->shape[0]);
     struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
     struct half_rows words[2];
     vec acc[2][STREAM_T];
@@ -261,7 +262,9 @@ INLINE void stream_packed_halves(const unsigned T, enum dtype type, const struct
         for (unsigned t = 0; t < T; t++)
             acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
     }
-    fetch(words[0].front, packed_front(type, j->w->shape[0]));
+    fetch(words[0].front, front);
+    fetch_level2(words[0].front + ask.level2,
+                 front); /* units ask for what lies so far behind them */
     for (size_t b = 0; b < blocks; b++) {
         if (!ask.level2)
             fetch_page(words[0].units + b * unit_bytes, unit_bytes);
