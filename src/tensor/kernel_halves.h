@@ -251,7 +251,7 @@ INLINE void stream_packed_halves(const unsigned T, enum dtype type, const struct
                                  size_t r)
 {
     const struct ask ask = ask_for(T, type, j->lines_ahead);
-    const size_t blocks = blocks_of(j->w->shape[0]), unit_bytes = packed_unit(type).bytes;
+    const size_t blocks = blocks_of(j->w->shape[0]);
     const size_t front = packed_front(type, j->w->shape[0]);
     struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
     struct half_rows words[2];
@@ -263,11 +263,9 @@ INLINE void stream_packed_halves(const unsigned T, enum dtype type, const struct
             acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
     }
     fetch(words[0].front, front);
-    fetch_level2(words[0].front + ask.level2,
-                 front); /* units ask for what lies so far behind them */
+    /* Units ask for what lies so far behind them; nobody does for what lies behind the front. */
+    fetch_level2(words[0].front + ask.level2, front);
     for (size_t b = 0; b < blocks; b++) {
-        if (!ask.level2)
-            fetch_page(words[0].units + b * unit_bytes, unit_bytes);
 #pragma GCC unroll 2
         for (unsigned g = 0; g < 2; g++) /* a line is asked for once */
             stream_half_block(T, type, &words[g], b, g == 0 ? ask : ASK_NOTHING, j, acc[g]);
