@@ -18,10 +18,19 @@
 #ifndef TENSOR_KERNEL_ATTEND_H
 #define TENSOR_KERNEL_ATTEND_H
 
-#define ROW_TILE    6
-#define ROWS_MAX    48  /* rows that a block is kept for; further ones read it again */
-#define TILED_ROWS  192 /* the same where blocks are made into tiles: kernel_tile_attention.h */
-#define BLOCK_PAGES (ATTEND_BLOCK / ATTEND_PAGE)
+#define ROW_TILE     6
+#define ROWS_MAX     48  /* rows that a block is kept for; further ones read it again */
+#define TILED_ROWS   192 /* the same where blocks are made into tiles: kernel_tile_attention.h */
+#define BLOCK_PAGES  (ATTEND_BLOCK / ATTEND_PAGE)
+#define PAGE_VECS    (ATTEND_PAGE / LANES)
+#define ACCUMULATORS (ROW_TILE * ATTEND_VECS)
+
+/* Vectors that T rows take together: few rows take more, or what adds up waits for itself.  (A loop
+ * would not be a constant in time.) */
+#define VECS_FOR(T)                                        \
+    (PAGE_VECS * (T) <= ACCUMULATORS       ? PAGE_VECS     \
+     : PAGE_VECS / 2 * (T) <= ACCUMULATORS ? PAGE_VECS / 2 \
+                                           : ATTEND_VECS)
 
 /* 2^x for x <= 0: 2^n e^(r ln 2), |r| <= 1 / 2, by its series to r^7: the rest is below 2^-27.
  * From -152 on the result is 0 in any case. */
@@ -60,9 +69,17 @@ struct row_tile {
     float mine[ROW_TILE], its[ROW_TILE];
 };
 
+/* A part of a page to come is asked for with each part of one at hand, in order: whole lines, as
+ * many at a time as memory can follow, whatever the order in which those at hand are used. */
+INLINE void fetch_part(const char *next, size_t part, size_t bytes)
+{
+    if (next && part * bytes % 64 == 0)
+        fetch_level2(next + part * bytes, bytes);
+}
+
 /* acc[t][c] = q_t k_j, for C vectors of keys from `at` on. */
 INLINE void score_f16(const unsigned T, const unsigned C, const struct row_tile *r, const void *run,
-                      size_t at, const char *next, vec acc[ROW_TILE][ATTEND_VECS])
+                      size_t at, const char *next, vec acc[ROW_TILE][PAGE_VECS])
 {
     const uint16_t *k = (const uint16_t *)run + at;
 
@@ -70,10 +87,9 @@ INLINE void score_f16(const unsigned T, const unsigned C, const struct row_tile 
         for (unsigned c = 0; c < C; c++)
             acc[t][c] = v_zero();
     for (size_t d = 0; d < r->head_dim; d++, k += ATTEND_PAGE) {
-        vec kc[ATTEND_VECS];
+        vec kc[PAGE_VECS];
 
-        if (next)
-            fetch_level2(next + (d * ATTEND_PAGE + at) * 2, 2 * C * LANES);
+        fetch_part(next, at / (C * LANES) * r->head_dim + d, 2 * C * LANES);
         for (unsigned c = 0; c < C; c++)
             kc[c] = v_f16(k + c * LANES);
         for (unsigned t = 0; t < T; t++) {
@@ -94,7 +110,7 @@ INLINE int32_t four_of(const struct x_q8 *x, size_t i)
 }
 
 INLINE void score_q8(const unsigned T, const unsigned C, const struct row_tile *r, const void *run,
-                     size_t at, const char *next, vec acc[ROW_TILE][ATTEND_VECS])
+                     size_t at, const char *next, vec acc[ROW_TILE][PAGE_VECS])
 {
     const size_t row = 4 * ATTEND_PAGE, groups = attend_groups_of(r->head_dim);
     const char *k = (const char *)run + 4 * at;
@@ -106,16 +122,15 @@ INLINE void score_q8(const unsigned T, const unsigned C, const struct row_tile *
             acc[t][c] = v_zero();
     for (size_t b = 0; b * (Q_BLOCK / 4) < groups; b++, d += ATTEND_PAGE) {
         size_t left = groups - b * (Q_BLOCK / 4), n = left < Q_BLOCK / 4 ? left : Q_BLOCK / 4;
-        ints sum[ROW_TILE][ATTEND_VECS];
+        ints sum[ROW_TILE][PAGE_VECS];
 
         for (unsigned t = 0; t < T; t++)
             for (unsigned c = 0; c < C; c++)
                 sum[t][c] = i_start(r->x[t][b].minus_128_sum);
         for (size_t g = 0; g < n; g++, k += row) {
-            keys4 kc[ATTEND_VECS];
+            keys4 kc[PAGE_VECS];
 
-            if (next)
-                fetch_level2(next + (k - (const char *)run), 4 * C * LANES);
+            fetch_part(next, at / (C * LANES) * groups + b * (Q_BLOCK / 4) + g, 4 * C * LANES);
             for (unsigned c = 0; c < C; c++)
                 kc[c] = i_keys(k + 4 * c * LANES);
             for (unsigned t = 0; t < T; t++)
@@ -137,7 +152,7 @@ INLINE void score_keys(const unsigned T, const unsigned C, enum dtype type,
                        const struct row_tile *r, const void *run, size_t at, float scale,
                        const char *next, float *p)
 {
-    vec acc[ROW_TILE][ATTEND_VECS];
+    vec acc[ROW_TILE][PAGE_VECS];
 
     if (type == DTYPE_F16)
         score_f16(T, C, r, run, at, next, acc);
@@ -159,7 +174,9 @@ INLINE void score_block(const unsigned T, enum dtype type, const struct row_tile
                         float *p)
 {
     /* Keys of q8_0 need accumulators of integers besides. */
-    const unsigned C = type == DTYPE_F16 || T <= 2 ? ATTEND_VECS : ATTEND_VECS / 2;
+    const unsigned C = type == DTYPE_F16   ? VECS_FOR(T)
+                       : T <= ROW_TILE / 2 ? VECS_FOR(2 * T)
+                                           : ATTEND_VECS / 2;
     size_t keys = r->keys[T - 1];
 
     for (size_t j = 0; j < keys; j += C * LANES) {
@@ -286,7 +303,7 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
 {
     const unsigned alike = vecs_alike(C, type);
     const size_t row = r->head_dim * value_bytes(type), offset = from * value_bytes(type);
-    vec acc[ROW_TILE][ATTEND_VECS];
+    vec acc[ROW_TILE][PAGE_VECS];
     size_t all = r->keys[0], most = r->keys[T - 1]; /* keys that all rows see, that any sees */
 
     for (unsigned t = 0; t < T; t++)
@@ -295,14 +312,14 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
     for (size_t begin = 0; begin < most; begin += ATTEND_PAGE) {
         const char *v = (const char *)r->v_pages[begin / ATTEND_PAGE] + offset;
         const char *next = r->fetch_v[begin / ATTEND_PAGE];
+        size_t column = from / (C * LANES) * ATTEND_PAGE;
         size_t page_end = begin + ATTEND_PAGE, end = page_end < most ? page_end : most;
         size_t j = begin;
 
         for (; j < end && j < all; j++, v += row) {
-            vec vc[ATTEND_VECS];
+            vec vc[PAGE_VECS];
 
-            if (next)
-                fetch_level2(next + (j - begin) * row + offset, C * LANES * value_bytes(type));
+            fetch_part(next, column + j - begin, C * LANES * value_bytes(type));
             load_values(C, type, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
                 vec w = v_zero();
@@ -315,7 +332,7 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
             }
         }
         for (; j < end; j++, v += row) {
-            vec vc[ATTEND_VECS];
+            vec vc[PAGE_VECS];
 
             load_values(C, type, v, part, vc);
             for (unsigned t = 0; t < T; t++) {
@@ -332,24 +349,27 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
             put_values(r, t, from + c * LANES, part, acc[t][c]);
 }
 
-/* Dimensions of q8_0 that are taken together, in whole blocks. */
-#define MIX_DIMS (ATTEND_VECS * LANES > Q_BLOCK ? ATTEND_VECS * LANES : Q_BLOCK)
-
-INLINE const float *weights_for(enum dtype type, const float *p, size_t from)
+/* Of q8_0 dimensions are taken together in whole blocks: their weights are one behind the other. */
+INLINE const float *weights_for(enum dtype type, const float *p, size_t dims_before)
 {
-    return type == DTYPE_F16 ? p : p + from % MIX_DIMS / Q_BLOCK * WEIGHTS;
+    return type == DTYPE_F16 ? p : p + dims_before / Q_BLOCK * WEIGHTS;
 }
 
-/* The dimensions [from, end). */
-INLINE void mix_dims(const unsigned T, enum dtype type, const struct row_tile *r, size_t from,
+/* The dimensions [begin, end). */
+INLINE void mix_dims(const unsigned T, enum dtype type, const struct row_tile *r, size_t begin,
                      size_t end, const float *p)
 {
-    for (; from + ATTEND_VECS * LANES <= end; from += ATTEND_VECS * LANES)
-        mix_values(T, ATTEND_VECS, type, r, from, LANES, weights_for(type, p, from));
+    const unsigned C = VECS_FOR(T);
+    size_t from = begin;
+
+    for (; from + C * LANES <= end; from += C * LANES)
+        mix_values(T, C, type, r, from, LANES, weights_for(type, p, from - begin));
+    for (; C > ATTEND_VECS && from + ATTEND_VECS * LANES <= end; from += ATTEND_VECS * LANES)
+        mix_values(T, ATTEND_VECS, type, r, from, LANES, weights_for(type, p, from - begin));
     for (; from + LANES <= end; from += LANES)
-        mix_values(T, 1, type, r, from, LANES, weights_for(type, p, from));
+        mix_values(T, 1, type, r, from, LANES, weights_for(type, p, from - begin));
     if (from < end)
-        mix_values(T, 1, type, r, from, end - from, weights_for(type, p, from));
+        mix_values(T, 1, type, r, from, end - from, weights_for(type, p, from - begin));
 }
 
 /* Weights times the scales of one block of dimensions.  Behind a row's last key they mean nothing.
@@ -370,14 +390,15 @@ INLINE void scale_weights(const unsigned T, const struct row_tile *r, size_t blo
 
 INLINE void mix_block(const unsigned T, enum dtype type, const struct row_tile *r, const float *p)
 {
-    _Alignas(64) float scaled[MIX_DIMS / Q_BLOCK * WEIGHTS];
+    const size_t most = VECS_FOR(T) * LANES > Q_BLOCK ? VECS_FOR(T) * LANES : Q_BLOCK;
+    _Alignas(64) float scaled[ATTEND_PAGE / Q_BLOCK * WEIGHTS];
 
     if (type == DTYPE_F16) {
         mix_dims(T, type, r, 0, r->head_dim, p);
         return;
     }
     for (size_t from = 0, end; from < r->head_dim; from = end) {
-        end = r->head_dim - from < MIX_DIMS ? r->head_dim : from + MIX_DIMS;
+        end = r->head_dim - from < most ? r->head_dim : from + most;
         for (size_t b = 0; from + b * Q_BLOCK < end; b++)
             scale_weights(T, r, from / Q_BLOCK + b, p, scaled + b * WEIGHTS);
         mix_dims(T, type, r, from, end, scaled);
@@ -436,24 +457,27 @@ INLINE float *attention_out(const struct attention *a, size_t row)
 }
 
 /* The last tile of a block fetches the next block, page by page.  A tile that is alone also meets
- * each page of its own block for the first time, and fetches the one that comes next: the first
- * values come after the last keys.  keys: from this block on. */
+ * its own pages for the first time: while it uses keys it fetches their values, and while it uses
+ * values the next block's keys.  keys: from this block on. */
 INLINE void plan_fetches(struct row_tile *r, size_t keys, bool is_alone)
 {
     size_t pages = (keys - 1) / ATTEND_PAGE + 1;
     size_t own = pages < BLOCK_PAGES ? pages : BLOCK_PAGES;
 
     for (size_t p = 0; p < own; p++) {
-        if (is_alone) {
-            r->fetch_k[p] = p + 1 < own ? r->k_pages[p + 1] : r->v_pages[0];
-            r->fetch_v[p] = p + 1 < own ? r->v_pages[p + 1] : NULL;
-        } else if (BLOCK_PAGES + p < pages) {
-            r->fetch_k[p] = r->k_pages[BLOCK_PAGES + p];
-            r->fetch_v[p] = r->v_pages[BLOCK_PAGES + p];
-        }
+        bool has_next = BLOCK_PAGES + p < pages;
+        const char *next_k = has_next ? r->k_pages[BLOCK_PAGES + p] : NULL;
+
+        r->fetch_k[p] = is_alone ? r->v_pages[p] : has_next ? r->v_pages[BLOCK_PAGES + p] : NULL;
+        r->fetch_v[p] = next_k;
     }
-    if (is_alone && pages > BLOCK_PAGES)
-        r->fetch_v[BLOCK_PAGES - 1] = r->k_pages[BLOCK_PAGES];
+}
+
+/* Nobody fetched the keys of the first block. */
+INLINE void fetch_keys(const struct row_tile *r, size_t keys, size_t run_bytes)
+{
+    for (size_t p = 0; p < BLOCK_PAGES && p * ATTEND_PAGE < keys; p++)
+        fetch_level2(r->k_pages[p], run_bytes);
 }
 
 static void quantise_query(const float *q, size_t head_dim, struct x_q8 *x)
@@ -502,6 +526,8 @@ static void rows_in_block(const struct attention *a, size_t row, size_t end, siz
 
         if (tiles == 1)
             plan_fetches(&r, a->first + a->positions - begin, is_alone);
+        if (is_alone && block == attention_first_block(a))
+            fetch_keys(&r, a->first + a->positions - begin, attend_run_bytes(a->type, a->head_dim));
         for (size_t t = 0; t < n; t++) {
             size_t position = (row + t) / a->heads, head = (row + t) % a->heads;
             size_t keys = a->first + position + 1 - begin;
