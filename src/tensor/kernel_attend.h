@@ -465,11 +465,12 @@ INLINE void plan_fetches(struct row_tile *r, size_t keys, bool is_alone)
     size_t own = pages < BLOCK_PAGES ? pages : BLOCK_PAGES;
 
     for (size_t p = 0; p < own; p++) {
-        bool has_next = BLOCK_PAGES + p < pages;
-        const char *next_k = has_next ? r->k_pages[BLOCK_PAGES + p] : NULL;
-
-        r->fetch_k[p] = is_alone ? r->v_pages[p] : has_next ? r->v_pages[BLOCK_PAGES + p] : NULL;
-        r->fetch_v[p] = next_k;
+        if (BLOCK_PAGES + p < pages) {
+            r->fetch_k[p] = r->v_pages[BLOCK_PAGES + p];
+            r->fetch_v[p] = r->k_pages[BLOCK_PAGES + p];
+        }
+        if (is_alone)
+            r->fetch_k[p] = r->v_pages[p];
     }
 }
 
