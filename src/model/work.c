@@ -11,18 +11,20 @@ static enum work_unit unit_of(enum dtype type)
 
     if (backend_has_tiles(backend_best(), type))
         return WORK_BF16;
-    if (form == FORM_Q8 || form == FORM_FIXED)
+    if (form == FORM_Q8 || form == FORM_NEIGHBOURS || form == FORM_FIXED)
         return WORK_INT8;
     return type == DTYPE_BF16 ? WORK_BF16 : WORK_F32;
 }
 
-/* Products of the unit that take as long as one of the type: of 16 bits there are half as many, and
- * sums of two bf16 take three. */
-static uint64_t cost_of(enum dtype type)
+/* Halves of products of the unit that take as long as one of the type: of 16 bits there are half as
+ * many, sums of two bf16 take three, and sums of neighbours three instructions for two. */
+static uint64_t halves_of(enum dtype type)
 {
+    enum form form = backend_best()->prepared_form(type);
+
     if (backend_has_tiles(backend_best(), type))
-        return type == DTYPE_F16 ? 3 : 1;
-    return backend_best()->prepared_form(type) == FORM_FIXED ? 2 : 1;
+        return type == DTYPE_F16 ? 6 : 2;
+    return form == FORM_FIXED ? 4 : form == FORM_NEIGHBOURS ? 3 : 2;
 }
 
 static void add(struct work *work, uint64_t *products, const struct tensor *t, uint32_t experts)
@@ -34,7 +36,7 @@ static void add(struct work *work, uint64_t *products, const struct tensor *t, u
     rows = t->shape[1] * (t->n_dims > 2 ? experts : 1);
     work->decode_bytes += t->row_bytes * rows;
     if (t->n_dims > 1) /* a vector of a norm costs next to nothing */
-        products[unit_of(t->type)] += t->shape[0] * rows * cost_of(t->type);
+        products[unit_of(t->type)] += t->shape[0] * rows * halves_of(t->type) / 2;
 }
 
 void work_of(struct work *work, const llmos_model *model)

@@ -141,10 +141,20 @@ static inline size_t text_end_key(const struct text_attention *a, size_t row)
     return a->reach < behind ? a->first + row + a->reach + 1 : a->count;
 }
 
-/* How activations are prepared: as they are; rounded to bf16; blocks of 32 int8 with an f32 scale;
- * of 16 bits (fixed.h); 128 int8 with a scale, for weights that are rounded so too
- * (kernel_spans.h); bf16 in tiles, or the sum of two (kernel_tiles.h). */
-enum form { FORM_F32, FORM_BF16, FORM_Q8, FORM_FIXED, FORM_SPANS, FORM_TILES, FORM_SPLIT };
+/* How activations are prepared: as they are; rounded to bf16; blocks of 32 int8 with an f32 scale,
+ * or with one by which neighbours are small enough together (kernel_eights.h); of 16 bits
+ * (fixed.h); 128 int8 with a scale, for weights that are rounded so too (kernel_spans.h); bf16 in
+ * tiles, or the sum of two (kernel_tiles.h). */
+enum form {
+    FORM_F32,
+    FORM_BF16,
+    FORM_Q8,
+    FORM_NEIGHBOURS,
+    FORM_FIXED,
+    FORM_SPANS,
+    FORM_TILES,
+    FORM_SPLIT
+};
 
 struct backend {
     const char *name; /* "ref", "avx2", "avx2vnni", "avx512vnni", "avx512winograd", ... */

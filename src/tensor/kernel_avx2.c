@@ -2,7 +2,8 @@
 /* kernel_avx2.c - kernels for x86-64 processors with AVX2, FMA and F16C.
  *
  * Compiled twice: with -mavxvnni it is a backend of its own, whose quantised products take one
- * instruction where AVX2 takes three. Both give the same bits. */
+ * instruction where AVX2 takes three. Both give the same bits where their activations have the same
+ * form. */
 #include "tensor/backend.h"
 #include "tensor/cpu.h"
 #include "tensor/kernel_x86.h"
@@ -284,7 +285,9 @@ V __m128 v_sum4(vec a, vec b, vec c, vec d)
 
 static enum form form_of(enum dtype weights)
 {
-    return HAS_WORDS(packed_as(weights)) ? FORM_FIXED : prepared_form(weights);
+    if (IS_HALVES(weights))
+        return FORM_FIXED;
+    return !VNNI && has_bytes(packed_as(weights)) ? FORM_NEIGHBOURS : prepared_form(weights);
 }
 
 static size_t bytes_of(enum dtype weights, size_t inner)
@@ -294,10 +297,16 @@ static size_t bytes_of(enum dtype weights, size_t inner)
 
 static void prepare_256(enum dtype weights, const float *x, size_t inner, void *out)
 {
-    if (form_of(weights) == FORM_FIXED)
+    switch (form_of(weights)) {
+    case FORM_FIXED:
         prepare_words(x, inner, out);
-    else
+        break;
+    case FORM_NEIGHBOURS:
+        prepare_neighbours(x, inner, out);
+        break;
+    default:
         PREPARE(weights, x, inner, out);
+    }
 }
 
 static void matmul(const struct tensor *w, size_t row_begin, size_t row_end, const void *x,

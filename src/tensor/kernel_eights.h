@@ -12,9 +12,13 @@
  * they meet.  With VNNI a sum has 32 bits.  Without, it has 16 for two of the four values, and
  * keeps them for as long as a sum of (w - bias) * x fits: a block of 5 bits, 16 * 16 * 127 < 2^15,
  * half a block of 6, 8 * 32 * 127.  On the way it may wrap around, and no harm is done; two
- * products of at most 6 bits do not saturate, 2 * 63 * 127.  Weights of 8 bits, and what places in
- * a list of levels stand for, are words (kernel_words.h), or where halves of blocks have their own
- * scales two sums of 4 bits each.
+ * products of at most 6 bits do not saturate, 2 * 63 * 127.
+ *
+ * Weights of 8 bits, and what places in a list of levels stand for, would: 2 * 255 * 127.  But
+ * neither do they if two neighbours of x which one instruction multiplies are 128 together, where
+ * they have one sign.  So the step of such x is that of the largest |x| or |x + its neighbour|, at
+ * worst twice as large, and a sum has 32 bits: three instructions for four values, where words
+ * would take four, and two sums of weights of 4 bits as well.
  *
  * Small scales of halves are whole numbers, and so a block's sum of both halves times theirs is
  * still exact, and below 2^24. */
@@ -24,7 +28,7 @@
 #define GROUP         8  /* rows of one register */
 #define Q_TILE_T      6  /* 2 groups x 6 vectors of sums, 2 of weights, 1 of x, 1 product */
 #define PANEL         16 /* blocks transposed at a time for many vectors: up to 20 KiB of stack */
-#define X_BYTES(type) (HAS_WORDS(type) ? sizeof(struct x_words) : sizeof(struct x_q8))
+#define X_BYTES(type) (IS_HALVES(type) ? sizeof(struct x_words) : sizeof(struct x_q8))
 
 #define STREAM_T    4
 #define LOOKS_AHEAD false
@@ -212,10 +216,57 @@ INLINE __m256i two_words(__m256i v)
     return _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa);
 }
 
-/* A whole number as integer sums are multiplied by it. */
-INLINE __m256i factor(__m256i v)
+/* Have weights 8 bits, be they numbers or levels? */
+INLINE bool has_bytes(enum dtype type)
 {
-    return VNNI ? v : two_words(v);
+    return type == DTYPE_Q8_0 || type == DTYPE_IQ4_NL || type == DTYPE_IQ4_XS ||
+           type == DTYPE_IQ2_S;
+}
+
+/* Is a block one sum, of lines each of which holds eight values or four and no part of others?  A
+ * line of fifth bits may come before. */
+INLINE bool comes_by_lines(enum dtype type)
+{
+    return !has_halves(type) && packed_bits(type) != 2 && packed_bits(type) != 6;
+}
+
+/* What is added to weights to make them unsigned, as a power of two; 0: nothing. */
+INLINE unsigned bias_bits(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+    case DTYPE_IQ2_S:
+        return 7;
+    case DTYPE_Q6_K:
+        return 5;
+    case DTYPE_Q5_0:
+    case DTYPE_Q5_1:
+    case DTYPE_Q5_K:
+    case DTYPE_MXFP4:
+        return 4;
+    case DTYPE_Q4_0:
+        return 3;
+    case DTYPE_Q3_K:
+        return 2;
+    case DTYPE_TQ2_0:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Have sums of weights times x 32 bits, and not 16 for two of four values each? */
+INLINE bool has_wide_sums(enum dtype type)
+{
+    return VNNI || has_bytes(type);
+}
+
+/* A whole number as integer sums are multiplied by it. */
+INLINE __m256i factor(enum dtype type, __m256i v)
+{
+    return has_wide_sums(type) ? v : two_words(v);
 }
 
 /* Of one 32-block: scale and offset; of types whose halves have their own, what the sums of these
@@ -232,17 +283,17 @@ INLINE __m256i sixteenth_scale(enum dtype type, const struct head *h, unsigned k
     __m256i scale;
 
     if (type == DTYPE_Q6_K)
-        return factor(_mm256_srai_epi32(_mm256_slli_epi32(s[k / 4], 24 - 8 * (k % 4)), 24));
+        return factor(type, _mm256_srai_epi32(_mm256_slli_epi32(s[k / 4], 24 - 8 * (k % 4)), 24));
     if (type == DTYPE_Q2_K)
-        return factor(bits(s[k / 4], k % 4 * 8, 4, 0));
+        return factor(type, bits(s[k / 4], k % 4 * 8, 4, 0));
     scale = _mm256_or_si256(bits(s[k % 8 / 4], k % 4 * 8 + k / 8 * 4, 4, 0),
                             bits(s[2], k % 4 * 8 + k / 4 * 2, 2, 4));
-    return factor(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
+    return factor(type, _mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
 }
 
 INLINE __m256i sixteenth_minimum(enum dtype type, const struct head *h, unsigned k)
 {
-    return type == DTYPE_Q2_K ? factor(bits(h->scales[k / 4], k % 4 * 8 + 4, 4, 0))
+    return type == DTYPE_Q2_K ? factor(type, bits(h->scales[k / 4], k % 4 * 8 + 4, 4, 0))
                               : _mm256_setzero_si256();
 }
 
@@ -292,38 +343,7 @@ INLINE unsigned together(enum dtype type)
 
 #define TOGETHER_MAX 4
 
-/* Bytes, of numbers or of levels. */
-INLINE bool has_bytes(enum dtype type)
-{
-    return type == DTYPE_Q8_0 || (has_levels(type) && type != DTYPE_TQ2_0);
-}
-
-/* Bytes are low nibbles and then high ones. */
-INLINE bool splits(enum dtype type)
-{
-    return has_bytes(type) && !VNNI && !HAS_WORDS(type);
-}
-
-/* Integer sums of an element, and registers of weights that go into each: of both halves, of low
- * nibbles and then of high ones. */
-#define SUMS_OF_ONE 4
-
-INLINE unsigned sums(enum dtype type)
-{
-    return halves_of(type) * (splits(type) ? 2 : 1);
-}
-
-INLINE unsigned sum_groups(enum dtype type)
-{
-    return 8 / halves_of(type);
-}
-
-#define W_MAX (VNNI ? 8 : 16) /* registers of a block */
-
-INLINE unsigned registers(enum dtype type)
-{
-    return has_bytes(type) ? W_MAX : 8;
-}
+#define REGISTERS 8 /* of weights of a block */
 
 /* Quants stay where they lie in their bytes. */
 INLINE unsigned place_bits(enum dtype type)
@@ -332,10 +352,10 @@ INLINE unsigned place_bits(enum dtype type)
     return 0;
 }
 
-/* Levels from -2 to 2 need no more than 2 added. */
+/* Small levels need no more than a small bias. */
 INLINE ints unpacked_list(enum dtype type, ints list)
 {
-    return type == DTYPE_TQ2_0 ? _mm256_sub_epi8(list, _mm256_set1_epi8(128 - 2)) : list;
+    return _mm256_sub_epi8(list, _mm256_set1_epi8((char)(128 - (1 << bias_bits(type)))));
 }
 
 /* Adds 16 to byte k of w[i] where bit 4 i + k of a row's dword is set. */
@@ -367,36 +387,24 @@ INLINE void get_nibbles(const struct rows *rows, size_t offset, __m256i w[8])
     }
 }
 
-/* Eight registers of bytes with 128 added become what sums want: without VNNI sixteen, of words, or
- * of low nibbles and then of high ones. */
-INLINE void fit_bytes(enum dtype type, __m256i *w)
-{
-    if (HAS_WORDS(type))
-        words_of_bytes(w);
-    for (unsigned i = 0; i < 8 && splits(type); i++) {
-        w[8 + i] = byte_bits(w[i], 4, 4, 0);
-        w[i] = byte_bits(w[i], 0, 4, 0);
-    }
-}
-
 INLINE void get_q8_0(const struct rows *rows, size_t offset, __m256i *w)
 {
     transpose8(rows, offset, w);
     transpose8(rows, offset + 16, w + 4);
     for (unsigned i = 0; i < 8; i++)
         w[i] = _mm256_xor_si256(w[i], _mm256_set1_epi8(-128));
-    fit_bytes(DTYPE_Q8_0, w);
 }
 
 INLINE void get_levels(enum dtype type, const struct rows *rows, size_t offset, __m256i *w)
 {
+    const __m256i list = unpacked_list(type, levels_list(levels_of(type), true));
+
     get_nibbles(rows, offset, w);
     for (unsigned i = 0; i < 8; i++)
-        w[i] = look_up(levels_list(levels_of(type), true), w[i]);
-    fit_bytes(type, w);
+        w[i] = look_up(list, w[i]);
 }
 
-INLINE void get_q2_k(const struct rows *rows, size_t offset, __m256i w[][W_MAX])
+INLINE void get_q2_k(const struct rows *rows, size_t offset, __m256i w[][REGISTERS])
 {
     __m256i v[8];
 
@@ -409,7 +417,7 @@ INLINE void get_q2_k(const struct rows *rows, size_t offset, __m256i w[][W_MAX])
 
 /* Further bits of quants: of values 32 part + l of a block, bit `part` of byte l. */
 INLINE void add_high_bits(const struct rows *rows, size_t offset, unsigned part, unsigned count,
-                          unsigned to, __m256i w[][W_MAX])
+                          unsigned to, __m256i w[][REGISTERS])
 {
     __m256i v[8];
 
@@ -420,7 +428,7 @@ INLINE void add_high_bits(const struct rows *rows, size_t offset, unsigned part,
             w[k][i] = _mm256_or_si256(w[k][i], byte_bits(v[i], part + k, 1, to));
 }
 
-INLINE void get_q4_k(const struct rows *rows, size_t offset, __m256i w[][W_MAX])
+INLINE void get_q4_k(const struct rows *rows, size_t offset, __m256i w[][REGISTERS])
 {
     __m256i v[8];
 
@@ -432,7 +440,7 @@ INLINE void get_q4_k(const struct rows *rows, size_t offset, __m256i w[][W_MAX])
     }
 }
 
-INLINE void get_q6_k(const struct rows *rows, size_t low, size_t high, __m256i w[][W_MAX])
+INLINE void get_q6_k(const struct rows *rows, size_t low, size_t high, __m256i w[][REGISTERS])
 {
     for (unsigned at = 0; at < 2; at++) { /* sixteen of 32 values */
         __m256i even[4], odd[4], top[4];
@@ -451,10 +459,9 @@ INLINE void get_q6_k(const struct rows *rows, size_t low, size_t high, __m256i w
     }
 }
 
-/* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of eight rows, unsigned; 8-bit ones as
- * low nibbles and then high ones. */
+/* w[k][i] = values 4 i .. 4 i + 3 of the 32-block part + k of eight rows, unsigned. */
 INLINE void get_quants(enum dtype type, const struct rows *rows, size_t offset, unsigned part,
-                       const struct head *h, __m256i w[][W_MAX])
+                       const struct head *h, __m256i w[][REGISTERS])
 {
     switch (type) {
     case DTYPE_Q8_0:
@@ -502,69 +509,11 @@ INLINE void get_quants(enum dtype type, const struct rows *rows, size_t offset, 
     }
 }
 
-#if VNNI
-
+/* Sums of x of 32 bits, of half k. */
 INLINE __m256i minus_128_half(const struct x_q8 *x, unsigned k)
 {
     return _mm256_set1_epi32(k == 0 ? x->minus_128_low : x->minus_128_sum - x->minus_128_low);
 }
-
-/* What sum k of a block starts from: minus the bias times the sum of x, and that is 128 times as
- * large in x. */
-INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
-{
-    switch (type) {
-    case DTYPE_Q8_0:
-    case DTYPE_IQ4_NL:
-    case DTYPE_IQ4_XS:
-    case DTYPE_MXFP4:
-        return _mm256_set1_epi32(x->minus_128_sum);
-    case DTYPE_TQ2_0:
-        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 6);
-    case DTYPE_IQ2_S:
-        return minus_128_half(x, k);
-    case DTYPE_Q4_0:
-        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 4);
-    case DTYPE_Q5_0:
-    case DTYPE_Q5_1:
-    case DTYPE_Q5_K:
-        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 3);
-    case DTYPE_Q3_K:
-        return _mm256_srai_epi32(minus_128_half(x, k), 5);
-    case DTYPE_Q6_K:
-        return _mm256_srai_epi32(minus_128_half(x, k), 2);
-    default:
-        return _mm256_setzero_si256();
-    }
-}
-
-INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
-{
-#if defined(__AVXVNNI__)
-    sum = _mm256_dpbusd_avx_epi32(sum, w, x);
-#else
-    sum = _mm256_dpbusd_epi32(sum, w, x);
-#endif
-    HOLD(sum);
-    return sum;
-}
-
-/* Sum k of a block, as a part of its whole sum. */
-INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
-{
-    return has_halves(type) ? _mm256_mullo_epi32(sum, s->by[k]) : sum;
-}
-
-/* Minima times the sums of x that they meet, which are 128 times as large and negative. */
-INLINE __m256i minima_sum(const struct scales *s, const struct x_q8 *x)
-{
-    return _mm256_add_epi32(_mm256_mullo_epi32(s->minima[0], minus_128_half(x, 0)),
-                            _mm256_mullo_epi32(s->minima[1], minus_128_half(x, 1)));
-}
-
-#define PREPARE prepare
-
-#else
 
 INLINE __m256i two_halves(const int16_t pair[2])
 {
@@ -574,6 +523,7 @@ INLINE __m256i two_halves(const int16_t pair[2])
     return _mm256_set1_epi32(v);
 }
 
+/* The same of 16 bits, of two of four values each. */
 INLINE __m256i minus_32_half(const struct x_q8 *x, unsigned k)
 {
     __m256i low = two_halves(x->minus_32_low), all = two_halves(x->minus_16_sum);
@@ -584,43 +534,76 @@ INLINE __m256i minus_32_half(const struct x_q8 *x, unsigned k)
 /* What sum k of a block starts from: minus the bias times the sum of x. */
 INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 {
-    const bool is_five = type == DTYPE_Q5_0 || type == DTYPE_Q5_1 || type == DTYPE_Q5_K;
-    const unsigned half = k % halves_of(type), high = k / halves_of(type);
-    __m256i all;
-
-    if (has_offset(type) ? !is_five : splits(type) && !high)
+    if (bias_bits(type) == 0)
         return _mm256_setzero_si256();
-    if (has_halves(type)) /* of q6_K the bias is 32, of q3_K 4, of high nibbles 8 */
-        return _mm256_srai_epi16(minus_32_half(x, half), type == DTYPE_Q6_K ? 0
-                                                         : splits(type)     ? 2
-                                                                            : 3);
-    all = two_halves(x->minus_16_sum);
-    if (type == DTYPE_TQ2_0)
-        return _mm256_srai_epi16(all, 3);
-    return is_five ? all : _mm256_srai_epi16(all, 1);
+    if (has_wide_sums(type) && has_halves(type))
+        return _mm256_srai_epi32(minus_128_half(x, k), 7 - (int)bias_bits(type));
+    if (has_wide_sums(type))
+        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 7 - (int)bias_bits(type));
+    if (has_halves(type))
+        return _mm256_srai_epi16(minus_32_half(x, k), 5 - (int)bias_bits(type));
+    return _mm256_srai_epi16(two_halves(x->minus_16_sum), 4 - (int)bias_bits(type));
 }
 
-INLINE __m256i add_products(__m256i sum, __m256i w, __m256i x)
+/* The largest |x| or |x + its neighbour|, as bits: NaN and infinity are the largest of all. */
+INLINE int32_t most_of_pairs(const float *x)
 {
-    ADD_IN_PLACE("vpaddw", sum, _mm256_maddubs_epi16(w, x));
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256i most = _mm256_setzero_si256();
+
+    for (unsigned i = 0; i < Q_BLOCK; i += 8) {
+        vec one = v_load(x + i), both = v_add(one, _mm256_permute_ps(one, 0xb1));
+
+        one = _mm256_and_ps(one, magnitude);
+        both = _mm256_and_ps(both, magnitude);
+        most = _mm256_max_epi32(most, _mm256_castps_si256(one));
+        most = _mm256_max_epi32(most, _mm256_castps_si256(both));
+    }
+    return max_epi32(most);
+}
+
+/* Two neighbours of one sign are at most 127 steps together, and rounded 128. */
+static void prepare_neighbours(const float *x, size_t inner, struct x_q8 *out)
+{
+    for (size_t b = 0; b < inner / Q_BLOCK; b++, x += Q_BLOCK) {
+        int32_t most_bits = most_of_pairs(x);
+        float most;
+
+        memcpy(&most, &most_bits, sizeof(most));
+        if (has_step(most))
+            quantise_by(x, most / 127, &out[b]);
+        else
+            quantise_none(most, &out[b]);
+    }
+}
+
+#if VNNI
+
+INLINE __m256i add_products(enum dtype type, __m256i sum, __m256i w, __m256i x)
+{
+    (void)type;
+#if defined(__AVXVNNI__)
+    sum = _mm256_dpbusd_avx_epi32(sum, w, x);
+#else
+    sum = _mm256_dpbusd_epi32(sum, w, x);
+#endif
+    HOLD(sum);
     return sum;
 }
 
-/* Sum k of a block, as a part of its whole sum. */
-INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
-{
-    const unsigned half = k % halves_of(type), high = k / halves_of(type);
+#define PREPARE prepare
 
-    if (!has_halves(type))
-        return _mm256_madd_epi16(sum, _mm256_set1_epi16(high ? 16 : 1));
-    return _mm256_madd_epi16(sum, high ? _mm256_slli_epi16(s->by[half], 4) : s->by[half]);
-}
+#else
 
-/* Minima times the sums of x that they meet, which are 32 times as large and negative. */
-INLINE __m256i minima_sum(const struct scales *s, const struct x_q8 *x)
+INLINE __m256i add_products(enum dtype type, __m256i sum, __m256i w, __m256i x)
 {
-    return _mm256_add_epi32(_mm256_madd_epi16(s->minima[0], minus_32_half(x, 0)),
-                            _mm256_madd_epi16(s->minima[1], minus_32_half(x, 1)));
+    __m256i pairs = _mm256_maddubs_epi16(w, x);
+
+    if (has_wide_sums(type))
+        ADD_IN_PLACE("vpaddd", sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    else
+        ADD_IN_PLACE("vpaddw", sum, pairs);
+    return sum;
 }
 
 /* Sums of x by their place in groups of four: what 16-bit sums start from. */
@@ -647,6 +630,25 @@ static void prepare_pairs(enum dtype weights, const float *x, size_t inner, void
 
 #endif
 
+/* Sum k of a block, as a part of its whole sum of 32 bits. */
+INLINE __m256i part_of_whole(enum dtype type, __m256i sum, const struct scales *s, unsigned k)
+{
+    if (has_wide_sums(type))
+        return has_halves(type) ? _mm256_mullo_epi32(sum, s->by[k]) : sum;
+    return _mm256_madd_epi16(sum, has_halves(type) ? s->by[k] : _mm256_set1_epi16(1));
+}
+
+/* Of q2_K: minima times the sums of x that they meet, which are larger and negative: see
+ * minima_unit. */
+INLINE __m256i minima_sum(const struct scales *s, const struct x_q8 *x)
+{
+    if (VNNI)
+        return _mm256_add_epi32(_mm256_mullo_epi32(s->minima[0], minus_128_half(x, 0)),
+                                _mm256_mullo_epi32(s->minima[1], minus_128_half(x, 1)));
+    return _mm256_add_epi32(_mm256_madd_epi16(s->minima[0], minus_32_half(x, 0)),
+                            _mm256_madd_epi16(s->minima[1], minus_32_half(x, 1)));
+}
+
 INLINE __m256i four_values(const struct x_q8 *x, unsigned i)
 {
     int32_t v;
@@ -669,7 +671,7 @@ INLINE vec add_block(enum dtype type, const struct scales *s, const struct x_q8 
 INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, const unsigned k,
                        const __m256i *w, const char *x, size_t x_bytes, __m256i sum[][Q_TILE_T])
 {
-    const unsigned from = k * sum_groups(type), to = from + sum_groups(type);
+    const unsigned groups = 8 / halves_of(type), from = k * groups, to = from + groups;
 
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < G; g++)
@@ -677,24 +679,12 @@ INLINE void block_sums(const unsigned G, const unsigned T, enum dtype type, cons
 #pragma GCC unroll 1
     for (unsigned i = from; i < to; i++) {
         for (unsigned t = 0; t < T; t++) {
-            __m256i xt = four_values(x_block(x + t * x_bytes, 0), i % 8);
+            __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
 
             for (unsigned g = 0; g < G; g++)
-                sum[g][t] = add_products(sum[g][t], w[i * G + g], xt);
+                sum[g][t] = add_products(type, sum[g][t], w[i * G + g], xt);
         }
     }
-}
-
-INLINE void multiply_words(const unsigned G, const unsigned T, const __m256i *w,
-                           const struct scales *s, const char *x, size_t x_bytes,
-                           vec acc[][Q_TILE_T])
-{
-    __m256i sum[2][Q_TILE_T];
-
-    word_sums(G, T, w, x, x_bytes, sum);
-    for (unsigned t = 0; t < T; t++)
-        for (unsigned g = 0; g < G; g++)
-            acc[g][t] = add_words(sum[g][t], s[g].d, words_at(x + t * x_bytes, 0), acc[g][t]);
 }
 
 /* acc[g][t] += w * x of one block. */
@@ -704,15 +694,11 @@ INLINE void multiply_block(const unsigned G, const unsigned T, enum dtype type, 
 {
     __m256i sum[2][Q_TILE_T], more[2][Q_TILE_T];
 
-    if (HAS_WORDS(type)) {
-        multiply_words(G, T, w, s, x, x_bytes, acc);
-        return;
-    }
     block_sums(G, T, type, 0, w, x, x_bytes, sum);
     for (unsigned t = 0; t < T; t++)
         for (unsigned g = 0; g < G; g++)
             sum[g][t] = part_of_whole(type, sum[g][t], &s[g], 0);
-    for (unsigned k = 1; k < sums(type); k++) {
+    for (unsigned k = 1; k < halves_of(type); k++) {
         block_sums(G, T, type, k, w, x, x_bytes, more);
         for (unsigned t = 0; t < T; t++)
             for (unsigned g = 0; g < G; g++)
@@ -741,7 +727,7 @@ INLINE void stream_eights(const unsigned T, enum dtype type, const struct quant_
         get_head(type, &rows, offset, &h);
 #pragma GCC unroll 4
         for (unsigned part = 0; part < parts(type); part += together(type)) {
-            __m256i w[TOGETHER_MAX][W_MAX];
+            __m256i w[TOGETHER_MAX][REGISTERS];
 
             get_quants(type, &rows, offset, part, &h, w);
 #pragma GCC unroll 4
@@ -765,7 +751,9 @@ INLINE size_t stream_passes(enum dtype type)
         return 2;
     if (VNNI)
         return parts(type) == 1 ? 4 : 2;
-    return has_bytes(type) ? 2 : 1;
+    if (type == DTYPE_Q8_0) /* nothing is unpacked */
+        return 16;
+    return comes_by_lines(type) ? 4 : 2;
 }
 
 /* Nobody has a way of its own. */

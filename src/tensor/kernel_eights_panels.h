@@ -44,13 +44,13 @@ INLINE struct scales unpack_half_scales(enum dtype type, const char *unit, unsig
     const char *small = half_of(unit + packed_unit(type).scales + 32 * k, g, 1);
     struct scales s = {.d = unpack_d(type, unit, g * GROUP),
                        .m = v_zero(),
-                       .by = {factor(by.low), factor(by.high)},
+                       .by = {factor(type, by.low), factor(type, by.high)},
                        .minima = {_mm256_setzero_si256(), _mm256_setzero_si256()}};
 
     if (type == DTYPE_Q2_K) {
         s.m = minima_unit(v_f16(half_of(unit + 32, g, 2)));
-        s.minima[0] = factor(lane_nibbles(small, 4));
-        s.minima[1] = factor(lane_nibbles(small + 16, 4));
+        s.minima[0] = factor(type, lane_nibbles(small, 4));
+        s.minima[1] = factor(type, lane_nibbles(small + 16, 4));
     }
     return s;
 }
@@ -90,51 +90,49 @@ INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, 
     return load_planes(type, unit, g * GROUP, k, g == 0 ? ask : ASK_NOTHING);
 }
 
-/* sum[g][t] += four values of eight rows each, bytes[g], times those of T vectors. */
-INLINE void add_bytes(const unsigned T, const __m256i bytes[2], unsigned i, const char *x,
-                      size_t x_bytes, __m256i sum[2][Q_TILE_T])
+/* Line l of a block, of either half of its rows. */
+INLINE void load_line_of_both(const char *block, unsigned l, struct ask ask, struct planes p[2])
 {
-    for (unsigned k = 0; k < 2; k++) {
-        __m256i w[2] = {two_bytes(bytes[0], k), two_bytes(bytes[1], k)};
-
-        for (unsigned t = 0; t < T; t++) {
-            __m256i xt = two_values(words_at(x + t * x_bytes, 0), 2 * i + k);
-
-            for (unsigned g = 0; g < 2; g++)
-                sum[g][t] = add_pairs(sum[g][t], w[g], xt);
-        }
-    }
+    load_lines(block + 64 * l, 1, ask, &p[0].line[l]);
+    p[1].line[l] = load_line(block + 64 * l + 4 * GROUP);
 }
 
-/* acc += w * x of block k of a unit of sixteen rows, for T vectors, where bytes become words.  A
- * line is loaded when it is needed, and what is loaded of vectors meets all rows. */
-INLINE void stream_bytes(const unsigned T, enum dtype type, const char *unit, size_t k,
+/* acc += w * x of block k of a unit of sixteen rows, for T vectors, of weights that come by lines.
+ * A line is loaded when it is needed, and what is loaded of vectors meets all rows. */
+INLINE void stream_lines(const unsigned T, enum dtype type, const char *unit, size_t k,
                          const struct scales s[2], struct ask ask, const char *x, size_t x_bytes,
                          vec acc[2][Q_TILE_T])
 {
     const struct packed_unit u = packed_unit(type);
-    const unsigned lines = packed_bits(type);
+    const unsigned lines = packed_bits(type) / 4 * 4;
     const char *block = unit + u.first + k * u.block;
     __m256i sum[2][Q_TILE_T];
     struct planes p[2];
 
     for (unsigned t = 0; t < T; t++)
-        sum[0][t] = sum[1][t] = _mm256_set1_epi32(words_at(x + t * x_bytes, 0)->minus_128_sum);
+        sum[0][t] = sum[1][t] = sum_start(type, x_block(x + t * x_bytes, 0), 0);
     for (unsigned g = 0; g < 2; g++)
         load_list(type, unit, &p[g]);
+    if (packed_bits(type) > lines)
+        load_line_of_both(block, lines, ask, p);
 #pragma GCC unroll 8
     for (unsigned l = 0; l < lines; l++) {
-        load_lines(block + 64 * l, 1, ask, &p[0].line[l]);
-        p[1].line[l] = load_line(block + 64 * l + 4 * GROUP);
+        load_line_of_both(block, l, ask, p);
         for (unsigned i = l; i < 8; i += lines) {
-            __m256i bytes[2] = {quants_at(type, &p[0], i), quants_at(type, &p[1], i)};
+            __m256i w[2] = {quants_at(type, &p[0], i), quants_at(type, &p[1], i)};
 
-            add_bytes(T, bytes, i, x, x_bytes, sum);
+            for (unsigned t = 0; t < T; t++) {
+                __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
+
+                for (unsigned g = 0; g < 2; g++)
+                    sum[g][t] = add_products(type, sum[g][t], w[g], xt);
+            }
         }
     }
     for (unsigned g = 0; g < 2; g++)
         for (unsigned t = 0; t < T; t++)
-            acc[g][t] = add_words(sum[g][t], s[g].d, words_at(x + t * x_bytes, 0), acc[g][t]);
+            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0),
+                                  part_of_whole(type, sum[g][t], &s[g], 0), acc[g][t]);
 }
 
 /* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
@@ -142,26 +140,21 @@ INLINE void stream_bytes(const unsigned T, enum dtype type, const char *unit, si
 INLINE void stream_block(const unsigned T, enum dtype type, const struct planes *p,
                          const struct scales *s, const char *x, size_t x_bytes, vec acc[Q_TILE_T])
 {
-    const unsigned count = sums(type);
-    __m256i sum[SUMS_OF_ONE][Q_TILE_T];
+    const unsigned count = halves_of(type);
+    __m256i sum[2][Q_TILE_T];
 
     for (unsigned k = 0; k < count; k++)
         for (unsigned t = 0; t < T; t++)
             sum[k][t] = sum_start(type, x_block(x + t * x_bytes, 0), k);
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 8; i++) {
-        const unsigned k = has_halves(type) ? i / 4 : 0;
-        __m256i w = quants_at(type, p, i), low = splits(type) ? byte_bits(w, 0, 4, 0) : w;
+        const unsigned k = i * count / 8;
+        __m256i w = quants_at(type, p, i);
 
         for (unsigned t = 0; t < T; t++) {
             __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
 
-            sum[k][t] = add_products(sum[k][t], low, xt);
-            if (splits(type)) {
-                const unsigned high = halves_of(type) + k;
-
-                sum[high][t] = add_products(sum[high][t], byte_bits(w, 4, 4, 0), xt);
-            }
+            sum[k][t] = add_products(type, sum[k][t], w, xt);
         }
     }
     for (unsigned t = 0; t < T; t++) {
@@ -196,11 +189,11 @@ INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct
         for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
             const char *x = j->x + (b + k) * X_BYTES(type);
 
-            if (HAS_WORDS(type)) {
+            if (comes_by_lines(type)) {
                 const struct scales s[2] = {unpack_scales(type, unit, 0, &sixes[0], k),
                                             unpack_scales(type, unit, 1, &sixes[1], k)};
 
-                stream_bytes(T, type, unit, k, s, ask, x, j->x_bytes, acc);
+                stream_lines(T, type, unit, k, s, ask, x, j->x_bytes, acc);
                 continue;
             }
 #pragma GCC unroll 2
@@ -219,7 +212,7 @@ INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct
 
 /* Blocks of 2 groups of rows, transposed. */
 struct eights_panel {
-    __m256i w[PANEL * W_MAX * 2]; /* block after block, of as many pairs as it has registers */
+    __m256i w[PANEL * REGISTERS * 2]; /* block after block */
     struct scales scales[PANEL][2];
 };
 
@@ -227,8 +220,6 @@ struct eights_panel {
 INLINE void eights_panel_fill(enum dtype type, const struct rows *rows, unsigned g, size_t b,
                               size_t count, struct eights_panel *p)
 {
-    const unsigned per_block = registers(type);
-
     for (size_t i = 0; i < count; i += parts(type)) {
         size_t offset = (b + i) / parts(type) * block_bytes(type);
         struct head h;
@@ -236,13 +227,13 @@ INLINE void eights_panel_fill(enum dtype type, const struct rows *rows, unsigned
         get_head(type, rows, offset, &h);
 #pragma GCC unroll 4
         for (unsigned part = 0; part < parts(type); part += together(type)) {
-            __m256i w[TOGETHER_MAX][W_MAX];
+            __m256i w[TOGETHER_MAX][REGISTERS];
 
             get_quants(type, rows, offset, part, &h, w);
 #pragma GCC unroll 4
             for (unsigned k = 0; k < together(type); k++) {
-                for (unsigned v = 0; v < per_block; v++)
-                    p->w[((i + part + k) * per_block + v) * 2 + g] = w[k][v];
+                for (unsigned v = 0; v < REGISTERS; v++)
+                    p->w[((i + part + k) * REGISTERS + v) * 2 + g] = w[k][v];
                 p->scales[i + part + k][g] = get_scales(type, &h, part + k);
             }
         }
@@ -263,14 +254,9 @@ INLINE void eights_panel_unpack(enum dtype type, const struct tensor *w, size_t 
 
         for (size_t k = 0; k < u.blocks; k++) {
             struct planes planes = half_planes(type, unit, half, k, ASK_NOTHING);
-            __m256i v[W_MAX];
 
-            for (unsigned c = 0; c < 8; c++)
-                v[c] = quants_at(type, &planes, c);
-            if (has_bytes(type))
-                fit_bytes(type, v);
-            for (unsigned c = 0; c < registers(type); c++)
-                p->w[((i + k) * registers(type) + c) * 2 + g] = v[c];
+            for (unsigned c = 0; c < REGISTERS; c++)
+                p->w[((i + k) * REGISTERS + c) * 2 + g] = quants_at(type, &planes, c);
             p->scales[i + k][g] = unpack_scales(type, unit, half, &sixes, k);
         }
     }
@@ -280,7 +266,6 @@ INLINE void eights_panel_unpack(enum dtype type, const struct tensor *w, size_t 
 INLINE void eights_tile(const unsigned T, enum dtype type, const struct eights_panel *p,
                         size_t count, const struct panel_x *v, sums2 *sums, bool is_first)
 {
-    const unsigned per_block = registers(type);
     vec acc[2][Q_TILE_T];
 
     take_sums(T, sums, v->ahead, is_first, acc);
@@ -289,7 +274,7 @@ INLINE void eights_tile(const unsigned T, enum dtype type, const struct eights_p
 
         for (unsigned t = 0; t < T; t++)
             _mm_prefetch(x + (v->ahead + t) * v->x_bytes, _MM_HINT_T0);
-        multiply_block(2, T, type, p->w + b * per_block * 2, p->scales[b], x, v->x_bytes, acc);
+        multiply_block(2, T, type, p->w + b * REGISTERS * 2, p->scales[b], x, v->x_bytes, acc);
     }
     leave_sums(T, sums, acc);
 }

@@ -434,27 +434,47 @@ static size_t prepared_bytes(enum dtype weights, size_t inner)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Has a block with this largest magnitude a step?  Else it is of zeros, or of no numbers. */
+INLINE bool has_step(float most)
+{
+    return most >= STEP_LEAST && most < STEP_MOST;
+}
+
+/* A block without; returns its step, 0 or NaN. */
+INLINE float quantise_none(float most, struct x_q8 *out)
+{
+    float d = most < STEP_LEAST ? 0 : NAN;
+
+    *out = (struct x_q8){.d = d, .d_sum = d};
+    return d;
+}
+
+INLINE void quantise_by(const float *x, float d, struct x_q8 *out)
+{
+    int32_t low, high;
+
+    out->d = d;
+    quants(x, 1 / d, out->q, &low, &high);
+    out->d_sum = d * (float)(low + high);
+    out->minus_128_sum = -128 * (low + high);
+    out->minus_128_low = -128 * low;
+}
+
 /* As the reference does it, to the bit: magnitudes compare like integers, and NaN and infinity are
  * the largest of them.  Returns the step, of which a power that is NaN stands for no number. */
 INLINE struct step quantise_block(const float *x, struct x_q8 *out)
 {
-    int32_t most_bits = most_magnitude(x), low, high;
+    int32_t most_bits = most_magnitude(x);
     struct step step = {1, 0};
     float most;
 
     memcpy(&most, &most_bits, sizeof(most));
-    if (!(most >= STEP_LEAST && most < STEP_MOST)) {
-        most = most < STEP_LEAST ? 0 : NAN;
-        *out = (struct x_q8){.d = most, .d_sum = most};
-        step.power += most;
+    if (!has_step(most)) {
+        step.power += quantise_none(most, out);
         return step;
     }
     step = step_for(most);
-    out->d = step.power * step_factors[step.factor];
-    quants(x, 1 / out->d, out->q, &low, &high);
-    out->d_sum = out->d * (float)(low + high);
-    out->minus_128_sum = -128 * (low + high);
-    out->minus_128_low = -128 * low;
+    quantise_by(x, step.power * step_factors[step.factor], out);
     return step;
 }
 

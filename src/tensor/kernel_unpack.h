@@ -147,7 +147,7 @@ INLINE void load_list(enum dtype type, const char *unit, struct planes *p)
     if (lists_levels(type))
         p->list = unpacked_list(type, levels_list(levels_in(unit)->level, false));
     else if (has_levels(type))
-        p->list = levels_list(levels_of(type), true);
+        p->list = unpacked_list(type, levels_list(levels_of(type), true));
 }
 
 /* Block k of a unit, of the rows from `row` on. */

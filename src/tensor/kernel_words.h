@@ -5,8 +5,7 @@
  *
  * Weights of two bytes and their activations become integers of 16 bits (fixed.h): one instruction
  * multiplies sixteen of them where a multiply-add of floats does eight, and conversions are left to
- * whoever fills a panel.  Without VNNI weights of one byte meet such activations too, since
- * products of bytes would have to be split in two, and what follows a block takes longer.
+ * whoever fills a panel.
  *
  * The 32 products of a block are added exactly, in whatever order; an element is then the sum over
  * blocks, in order, of that integer times both steps, one fused multiply-add each. */
@@ -24,18 +23,12 @@
 
 #define IS_HALVES(type) ((type) == DTYPE_F16 || (type) == DTYPE_BF16)
 
-/* Of a type that something is laid out as: do its weights become words? */
-#define HAS_WORDS(type)                                                              \
-    (IS_HALVES(type) || (!VNNI && ((type) == DTYPE_Q8_0 || (type) == DTYPE_IQ4_NL || \
-                                   (type) == DTYPE_IQ4_XS || (type) == DTYPE_MXFP4)))
-
 #define PAIRS (Q_BLOCK / 2) /* in a block */
 
 /* A block of activations as integers. */
 struct x_words {
     int16_t q[Q_BLOCK];
     float step;
-    int32_t minus_128_sum; /* of q: what bytes made unsigned are off by */
 };
 
 INLINE const struct x_words *words_at(const char *x, size_t b)
@@ -90,29 +83,6 @@ INLINE void word_sums(const unsigned G, const unsigned T, const __m256i *w, cons
     }
 }
 
-/* The words of the lower or the upper two bytes of each lane. */
-INLINE __m256i two_bytes(__m256i v, const bool upper)
-{
-    const int place = upper ? (int)0x80038002 : (int)0x80018000; /* 0x80: zero */
-    const __m256i places = _mm256_broadcastsi128_si256(
-        _mm_setr_epi32(place, place + 0x00040004, place + 0x00080008, place + 0x000c000c));
-
-    return _mm256_shuffle_epi8(v, places);
-}
-
-/* Eight registers of bytes with 128 added become sixteen of words without. */
-INLINE void words_of_bytes(__m256i *w)
-{
-    const __m256i bias = _mm256_set1_epi16(128);
-
-    for (unsigned i = 8; i-- > 0;) {
-        __m256i bytes = w[i];
-
-        w[2 * i] = _mm256_sub_epi16(two_bytes(bytes, false), bias);
-        w[2 * i + 1] = _mm256_sub_epi16(two_bytes(bytes, true), bias);
-    }
-}
-
 /* ---- activations ---- */
 
 /* A line more than there are blocks: the same block of the vectors of a tile would else be in the
@@ -122,21 +92,17 @@ static size_t words_bytes(size_t inner)
     return (blocks_of(inner) * sizeof(struct x_words) + 127) / 64 * 64;
 }
 
-/* x * factor of 32 numbers, to the nearest integers; their sum. */
-INLINE int32_t put_words(const float *x, float factor, int16_t *out)
+/* x * factor of 32 numbers, to the nearest integers. */
+INLINE void put_words(const float *x, float factor, int16_t *out)
 {
-    __m256i sum = _mm256_setzero_si256();
-
     for (unsigned i = 0; i < Q_BLOCK; i += 16) {
         __m256i low = _mm256_cvtps_epi32(v_mul(v_load(x + i), v_set1(factor)));
         __m256i high = _mm256_cvtps_epi32(v_mul(v_load(x + i + 8), v_set1(factor)));
 
-        sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
         /* Packing works in halves. */
         low = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
         _mm256_storeu_si256((void *)(out + i), low);
     }
-    return sum_epi32(sum);
 }
 
 static void prepare_words(const float *x, size_t inner, struct x_words *out)
@@ -157,7 +123,7 @@ static void prepare_words(const float *x, size_t inner, struct x_words *out)
         }
         e = fixed_power(most);
         out[b].step = fixed_step(e);
-        out[b].minus_128_sum = -128 * put_words(x, fixed_step(-e), out[b].q);
+        put_words(x, fixed_step(-e), out[b].q);
     }
 }
 

@@ -198,27 +198,45 @@ static float most_of(const float *x, size_t n)
     return most;
 }
 
-/* The step of n activations that share one; NAN: they are no numbers, 0: they are zeros. */
+/* A step that is 0 where activations with that largest magnitude are zeros, NAN where they are no
+ * numbers. */
+static float step_or_none(float most, float step)
+{
+    if (most >= STEP_LEAST && most < STEP_MOST)
+        return step;
+    return most < STEP_LEAST ? 0 : NAN;
+}
+
+/* The step of n activations that share one. */
 static float step_of(const float *x, size_t n)
 {
     float most = most_of(x, n);
-    struct step step;
+    struct step step = step_for(most);
 
-    if (!(most >= STEP_LEAST && most < STEP_MOST))
-        return most < STEP_LEAST ? 0 : NAN;
-    step = step_for(most);
-    return step.power * step_factors[step.factor];
+    return step_or_none(most, step.power * step_factors[step.factor]);
+}
+
+/* That of a block of which no two neighbours of one sign are to be more than 127 steps together. */
+static float step_of_neighbours(const float *x)
+{
+    float most = most_of(x, Q_BLOCK);
+
+    for (size_t i = 0; i < Q_BLOCK; i += 2)
+        if (isfinite(most))
+            most = fmaxf(most, fabsf(x[i] + x[i + 1]));
+    return step_or_none(most, most / 127);
 }
 
 /* Activations rounded to 8 bits by blocks. */
-static void multiply_rounded(const struct problem *p, float *out)
+static void multiply_rounded(enum form form, const struct problem *p, float *out)
 {
     struct problem q = *p;
 
     q.x = malloc(p->n * p->inner * sizeof(float) + 1);
     CHECK(q.x);
     for (size_t i = 0; i < p->n * p->inner; i++) {
-        float step = step_of(p->x + i / Q_BLOCK * Q_BLOCK, Q_BLOCK);
+        const float *block = p->x + i / Q_BLOCK * Q_BLOCK;
+        float step = form == FORM_NEIGHBOURS ? step_of_neighbours(block) : step_of(block, Q_BLOCK);
 
         q.x[i] = step == 0 ? 0 : rintf(p->x[i] * (1 / step)) * step;
     }
@@ -236,7 +254,7 @@ static void multiply_for(const struct backend *b, const struct problem *p, float
     else if (form == FORM_FIXED || form == FORM_SPANS)
         multiply_by(exact, p, out);
     else if (form != backend_ref.prepared_form(p->w.type))
-        multiply_rounded(p, out);
+        multiply_rounded(form, p, out);
     else
         multiply(&backend_ref, p, 0, p->n, 0, p->rows, out);
 }
@@ -662,7 +680,8 @@ static void fill_bytes(struct problem *p)
 }
 
 /* Where an instruction that saturates, or a sum that wraps around, would show: all numbers are
- * whole or halves, and below 2^24, so that f32 holds each sum exactly. */
+ * whole or halves, and below 2^24, so that f32 holds each sum exactly; but for steps of neighbours,
+ * which are any number, and what a sum would be off by is a whole number of them. */
 TEST(extreme_quants_are_added_exactly)
 {
     enum { ROWS = 515, N = 40 };
@@ -680,8 +699,11 @@ TEST(extreme_quants_are_added_exactly)
             FOR_EACH_BACKEND(b)
             {
                 float *off = rounding_by_spans(b, &p);
+                bool is_any = b->prepared_form((enum dtype)type) == FORM_NEIGHBOURS;
 
                 multiply_for(b, &p, expected);
+                for (size_t i = 0; i < N * ROWS && is_any; i++)
+                    off[i] = 0.5f;
                 for (size_t n = 1; n <= N; n = n < 9 ? n + step : n + 31) {
                     for (size_t t = 0; t < N; t += n)
                         multiply(b, &p, t, n < N - t ? n : N - t, 0, ROWS, out + t * ROWS);
@@ -767,7 +789,7 @@ TEST(rounding_by_spans_is_as_fine_as_it_says)
     }
 }
 
-/* One source compiled for both: with VNNI a block's sum is the same integer. */
+/* One source compiled for both: with VNNI a block's sum is the same integer, of the same x. */
 TEST(avx2_with_vnni_gives_the_same_bits)
 {
 #if defined(__x86_64__)
@@ -782,6 +804,10 @@ TEST(avx2_with_vnni_gives_the_same_bits)
             struct problem p = problem_make((enum dtype)type, 768, 37, 13);
             float expected[37 * 13], out[37 * 13];
 
+            if (b->prepared_form(p.w.type) != backend_avx2.prepared_form(p.w.type)) {
+                problem_free(&p);
+                continue;
+            }
             if (is_quantised((enum dtype)type))
                 random_blocks(&p);
             multiply(&backend_avx2, &p, 0, p.n, 0, p.rows, expected);
@@ -857,7 +883,7 @@ TEST(activations_beyond_all_steps_are_no_numbers_and_those_below_are_zeros)
             }
             p.x[512 + 40] = STEP_MOST;
             for (size_t i = 0; i < 512; i++)
-                p.x[2 * 512 + i] = nextafterf(STEP_LEAST, 0);
+                p.x[2 * 512 + i] = nextafterf(i % 2 ? STEP_LEAST : -STEP_LEAST, 0);
             multiply(b, &p, 0, 3, 0, 20, out);
             for (size_t i = 0; i < 20; i++) {
                 CHECK(isfinite(out[i]) && isnan(out[20 + i]));
@@ -1912,8 +1938,8 @@ TEST(prepared_forms_are_shared_by_the_quantised_types)
     FOR_EACH_BACKEND(b)
     {
         for (int type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
-            bool has_words = b->prepared_form((enum dtype)type) == FORM_FIXED; /* of bytes */
-            enum dtype like = has_words                                        ? DTYPE_BF16
+            bool has_neighbours = b->prepared_form((enum dtype)type) == FORM_NEIGHBOURS;
+            enum dtype like = has_neighbours                                   ? DTYPE_Q8_0
                               : dtype_info((enum dtype)type)->block == K_BLOCK ? DTYPE_Q6_K
                                                                                : DTYPE_Q4_0;
 
