@@ -11,14 +11,14 @@
  * Weights come unsigned, with a bias that their sums start from: minus the bias times the x that
  * they meet.  With VNNI a sum has 32 bits.  Without, it has 16 for two of the four values, and
  * keeps them for as long as a sum of (w - bias) * x fits: a block of 5 bits, 16 * 16 * 127 < 2^15,
- * half a block of 6, 8 * 32 * 127.  On the way it may wrap around, and no harm is done; two
- * products of at most 6 bits do not saturate, 2 * 63 * 127.
+ * half a block of 6, 8 * 32 * 127, a block of MXFP4's levels, 16 * 12 * 127.  On the way it may
+ * wrap around, and no harm is done; two products of at most 6 bits do not saturate, 2 * 63 * 127.
  *
- * Weights of 8 bits, and what places in a list of levels stand for, would: 2 * 255 * 127.  But
- * neither do they if two neighbours of x which one instruction multiplies are 128 together, where
- * they have one sign.  So the step of such x is that of the largest |x| or |x + its neighbour|, at
- * worst twice as large, and a sum has 32 bits: three instructions for four values, where words
- * would take four, and two sums of weights of 4 bits as well.
+ * Weights of 8 bits, and levels of as many, would: 2 * 255 * 127.  But they do not if two
+ * neighbours of x which one instruction multiplies are at most 128 together where they have one
+ * sign: 255 * 128 < 2^15.  So the step of such x is that of the largest |x| or |x + its
+ * neighbour|, at worst twice as large, and a sum has 32 bits: three instructions for four values,
+ * where words would take four, and two sums of weights of 4 bits as well.
  *
  * Small scales of halves are whole numbers, and so a block's sum of both halves times theirs is
  * still exact, and below 2^24. */
@@ -230,7 +230,7 @@ INLINE bool comes_by_lines(enum dtype type)
     return !has_halves(type) && packed_bits(type) != 2 && packed_bits(type) != 6;
 }
 
-/* What is added to weights to make them unsigned, as a power of two; 0: nothing. */
+/* 2^this is added to weights to make them unsigned; 0: nothing. */
 INLINE unsigned bias_bits(enum dtype type)
 {
     switch (type) {
@@ -534,15 +534,17 @@ INLINE __m256i minus_32_half(const struct x_q8 *x, unsigned k)
 /* What sum k of a block starts from: minus the bias times the sum of x. */
 INLINE __m256i sum_start(enum dtype type, const struct x_q8 *x, unsigned k)
 {
-    if (bias_bits(type) == 0)
+    const int bias = (int)bias_bits(type);
+
+    if (bias == 0)
         return _mm256_setzero_si256();
     if (has_wide_sums(type) && has_halves(type))
-        return _mm256_srai_epi32(minus_128_half(x, k), 7 - (int)bias_bits(type));
+        return _mm256_srai_epi32(minus_128_half(x, k), 7 - bias);
     if (has_wide_sums(type))
-        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 7 - (int)bias_bits(type));
+        return _mm256_srai_epi32(_mm256_set1_epi32(x->minus_128_sum), 7 - bias);
     if (has_halves(type))
-        return _mm256_srai_epi16(minus_32_half(x, k), 5 - (int)bias_bits(type));
-    return _mm256_srai_epi16(two_halves(x->minus_16_sum), 4 - (int)bias_bits(type));
+        return _mm256_srai_epi16(minus_32_half(x, k), 5 - bias);
+    return _mm256_srai_epi16(two_halves(x->minus_16_sum), 4 - bias);
 }
 
 /* The largest |x| or |x + its neighbour|, as bits: NaN and infinity are the largest of all. */
