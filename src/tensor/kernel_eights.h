@@ -223,13 +223,6 @@ INLINE bool has_bytes(enum dtype type)
            type == DTYPE_IQ2_S;
 }
 
-/* Is a block one sum, of lines each of which holds eight values or four and no part of others?  A
- * line of fifth bits may come before. */
-INLINE bool comes_by_lines(enum dtype type)
-{
-    return !has_halves(type) && packed_bits(type) != 2 && packed_bits(type) != 6;
-}
-
 /* 2^this is added to weights to make them unsigned; 0: nothing. */
 INLINE unsigned bias_bits(enum dtype type)
 {
@@ -744,18 +737,6 @@ INLINE void stream_eights(const unsigned T, enum dtype type, const struct quant_
     }
     for (unsigned t = 0; t < T; t++)
         put_lanes(j->out + t * j->out_stride, &rows, acc[0][t]);
-}
-
-/* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
-INLINE size_t stream_passes(enum dtype type)
-{
-    if (IS_HALVES(type))
-        return 2;
-    if (VNNI)
-        return parts(type) == 1 ? 4 : 2;
-    if (type == DTYPE_Q8_0) /* nothing is unpacked */
-        return 16;
-    return comes_by_lines(type) ? 4 : 2;
 }
 
 /* Nobody has a way of its own. */

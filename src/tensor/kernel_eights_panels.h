@@ -83,11 +83,15 @@ INLINE struct scales unpack_scales(enum dtype type, const char *unit, unsigned g
 }
 
 /* Its quants, as they lie. */
-INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, unsigned k,
-                                 struct ask ask)
+INLINE struct planes half_planes(enum dtype type, const char *unit, unsigned g, unsigned k)
 {
-    /* A line is asked for once. */
-    return load_planes(type, unit, g * GROUP, k, g == 0 ? ask : ASK_NOTHING);
+    const struct packed_unit u = packed_unit(type);
+    const char *block = half_of(unit + u.first + k * u.block, g, 4);
+    struct planes p;
+
+    load_lines(block, packed_bits(type), ASK_NOTHING, p.line);
+    load_list(type, unit, &p);
+    return p;
 }
 
 /* Line l of a block, of either half of its rows. */
@@ -97,28 +101,55 @@ INLINE void load_line_of_both(const char *block, unsigned l, struct ask ask, str
     p[1].line[l] = load_line(block + 64 * l + 4 * GROUP);
 }
 
-/* acc += w * x of block k of a unit of sixteen rows, for T vectors, of weights that come by lines.
- * A line is loaded when it is needed, and what is loaded of vectors meets all rows. */
-INLINE void stream_lines(const unsigned T, enum dtype type, const char *unit, size_t k,
+/* A block comes in so many steps, of some lines each, which hold what no other step needs but for a
+ * line of highest bits.  Two steps are half a block each. */
+INLINE unsigned steps_of(enum dtype type)
+{
+    const unsigned bits = packed_bits(type);
+
+    return bits == 8 ? 8 : bits == 4 || bits == 5 ? 4 : 2;
+}
+
+INLINE unsigned lines_of_step(enum dtype type)
+{
+    return steps_of(type) == 2 ? packed_bits(type) / 2 : 1;
+}
+
+/* Register `nth` of the weights that a step makes, see quants_at. */
+INLINE unsigned register_of(enum dtype type, unsigned step, unsigned nth)
+{
+    return steps_of(type) == 4 ? step + 4 * nth : REGISTERS / steps_of(type) * step + nth;
+}
+
+/* acc += w * x of block k of a unit of sixteen rows, for T vectors.  Weights go from lines, which
+ * are loaded when they are needed, to sums by way of a register or two, and what is loaded of
+ * vectors meets all rows. */
+INLINE void stream_block(const unsigned T, enum dtype type, const char *unit, size_t k,
                          const struct scales s[2], struct ask ask, const char *x, size_t x_bytes,
                          vec acc[2][Q_TILE_T])
 {
     const struct packed_unit u = packed_unit(type);
-    const unsigned lines = packed_bits(type) / 4 * 4;
+    const unsigned steps = steps_of(type), lines = lines_of_step(type);
+    const unsigned steps_of_sum = steps / halves_of(type);
     const char *block = unit + u.first + k * u.block;
-    __m256i sum[2][Q_TILE_T];
+    __m256i sum[2][Q_TILE_T], first_half[2][Q_TILE_T];
     struct planes p[2];
 
-    for (unsigned t = 0; t < T; t++)
-        sum[0][t] = sum[1][t] = sum_start(type, x_block(x + t * x_bytes, 0), 0);
     for (unsigned g = 0; g < 2; g++)
         load_list(type, unit, &p[g]);
-    if (packed_bits(type) > lines)
-        load_line_of_both(block, lines, ask, p);
+    if (packed_bits(type) % 2)
+        load_line_of_both(block, steps * lines, ask, p);
 #pragma GCC unroll 8
-    for (unsigned l = 0; l < lines; l++) {
-        load_line_of_both(block, l, ask, p);
-        for (unsigned i = l; i < 8; i += lines) {
+    for (unsigned step = 0; step < steps; step++) {
+        const unsigned half = step / steps_of_sum;
+
+        for (unsigned t = 0; t < T && step % steps_of_sum == 0; t++)
+            sum[0][t] = sum[1][t] = sum_start(type, x_block(x + t * x_bytes, 0), half);
+        for (unsigned l = 0; l < lines; l++)
+            load_line_of_both(block, step * lines + l, ask, p);
+#pragma GCC unroll 4
+        for (unsigned nth = 0; nth < REGISTERS / steps; nth++) {
+            const unsigned i = register_of(type, step, nth);
             __m256i w[2] = {quants_at(type, &p[0], i), quants_at(type, &p[1], i)};
 
             for (unsigned t = 0; t < T; t++) {
@@ -128,41 +159,19 @@ INLINE void stream_lines(const unsigned T, enum dtype type, const char *unit, si
                     sum[g][t] = add_products(type, sum[g][t], w[g], xt);
             }
         }
+        if (step + 1 == steps_of_sum && step + 1 < steps)
+            for (unsigned g = 0; g < 2; g++)
+                for (unsigned t = 0; t < T; t++)
+                    first_half[g][t] = part_of_whole(type, sum[g][t], &s[g], 0);
     }
-    for (unsigned g = 0; g < 2; g++)
-        for (unsigned t = 0; t < T; t++)
-            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0),
-                                  part_of_whole(type, sum[g][t], &s[g], 0), acc[g][t]);
-}
-
-/* acc += w * x of one block of eight rows, for T vectors.  Weights go from lines to sums by way of
- * a register or two. */
-INLINE void stream_block(const unsigned T, enum dtype type, const struct planes *p,
-                         const struct scales *s, const char *x, size_t x_bytes, vec acc[Q_TILE_T])
-{
-    const unsigned count = halves_of(type);
-    __m256i sum[2][Q_TILE_T];
-
-    for (unsigned k = 0; k < count; k++)
-        for (unsigned t = 0; t < T; t++)
-            sum[k][t] = sum_start(type, x_block(x + t * x_bytes, 0), k);
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++) {
-        const unsigned k = i * count / 8;
-        __m256i w = quants_at(type, p, i);
-
+    for (unsigned g = 0; g < 2; g++) {
         for (unsigned t = 0; t < T; t++) {
-            __m256i xt = four_values(x_block(x + t * x_bytes, 0), i);
+            __m256i all = part_of_whole(type, sum[g][t], &s[g], halves_of(type) - 1);
 
-            sum[k][t] = add_products(type, sum[k][t], w, xt);
+            if (halves_of(type) == 2)
+                all = _mm256_add_epi32(first_half[g][t], all);
+            acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0), all, acc[g][t]);
         }
-    }
-    for (unsigned t = 0; t < T; t++) {
-        __m256i all = part_of_whole(type, sum[0][t], s, 0);
-
-        for (unsigned k = 1; k < count; k++)
-            all = _mm256_add_epi32(all, part_of_whole(type, sum[k][t], s, k));
-        acc[t] = add_block(type, s, x_block(x + t * x_bytes, 0), all, acc[t]);
     }
 }
 
@@ -188,26 +197,27 @@ INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct
             sixes[g] = unpack_sixes(type, unit, g * GROUP);
         for (size_t k = 0; k < u.blocks && b + k < blocks; k++) {
             const char *x = j->x + (b + k) * X_BYTES(type);
+            const struct scales s[2] = {unpack_scales(type, unit, 0, &sixes[0], k),
+                                        unpack_scales(type, unit, 1, &sixes[1], k)};
 
-            if (comes_by_lines(type)) {
-                const struct scales s[2] = {unpack_scales(type, unit, 0, &sixes[0], k),
-                                            unpack_scales(type, unit, 1, &sixes[1], k)};
-
-                stream_lines(T, type, unit, k, s, ask, x, j->x_bytes, acc);
-                continue;
-            }
-#pragma GCC unroll 2
-            for (unsigned g = 0; g < 2; g++) {
-                struct scales s = unpack_scales(type, unit, g, &sixes[g], k);
-                struct planes p = half_planes(type, unit, g, k, ask);
-
-                stream_block(T, type, &p, &s, x, j->x_bytes, acc[g]);
-            }
+            stream_block(T, type, unit, k, s, ask, x, j->x_bytes, acc);
         }
     }
     for (unsigned g = 0; g < 2; g++)
         for (unsigned t = 0; t < T; t++)
             put_lanes(j->out + t * j->out_stride, &rows[g], acc[g][t]);
+}
+
+/* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
+INLINE size_t stream_passes(enum dtype type)
+{
+    if (IS_HALVES(type)) /* f16 is unpacked in half as many steps as bf16 */
+        return type == DTYPE_F16 ? 3 : 2;
+    if (VNNI)
+        return parts(type) == 1 ? 4 : 2;
+    if (type == DTYPE_Q8_0) /* nothing is unpacked */
+        return 16;
+    return steps_of(type) > 2 ? 4 : 2;
 }
 
 /* Blocks of 2 groups of rows, transposed. */
@@ -253,7 +263,7 @@ INLINE void eights_panel_unpack(enum dtype type, const struct tensor *w, size_t 
         const struct sixes sixes = unpack_sixes(type, unit, half * GROUP);
 
         for (size_t k = 0; k < u.blocks; k++) {
-            struct planes planes = half_planes(type, unit, half, k, ASK_NOTHING);
+            struct planes planes = half_planes(type, unit, half, k);
 
             for (unsigned c = 0; c < REGISTERS; c++)
                 p->w[((i + k) * REGISTERS + c) * 2 + g] = quants_at(type, &planes, c);

@@ -127,13 +127,22 @@ INLINE unsigned pairs_together(enum dtype type)
     return type == DTYPE_F16 ? 8 : 4;
 }
 
+/* Half g of so many lines.  What lies ahead is asked for evenly: each half asks for every other
+ * line. */
+INLINE void load_half_lines(const char *p, const unsigned count, unsigned g, struct ask ask,
+                            __m256i *to)
+{
+#pragma GCC unroll 7
+    for (unsigned i = 0; i < count; i++)
+        load_lines(half_of(p + 64 * i, g, 4), 1, i % 2 == g ? ask : ASK_NOTHING, to + i);
+}
+
 /* Eight words of 14 bits from seven, above whose lowest two bits the others lie: the eighth is in
  * those. */
-INLINE void unpack_14(const char *p, struct ask ask, __m256i w[8])
+INLINE void unpack_14(__m256i w[8])
 {
     const __m256i two = _mm256_set1_epi16(3);
 
-    load_lines(p, 7, ask, w);
     w[7] = _mm256_slli_epi16(w[6], 14);
 #pragma GCC unroll 6
     for (unsigned i = 0; i < 6; i++)
@@ -145,9 +154,8 @@ INLINE void unpack_14(const char *p, struct ask ask, __m256i w[8])
 }
 
 /* Four words of 12 bits from three: the fourth is in the highest bits of the others. */
-INLINE void unpack_12(const char *p, struct ask ask, __m256i w[4])
+INLINE void unpack_12(__m256i w[4])
 {
-    load_lines(p, 3, ask, w);
     w[3] = _mm256_or_si256(
         _mm256_srli_epi16(w[0], 12),
         _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(w[1], 8), _mm256_set1_epi16(0xf0)),
@@ -157,33 +165,34 @@ INLINE void unpack_12(const char *p, struct ask ask, __m256i w[4])
         w[i] = fixed_words(w[i]);
 }
 
-/* The pairs from `first` on, as many as lie together, of a block of packed words. */
-INLINE void unpack_halves(enum dtype type, const char *block, unsigned first, struct ask ask,
-                          __m256i *w)
+/* The pairs from `first` on, as many as lie together, of half g of a block of packed words. */
+INLINE void unpack_halves(enum dtype type, const char *block, unsigned first, unsigned g,
+                          struct ask ask, __m256i *w)
 {
     block += first * packed_bits(type) / 16 * 64;
+    load_half_lines(block, type == DTYPE_F16 ? 7 : 3, g, ask, w);
     if (type == DTYPE_F16)
-        unpack_14(block, ask, w);
+        unpack_14(w);
     else
-        unpack_12(block, ask, w);
+        unpack_12(w);
 }
 
-/* Half g of the sixteen rows at r, which begin a group: bytes in front of their units, and units.
- */
-struct half_rows {
+/* The sixteen rows at r, which begin a group: bytes in front of their units, and units. */
+struct word_rows {
     const char *front, *units;
 };
 
-INLINE struct half_rows packed_halves(enum dtype type, const struct tensor *w, size_t r, unsigned g)
+INLINE struct word_rows packed_word_rows(enum dtype type, const struct tensor *w, size_t r)
 {
     const char *at = tensor_row(w, r);
 
-    return (struct half_rows){at + GROUP * g, at + packed_front(type, w->shape[0]) + 4 * GROUP * g};
+    return (struct word_rows){at, at + packed_front(type, w->shape[0])};
 }
 
-INLINE vec packed_steps(const struct half_rows *rows, size_t b)
+/* Of block b, half g. */
+INLINE vec packed_steps(const struct word_rows *rows, size_t b, unsigned g)
 {
-    __m256i e = lane_bytes(rows->front + PACKED_GROUP * b, false);
+    __m256i e = lane_bytes(rows->front + PACKED_GROUP * b + GROUP * g, false);
 
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
@@ -224,26 +233,32 @@ INLINE void stream_half_rows(const unsigned T, enum dtype type, const struct qua
         put_lanes(j->out + t * j->out_stride, &rows, acc[t]);
 }
 
-/* acc[t] += block b of eight packed rows times T vectors. */
-INLINE void stream_half_block(const unsigned T, enum dtype type, const struct half_rows *rows,
+/* acc[g][t] += block b of sixteen packed rows times T vectors. */
+INLINE void stream_word_block(const unsigned T, enum dtype type, const struct word_rows *rows,
                               size_t b, struct ask ask, const struct quant_job *j,
-                              vec acc[STREAM_T])
+                              vec acc[2][STREAM_T])
 {
     const char *x = j->x + b * sizeof(struct x_words);
     const unsigned count = pairs_together(type);
-    __m256i sum[STREAM_T];
+    __m256i sum[2][STREAM_T];
 
-    for (unsigned t = 0; t < T; t++)
-        sum[t] = _mm256_setzero_si256();
+    for (unsigned g = 0; g < 2; g++)
+        for (unsigned t = 0; t < T; t++)
+            sum[g][t] = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (unsigned i = 0; i < PAIRS; i += count) {
-        __m256i w[8];
+#pragma GCC unroll 2
+        for (unsigned g = 0; g < 2; g++) {
+            __m256i w[8];
 
-        unpack_halves(type, rows->units + b * packed_unit(type).bytes, i, ask, w);
-        add_some_pairs(T, w, i, count, x, j->x_bytes, sum);
+            unpack_halves(type, rows->units + b * packed_unit(type).bytes, i, g, ask, w);
+            add_some_pairs(T, w, i, count, x, j->x_bytes, sum[g]);
+        }
     }
-    for (unsigned t = 0; t < T; t++)
-        acc[t] = add_words(sum[t], packed_steps(rows, b), words_at(x + t * j->x_bytes, 0), acc[t]);
+    for (unsigned g = 0; g < 2; g++)
+        for (unsigned t = 0; t < T; t++)
+            acc[g][t] = add_words(sum[g][t], packed_steps(rows, b, g),
+                                  words_at(x + t * j->x_bytes, 0), acc[g][t]);
 }
 
 /* Sixteen rows from r on of a strip, which begin a group. */
@@ -254,22 +269,17 @@ INLINE void stream_packed_halves(const unsigned T, enum dtype type, const struct
     const size_t blocks = blocks_of(j->w->shape[0]);
     const size_t front = packed_front(type, j->w->shape[0]);
     struct rows rows[2] = {packed_rows(j, r), packed_rows(j, r + GROUP)};
-    struct half_rows words[2];
+    const struct word_rows words = packed_word_rows(type, j->w, r);
     vec acc[2][STREAM_T];
 
-    for (unsigned g = 0; g < 2; g++) {
-        words[g] = packed_halves(type, j->w, r, g);
+    for (unsigned g = 0; g < 2; g++)
         for (unsigned t = 0; t < T; t++)
             acc[g][t] = j->adds ? get_lanes(j->out + t * j->out_stride, &rows[g]) : v_zero();
-    }
-    fetch(words[0].front, front);
+    fetch(words.front, front);
     /* Units ask for what lies so far behind them; nobody does for what lies behind the front. */
-    fetch_level2(words[0].front + ask.level2, front);
-    for (size_t b = 0; b < blocks; b++) {
-#pragma GCC unroll 2
-        for (unsigned g = 0; g < 2; g++) /* a line is asked for once */
-            stream_half_block(T, type, &words[g], b, g == 0 ? ask : ASK_NOTHING, j, acc[g]);
-    }
+    fetch_level2(words.front + ask.level2, front);
+    for (size_t b = 0; b < blocks; b++)
+        stream_word_block(T, type, &words, b, ask, j, acc);
     for (unsigned g = 0; g < 2; g++)
         for (unsigned t = 0; t < T; t++)
             put_lanes(j->out + t * j->out_stride, &rows[g], acc[g][t]);
@@ -308,15 +318,16 @@ INLINE void half_panel_fill(enum dtype type, const struct tensor *w, const struc
 INLINE void half_panel_unpack(enum dtype type, const struct tensor *w, size_t r, unsigned g,
                               size_t b, size_t count, struct half_panel *p)
 {
-    struct half_rows rows = packed_halves(type, w, r / PACKED_GROUP * PACKED_GROUP, r / GROUP % 2);
+    struct word_rows rows = packed_word_rows(type, w, r / PACKED_GROUP * PACKED_GROUP);
+    const unsigned half = r / GROUP % 2;
     __m256i pairs[PAIRS];
 
     for (size_t i = 0; i < count; i++) {
         const char *block = rows.units + (b + i) * packed_unit(type).bytes;
 
         for (unsigned k = 0; k < PAIRS; k += pairs_together(type))
-            unpack_halves(type, block, k, ASK_NOTHING, pairs + k);
-        half_panel_put(&p->blocks[i], g, packed_steps(&rows, b + i), pairs);
+            unpack_halves(type, block, k, half, ASK_NOTHING, pairs + k);
+        half_panel_put(&p->blocks[i], g, packed_steps(&rows, b + i, half), pairs);
     }
 }
 

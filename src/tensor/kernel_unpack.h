@@ -150,18 +150,6 @@ INLINE void load_list(enum dtype type, const char *unit, struct planes *p)
         p->list = unpacked_list(type, levels_list(levels_of(type), true));
 }
 
-/* Block k of a unit, of the rows from `row` on. */
-INLINE struct planes load_planes(enum dtype type, const char *unit, unsigned row, size_t k,
-                                 struct ask ask)
-{
-    const struct packed_unit u = packed_unit(type);
-    struct planes p;
-
-    load_lines(unit + u.first + k * u.block + 4 * row, packed_bits(type), ask, p.line);
-    load_list(type, unit, &p);
-    return p;
-}
-
 /* Those of 6 bits. */
 INLINE ints sixes_at(const ints *lines, unsigned i, unsigned to)
 {
@@ -199,8 +187,11 @@ INLINE ints quants_at(enum dtype type, const struct planes *p, unsigned i)
  */
 INLINE void unpack(enum dtype type, const char *unit, size_t k, struct ask ask, ints w[8])
 {
-    struct planes p = load_planes(type, unit, 0, k, ask);
+    const struct packed_unit u = packed_unit(type);
+    struct planes p;
 
+    load_lines(unit + u.first + k * u.block, packed_bits(type), ask, p.line);
+    load_list(type, unit, &p);
 #pragma GCC unroll 4
     for (unsigned i = 0; i < 4; i++) {
         w[i] = quants_at(type, &p, i);
