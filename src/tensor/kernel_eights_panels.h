@@ -168,7 +168,7 @@ INLINE void stream_block(const unsigned T, enum dtype type, const char *unit, si
         for (unsigned t = 0; t < T; t++) {
             __m256i all = part_of_whole(type, sum[g][t], &s[g], halves_of(type) - 1);
 
-            if (halves_of(type) == 2)
+            if (has_halves(type))
                 all = _mm256_add_epi32(first_half[g][t], all);
             acc[g][t] = add_block(type, &s[g], x_block(x + t * x_bytes, 0), all, acc[g][t]);
         }
@@ -211,7 +211,7 @@ INLINE void stream_packed_eights(const unsigned T, enum dtype type, const struct
 /* A panel is written for 8 to 16 instructions that multiply a vector: it pays late where few do. */
 INLINE size_t stream_passes(enum dtype type)
 {
-    if (IS_HALVES(type)) /* f16 is unpacked in half as many steps as bf16 */
+    if (IS_HALVES(type)) /* a word of bf16 takes three times as many instructions to unpack */
         return type == DTYPE_F16 ? 3 : 2;
     if (VNNI)
         return parts(type) == 1 ? 4 : 2;
