@@ -297,19 +297,17 @@ INLINE unsigned vecs_alike(const unsigned C, enum dtype type)
 
 #define WEIGHTS (ROW_TILE * ATTEND_BLOCK) /* of one block of dimensions: p[t][j] */
 
-/* acc[t][c] += the values of `count` keys, which all rows see, times their weights.  Asking is
- * rare, and whether to ask is no question for every key. */
-INLINE void mix_keys(const unsigned T, const unsigned C, enum dtype type, const bool asks,
-                     const char *v, size_t row, size_t part, const char *next, size_t part_of_next,
-                     const float *p, size_t count, vec acc[ROW_TILE][PAGE_VECS])
+/* acc[t][c] += the values of `count` keys, which all rows see, times their weights. */
+INLINE void mix_keys(const unsigned T, const unsigned C, enum dtype type, const char *v, size_t row,
+                     size_t part, const char *next, size_t part_of_next, const float *p,
+                     size_t count, vec acc[ROW_TILE][PAGE_VECS])
 {
     const unsigned alike = vecs_alike(C, type);
 
     for (size_t j = 0; j < count; j++, v += row) {
         vec vc[PAGE_VECS];
 
-        if (asks)
-            fetch_part(next, part_of_next + j, C * LANES * value_bytes(type));
+        fetch_part(next, part_of_next + j, C * LANES * value_bytes(type));
         load_values(C, type, v, part, vc);
         for (unsigned t = 0; t < T; t++) {
             vec w = v_zero();
@@ -343,10 +341,10 @@ INLINE void mix_values(const unsigned T, const unsigned C, enum dtype type,
         size_t shared_end = end < all ? end : all;
         size_t shared = shared_end > begin ? shared_end - begin : 0;
 
-        if (next)
-            mix_keys(T, C, type, true, v, row, part, next, column, p + begin, shared, acc);
+        if (next) /* asked here, it is no question for every key */
+            mix_keys(T, C, type, v, row, part, next, column, p + begin, shared, acc);
         else
-            mix_keys(T, C, type, false, v, row, part, NULL, 0, p + begin, shared, acc);
+            mix_keys(T, C, type, v, row, part, NULL, 0, p + begin, shared, acc);
         v += shared * row;
         for (size_t j = begin + shared; j < end; j++, v += row) {
             vec vc[PAGE_VECS];

@@ -159,7 +159,7 @@ INLINE void stream_block(const unsigned T, enum dtype type, const char *unit, si
                     sum[g][t] = add_products(type, sum[g][t], w[g], xt);
             }
         }
-        if (step + 1 == steps_of_sum && step + 1 < steps)
+        if (has_halves(type) && step + 1 == steps_of_sum)
             for (unsigned g = 0; g < 2; g++)
                 for (unsigned t = 0; t < T; t++)
                     first_half[g][t] = part_of_whole(type, sum[g][t], &s[g], 0);

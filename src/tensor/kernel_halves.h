@@ -169,8 +169,9 @@ INLINE void unpack_12(__m256i w[4])
 INLINE void unpack_halves(enum dtype type, const char *block, unsigned first, unsigned g,
                           struct ask ask, __m256i *w)
 {
-    block += first * packed_bits(type) / 16 * 64;
-    load_half_lines(block, type == DTYPE_F16 ? 7 : 3, g, ask, w);
+    const unsigned lines = pairs_together(type) * packed_bits(type) / 16;
+
+    load_half_lines(block + first / pairs_together(type) * lines * 64, lines, g, ask, w);
     if (type == DTYPE_F16)
         unpack_14(w);
     else
